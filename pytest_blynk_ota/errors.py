@@ -1,0 +1,137 @@
+"""Every error that this project raises on purpose, split by whose fault it is.
+
+::
+
+    BlynkOtaError
+    ├── UsageError              what was asked for cannot be done; nothing was touched
+    │   ├── ConfigError         a rig file or option is wrong; lists every problem found
+    │   ├── FirmwareError       a firmware file is missing, no ESP image, or not for this board
+    │   └── FaultError          an unknown fault, or one that contradicts itself
+    ├── RigError                the rack's fault: never a firmware failure
+    │   ├── PortGone            the serial port vanished, or does not open
+    │   ├── LoaderSilent        the chip does not answer in download mode
+    │   ├── FlashFailed         the loader refused an erase, write or read
+    │   ├── OutletUnreachable   the power outlet does not answer, or does not switch
+    │   ├── LeaseHeld           somebody else has the board
+    │   ├── DeadlinePassed      a named condition of the rack did not come in time
+    │   ├── OldNotSettled       after a restore the old firmware did not come up
+    │   ├── FaultNotReached     a planned fault did not fire, so the test proved nothing
+    │   └── Undecided           the evidence allows more than one outcome
+    └── EvidenceError           stored evidence is cut, edited or foreign
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class BlynkOtaError(Exception):
+    """Base of all errors of this project."""
+
+
+class UsageError(BlynkOtaError):
+    """Raised when a request cannot be carried out; no board has been touched."""
+
+
+class ConfigError(UsageError):
+    """Raised when a configuration is wrong. ``problems`` holds one sentence for each mistake."""
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.where = where
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{where}: {count}\n{lines}")
+
+
+class FirmwareError(UsageError):
+    """Raised when a firmware file is missing, is no ESP image or does not fit the board."""
+
+
+class FaultError(UsageError):
+    """Raised when a fault is unknown or its numbers contradict each other."""
+
+
+class RigError(BlynkOtaError):
+    """Raised when the rack failed: the test ends as an error, never as a firmware failure."""
+
+
+class PortGone(RigError):
+    """Raised when a serial port vanishes in use or cannot be opened."""
+
+
+class LoaderSilent(RigError):
+    """Raised when the chip's ROM loader does not answer: firmware cannot silence it."""
+
+
+class FlashFailed(RigError):
+    """Raised when the loader refuses or garbles an erase, a write or a read."""
+
+
+class OutletUnreachable(RigError):
+    """Raised when a power outlet does not answer or does not do what it was told."""
+
+
+class LeaseHeld(RigError):
+    """Raised when another process holds the board."""
+
+
+class DeadlinePassed(RigError):
+    """Raised when a named condition did not come true in time.
+
+    Args:
+        awaited: what was awaited, in words.
+        seconds: how long, in wall seconds.
+        instead: what came instead, in words.
+        last_lines: the last lines of the board's log.
+        evidence: where the evidence is kept.
+    """
+
+    def __init__(
+        self,
+        awaited: str,
+        seconds: float,
+        *,
+        instead: str = "",
+        last_lines: Iterable[str] = (),
+        evidence: str = "",
+    ) -> None:
+        self.awaited = awaited
+        self.seconds = seconds
+        parts = [f"waited {seconds:.2f} s for {awaited}"]
+        if instead:
+            parts.append(f"what came instead: {instead}")
+        lines = [f"    {line}" for line in last_lines]
+        if lines:
+            parts.append("last lines of the log:\n" + "\n".join(lines))
+        if evidence:
+            parts.append(f"evidence: {evidence}")
+        super().__init__("\n".join(parts))
+
+
+class OldNotSettled(RigError):
+    """Raised when the old firmware does not come up and stay after a restore."""
+
+
+class FaultNotReached(RigError):
+    """Raised when a planned fault never fired: what it should have shown is not shown."""
+
+
+class Undecided(RigError):
+    """Raised when the evidence allows more than one outcome.
+
+    Args:
+        candidates: names of the outcomes that the evidence still allows.
+        wants: witnesses that would settle it: ``flash``, ``control``, ``power_cycle``.
+        why: one sentence on what is missing.
+    """
+
+    def __init__(self, candidates: Sequence[str], wants: Iterable[str], why: str) -> None:
+        self.candidates = tuple(candidates)
+        self.wants = frozenset(wants)
+        self.why = why
+        super().__init__(f"undecided between {', '.join(self.candidates) or 'nothing'}: {why}")
+
+
+class EvidenceError(BlynkOtaError):
+    """Raised when stored evidence is incomplete, edited or of another kind."""

@@ -1,0 +1,1 @@
+"""Evidence: the timeline of what was seen, its redaction, and the bundle on disk."""

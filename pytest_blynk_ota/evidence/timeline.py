@@ -1,0 +1,195 @@
+"""The timeline: everything that was seen, in the order seen.
+
+Rooms write through a :class:`Recorder`, which lives as long as the session and hands each event
+to the timeline of the running test. Readers never consume: a wait starts at a cursor.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO, TypeVar
+
+from pytest_blynk_ota.evidence.redact import Redactor
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """What a room calls to say what it saw. ``t`` is for things seen earlier than said."""
+
+    def __call__(
+        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        **data: Any,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that one witness saw.
+
+    Attributes:
+        seq: position in its timeline, from 1.
+        t: monotonic host seconds.
+        wall: seconds since the epoch.
+        source: the witness: ``uart``, ``cloud``, ``delivery``, ``power``, ``flash``, ``rig``,
+            ``ota`` or ``test``.
+        kind: what happened; the vocabulary is in ``docs/reference/events.md``.
+        board: name of the board in the rig file, or None where it is not known.
+        data: the rest, JSON values only.
+    """
+
+    seq: int
+    t: float
+    wall: float
+    source: str
+    kind: str
+    board: str | None
+    data: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """One JSON line, without the line end."""
+        head = {
+            "schema": SCHEMA, "seq": self.seq, "t": round(self.t, 6), "wall": round(self.wall, 6),
+            "source": self.source, "kind": self.kind, "board": self.board,
+        }
+        return json.dumps(head | {"data": dict(self.data)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Event:
+        """Read one line back. Raises ValueError or KeyError on anything else."""
+        row = json.loads(line)
+        if row["schema"] != SCHEMA:
+            raise ValueError(f"schema {row['schema']}, expected {SCHEMA}")
+        return cls(row["seq"], row["t"], row["wall"], row["source"], row["kind"], row["board"],
+                   row["data"])
+
+
+class Timeline:
+    """An append-only list of events, safe to use from several threads."""
+
+    def __init__(
+        self, *, redactor: Redactor | None = None, path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redactor = redactor or Redactor()
+        self._clock = clock
+        self._events: list[Event] = []
+        self._grew = threading.Condition()
+        self._sink: TextIO | None = path.open("a", encoding="utf-8") if path else None
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def add(
+        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        **data: Any,
+    ) -> Event:
+        """Append one event, redacted, and write it out at once."""
+        clean = self._redactor.clean(data)
+        with self._grew:
+            now = self._clock()
+            event = Event(len(self._events) + 1, now if t is None else t, time.time(), source,
+                          kind, board, clean)
+            self._events.append(event)
+            if self._sink:
+                self._sink.write(event.to_json() + "\n")
+                self._sink.flush()
+            self._grew.notify_all()
+        return event
+
+    def events(self, after: int = 0) -> Sequence[Event]:
+        """The events whose ``seq`` is greater than ``after``."""
+        with self._grew:
+            return tuple(self._events[after:])
+
+    @property
+    def cursor(self) -> int:
+        """The ``seq`` of the newest event; 0 if there is none."""
+        return len(self._events)
+
+    def wait(
+        self, found: Callable[[Sequence[Event]], T | None], timeout: float, *, after: int = 0,
+    ) -> T | None:
+        """Give ``found`` each batch of new events until it returns something.
+
+        Args:
+            found: called with the events after the cursor not yet shown to it; once at the start
+                even if there are none.
+            timeout: wall seconds.
+            after: the cursor to start at; earlier events are not shown.
+
+        Returns:
+            What ``found`` returned, or None when the time is over.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            batch = self.events(after)
+            after += len(batch)
+            result = found(batch)
+            if result is not None:
+                return result
+            with self._grew:
+                if len(self._events) > after:
+                    continue
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._grew.wait(remaining):
+                    if len(self._events) > after:
+                        continue
+                    return None
+
+    def close(self) -> None:
+        """Close the file. The events stay readable in memory."""
+        with self._grew:
+            if self._sink:
+                self._sink.close()
+                self._sink = None
+
+
+class Recorder:
+    """Hands events to whichever timeline is current; the rooms of the rig hold one of these."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._lock = threading.Lock()
+
+    @property
+    def timeline(self) -> Timeline:
+        """The timeline that events go to now."""
+        return self._timeline
+
+    def switch(self, timeline: Timeline) -> Timeline:
+        """Send all further events to another timeline; returns the one before."""
+        with self._lock:
+            before, self._timeline = self._timeline, timeline
+            return before
+
+    def __call__(
+        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        **data: Any,
+    ) -> None:
+        with self._lock:
+            self._timeline.add(source, kind, board, t=t, **data)
+
+
+def read_events(lines: Iterable[str]) -> tuple[list[Event], int]:
+    """Read JSON lines; returns the events and how many trailing bytes-lines were torn.
+
+    A killed run may leave one half line at the end; that one is counted, not an error. Anything
+    else that does not parse raises ValueError with its line number.
+    """
+    events: list[Event] = []
+    rows = [line for line in lines if line.strip()]
+    for number, line in enumerate(rows, 1):
+        try:
+            events.append(Event.from_json(line))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(rows) and not line.endswith("\n"):
+                return events, 1
+            raise ValueError(f"line {number}: {error}") from error
+    return events, 0
