@@ -1,1 +1,1 @@
-"""."""
+"""Which boards there are, who holds them, and what powers them."""

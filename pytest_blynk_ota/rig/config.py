@@ -1,0 +1,277 @@
+"""The rig file: read as a whole, every mistake said at once, each with its key.
+
+See ``docs/reference/rig-file.md`` for the keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.rig.profiles import PROFILES
+
+VIRTUAL = "virtual"
+TOKEN_CHARS = 32
+MAX_SPEED = 1000.0
+
+
+def one_of(what: str, words: Iterable[str]) -> AfterValidator:
+    """A validator that lists the known words and the nearest one to what was written."""
+    known = sorted(words)
+
+    def check(word: str) -> str:
+        if word in known:
+            return word
+        raise ValueError(f"expected a {what} ({', '.join(known)}), got {word!r}{near(word, known)}")
+
+    return AfterValidator(check)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` or nothing."""
+    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+class Section(BaseModel):
+    """A table of the file in which an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Command = Annotated[list[str], Field(min_length=1)]
+
+
+class CommandPower(Section):
+    """A command line that switches the outlet on, and one that switches it off."""
+
+    on: Command
+    off: Command
+
+
+class Power(Section):
+    """Exactly one way to switch a board's power."""
+
+    command: CommandPower | None = None
+    http: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Power:
+        if (self.command is None) == (self.http is None):
+            raise ValueError("expected exactly one of the keys command, http")
+        return self
+
+
+class Provision(Section):
+    """How the board learns its network, its cloud and its token."""
+
+    kind: Annotated[str, one_of("way to provision", ["edgent-nvs", "none"])]
+    wifi: str = "env:WIFI"
+
+
+class Bootloader(Section):
+    """What a foreign bootloader image was built with: its bytes do not say it."""
+
+    rollback: bool
+
+
+class VirtualBoard(Section):
+    """Keys that only a board made of software has."""
+
+    outlet: Annotated[str, one_of("kind of outlet", ["bridge", "hub"])] = "bridge"
+    flash: str | None = None
+    mac: str | None = None
+    revision: str | None = None
+
+
+class BoardSection(Section):
+    """One board of the rack."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    chip: Annotated[str, one_of("chip", CHIPS)]
+    port: str
+    power: Literal["virtual"] | Power | None = None
+    provision: Provision | None = None
+    token: str | None = None
+    profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
+    baud: int = Field(default=115200, ge=300, le=4_000_000)
+    tags: list[str] = []
+    bootloader: Bootloader | None = None
+    virtual: VirtualBoard | None = None
+
+    @field_validator("token")
+    @classmethod
+    def _token(cls, token: str | None) -> str | None:
+        if token is None or token.startswith("env:"):
+            return token
+        raise ValueError("expected \"env:NAME\": a token does not stand in a rig file in clear")
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the board is one made of software, started by us."""
+        return self.port == VIRTUAL
+
+
+class RigSection(Section):
+    """What holds for the whole rack."""
+
+    name: str
+    advertise: str = "auto"
+    speed: float = Field(default=1.0, ge=1.0, le=MAX_SPEED)
+
+
+class AccessPoint(Section):
+    """Commands that switch the rack's access point."""
+
+    on: Command
+    off: Command
+
+
+class NetworkSection(Section):
+    """The rack's own network."""
+
+    ap: AccessPoint | None = None
+
+
+class RigConfig(Section):
+    """A whole rig file."""
+
+    rig: RigSection
+    board: list[BoardSection] = Field(min_length=1)
+    network: NetworkSection | None = None
+
+    @model_validator(mode="after")
+    def _names_and_clock(self) -> RigConfig:
+        names = [board.name for board in self.board]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"board names are used twice: {', '.join(twice)}")
+        real = [board.name for board in self.board if not board.is_virtual]
+        if real and self.rig.speed != 1:
+            raise ValueError(
+                f"rig.speed is {self.rig.speed:g}, but {real[0]} is a real board, whose clock "
+                f"runs at 1; expected 1"
+            )
+        return self
+
+    def pick(self, name: str) -> BoardSection:
+        """The board of that name. Raises ConfigError with the nearest name."""
+        names = [board.name for board in self.board]
+        if name not in names:
+            raise ConfigError(
+                f"rig {self.rig.name}",
+                [f"no board {name!r}; it has {', '.join(names)}{near(name, names)}"],
+            )
+        return self.board[names.index(name)]
+
+
+def load(path: Path) -> RigConfig:
+    """Read and check a rig file.
+
+    Raises:
+        ConfigError: with every problem of the file, each with its key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"is no TOML: {error}"]) from error
+    return check(data, str(path))
+
+
+def check(data: dict[str, Any], where: str) -> RigConfig:
+    """The same for data that has been read already."""
+    try:
+        return RigConfig.model_validate(data)
+    except ValidationError as error:
+        problems = sentences(error.errors(include_url=False))
+        raise ConfigError(where, problems) from error
+
+
+def sentences(rows: Sequence[ErrorDetails]) -> list[str]:
+    """One sentence for each mistake; branches of a union that do not apply are left out."""
+    told: dict[str, str] = {}
+    for row in rows:
+        key = _key(row["loc"])
+        message = _message(row, key)
+        if key not in told or len(message) > len(told[key]):
+            told[key] = message
+    return [f"{key}: {message}" if key else message for key, message in told.items()]
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    key = ""
+    for part in loc:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif not (part.startswith("literal[") or (part[:1].isupper() and part != "AP")):
+            key += f".{part}" if key else part
+    return key
+
+
+def _message(row: ErrorDetails, key: str) -> str:
+    kind, got = row["type"], row["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key{near(key.rsplit('.', 1)[-1], _keys_beside(key))}"
+    if kind == "missing":
+        return "is missing"
+    text = re.sub(r"^Value error, ", "", row["msg"])
+    if kind == "value_error":
+        return text
+    return f"expected {_expected(text)}, got {_short(got)}"
+
+
+def _expected(text: str) -> str:
+    text = re.sub(r"^Input should be ", "", text)
+    return text[0].lower() + text[1:]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys_beside(key: str) -> list[str]:
+    """The known keys of the table that holds ``key``."""
+    table = re.sub(r"\[\d+\]", "", key).rpartition(".")[0]
+    models: dict[str, type[BaseModel]] = {
+        "": RigConfig, "rig": RigSection, "board": BoardSection, "board.power": Power,
+        "board.power.command": CommandPower, "board.provision": Provision,
+        "board.bootloader": Bootloader, "board.virtual": VirtualBoard,
+        "network": NetworkSection, "network.ap": AccessPoint,
+    }
+    model = models.get(table)
+    return list(model.model_fields) if model else []
+
+
+def secret(reference: str, what: str) -> str:
+    """The value behind ``env:NAME``.
+
+    Raises:
+        ConfigError: the variable is not set.
+    """
+    name = reference.removeprefix("env:")
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(what, [f"the environment variable {name} is not set"])
+    return value

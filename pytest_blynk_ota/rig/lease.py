@@ -1,0 +1,60 @@
+"""Leases: one board, one holder on a host. The operating system's lock is the truth."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pytest_blynk_ota.errors import LeaseHeld
+
+
+def lock_folder() -> Path:
+    """Host-wide, shared by all users; ``BLYNK_OTA_LOCKS`` names another one."""
+    return Path(os.environ.get("BLYNK_OTA_LOCKS", Path(tempfile.gettempdir()) / "blynk-ota-locks"))
+
+
+class Lease:
+    """The right to use one board; freed when closed, and by the system when the holder dies.
+
+    Raises:
+        LeaseHeld: another process has the board; says who, where and since when.
+    """
+
+    def __init__(self, board: str, port: str) -> None:
+        folder = lock_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        key = hashlib.sha256(port.encode()).hexdigest()[:16]
+        self._label = folder / f"{key}.json"
+        self._lock = FileLock(folder / f"{key}.lock", mode=0o666)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise LeaseHeld(f"board {board} ({port}) is held by {self._holder()}") from None
+        # The label is for people only: whoever has the lock may overwrite it.
+        self._label.write_text(
+            json.dumps({
+                "pid": os.getpid(), "host": socket.gethostname(), "user": getpass.getuser(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            })
+        )
+
+    def _holder(self) -> str:
+        try:
+            row = json.loads(self._label.read_text())
+            return f"pid {row['pid']} of {row['user']} on {row['host']} since {row['since']}"
+        except (OSError, ValueError, KeyError):
+            return "another process, which left no label"
+
+    def close(self) -> None:
+        """Give the board back."""
+        if self._lock.is_locked:
+            self._label.unlink(missing_ok=True)
+            self._lock.release()

@@ -1,0 +1,101 @@
+"""Power outlets: how a board's power is switched, and the ``power`` fixture."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Protocol
+
+from pytest_blynk_ota.errors import OutletUnreachable
+from pytest_blynk_ota.evidence.timeline import Record
+
+SWITCH_TIMEOUT_S = 10.0
+"""Wall seconds that an outlet has to answer: a hub command takes about 2 s."""
+
+OFF_S = 2.0
+"""Device seconds without power in a cycle: bulk capacitors of a board hold for some 100 ms."""
+
+
+class Outlet(Protocol):
+    """Something that switches one board's power."""
+
+    def switch(self, on: bool) -> None:
+        """Raises OutletUnreachable when it did not work."""
+
+
+class HttpOutlet:
+    """An outlet that takes ``PUT url`` with the body 1 or 0, as labgrid's ``rest`` model does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def switch(self, on: bool) -> None:
+        request = urllib.request.Request(self.url, data=b"1" if on else b"0", method="PUT")
+        try:
+            with urllib.request.urlopen(request, timeout=SWITCH_TIMEOUT_S):
+                pass
+        except (urllib.error.URLError, OSError) as error:
+            raise OutletUnreachable(
+                f"power outlet {self.url} did not switch {'on' if on else 'off'}: {error}"
+            ) from error
+
+
+class CommandOutlet:
+    """An outlet behind two command lines, such as ``uhubctl … -a on``."""
+
+    def __init__(self, on: Sequence[str], off: Sequence[str]) -> None:
+        self._lines = {True: tuple(on), False: tuple(off)}
+
+    def switch(self, on: bool) -> None:
+        line = self._lines[on]
+        try:
+            done = subprocess.run(
+                line, capture_output=True, text=True, timeout=SWITCH_TIMEOUT_S, check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise OutletUnreachable(f"power command {line[0]!r} failed: {error}") from error
+        if done.returncode:
+            raise OutletUnreachable(
+                f"power command {' '.join(line)!r} ended with {done.returncode}: "
+                f"{(done.stderr or done.stdout).strip()[-300:]}"
+            )
+
+
+class Power:
+    """A board's power, in the hand of a test. Every switch is an event."""
+
+    def __init__(self, board: str, outlet: Outlet, record: Record, speed: float) -> None:
+        self._board = board
+        self._outlet = outlet
+        self._record = record
+        self._speed = speed
+
+    def __repr__(self) -> str:
+        return f"<power of {self._board}>"
+
+    def off(self, *, by: str = "test") -> None:
+        """Take the power away. Raises OutletUnreachable."""
+        self._record("power", "off", self._board, by=by)
+        self._outlet.switch(False)
+
+    def on(self, *, by: str = "test") -> None:
+        """Give the power back. Raises OutletUnreachable."""
+        self._record("power", "on", self._board, by=by)
+        self._outlet.switch(True)
+
+    def cycle(self, off_s: float = OFF_S, *, by: str = "test") -> None:
+        """Off, ``off_s`` device seconds of darkness, on; the power comes back in any case.
+
+        Raises:
+            OutletUnreachable: the outlet did not answer.
+        """
+        self.off(by=by)
+        try:
+            # The dwell is the act itself: nothing can announce that capacitors are empty.
+            threading.Event().wait(off_s / self._speed)
+        finally:
+            self.on(by=by)

@@ -1,0 +1,69 @@
+"""How long a firmware takes and what it protects itself with, in device seconds.
+
+The judge takes all its times from here, through the evidence of the operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The ways of one firmware. All ``_s`` fields are device seconds.
+
+    Attributes:
+        name: the word that a rig file uses for it.
+        request_s: from the offer to the GET.
+        stall_s: its own limit for a download that brings no bytes.
+        apply_s: from the whole file to the restart.
+        error_restart_s: how long it stays in its error state before it restarts.
+        boot_s: from reset to the first connection.
+        login_s: how long it may be away before it counts as offline.
+        self_test_s: how long its self-test runs after the login; 0 if it has none.
+        settle_s: how long it must stay logged in to count as settled.
+        loop: unexpected resets, or link drops, that make a loop.
+        in_flight_stall_s: bytes unacknowledged for so long are a stall.
+        rollback: whether its bootloader can go back.
+        log: which of the shipped fixture images stand for it, ``quiet`` or ``info``.
+    """
+
+    name: str
+    request_s: float = 20.0
+    stall_s: float = 30.0
+    apply_s: float = 30.0
+    error_restart_s: float = 10.0
+    boot_s: float = 15.0
+    login_s: float = 60.0
+    self_test_s: float = 0.0
+    settle_s: float = 10.0
+    loop: int = 4
+    in_flight_stall_s: float = 5.0
+    rollback: bool = True
+    log: str = "quiet"
+
+    def with_self_test(self, seconds: float) -> Profile:
+        """The same with a self-test; settling takes 5 s longer than the test (verdict.md)."""
+        return replace(self, self_test_s=seconds, settle_s=max(self.settle_s, seconds + 5))
+
+    def to_data(self) -> dict[str, Any]:
+        """As it stands in the evidence."""
+        return asdict(self)
+
+
+DEFAULT = Profile("default")
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        DEFAULT,
+        # Old Edgent ESP32 over TLS: 2 s before the GET, about 30 s stall, 10 s in MODE_ERROR
+        # (blynk-library 1.4.0, examples/Blynk.Edgent/Edgent_ESP32).
+        Profile("edgent-old"),
+        # The same, with a bootloader and an application that log at INFO.
+        Profile("edgent-old-info", log="info"),
+        # Over plain HTTP the stall rule is 300 empty reads of 5.1 s each: up to 25 minutes.
+        Profile("edgent-old-http", stall_s=1530.0),
+    )
+}

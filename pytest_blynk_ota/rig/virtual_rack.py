@@ -1,0 +1,118 @@
+"""The virtual rack as a child process: started for a session, watched, and ended with it."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pytest_blynk_ota.errors import DeadlinePassed, RigError
+
+START_TIMEOUT_S = 30.0
+"""Wall seconds for the process to announce its boards; it needs well under one."""
+STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualPort:
+    """What the rack announced of one board."""
+
+    url: str
+    mac: str
+    outlet: str
+
+
+class VirtualRack:
+    """A running virtual rack.
+
+    Args:
+        path: the rig file whose boards it plays.
+        boards: names of the boards to play.
+        log: where its own complaints go.
+
+    Raises:
+        RigError: it did not start.
+    """
+
+    def __init__(self, path: Path, boards: Sequence[str], log: Path) -> None:
+        self._log = log
+        command = [sys.executable, "-m", "pytest_blynk_ota.virtual", str(path), "--json",
+                   "--lifeline"]
+        for board in boards:
+            command += ["--board", board]
+        # A session of its own: Ctrl-C in the terminal is for the test run, which ends the rack.
+        with log.open("ab") as complaints:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
+                start_new_session=True,
+            )
+        try:
+            self.ports = self._announced()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id, for tests that kill it."""
+        return self._process.pid
+
+    def _announced(self) -> dict[str, VirtualPort]:
+        assert self._process.stdout is not None
+        line = self._first_line(self._process.stdout)
+        ready = json.loads(line)
+        return {
+            board["name"]: VirtualPort(
+                board["url"], board["mac"], f"{ready['outlet'].rstrip('/')}/{board['name']}"
+            )
+            for board in ready["boards"]
+        }
+
+    def _first_line(self, stream: IO[bytes]) -> bytes:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        line = b""
+        while not line.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([stream], [], [], left)[0]:
+                raise DeadlinePassed(
+                    "the virtual rack to announce its boards", START_TIMEOUT_S,
+                    last_lines=self._last_words(),
+                )
+            byte = stream.read(1)
+            if not byte:
+                raise RigError(self._died())
+            line += byte
+        return line
+
+    def _last_words(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines()[-8:]
+
+    def _died(self) -> str:
+        try:
+            code = self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return "the virtual rack closed its output"
+        words = "\n".join(f"    {line}" for line in self._last_words())
+        return f"the virtual rack (pid {self.pid}) ended with {code}\n{words}".rstrip()
+
+    def check(self) -> None:
+        """Raises RigError if the process has ended: no verdict may come from a dead rack."""
+        if self._process.poll() is not None:
+            raise RigError(self._died())
+
+    def stop(self) -> None:
+        """End the process; it cleans up behind itself."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None and not stream.closed:
+                stream.close()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT_S)
