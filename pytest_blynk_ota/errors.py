@@ -17,6 +17,7 @@
     │   ├── OldNotSettled       after a restore the old firmware did not come up
     │   ├── FaultNotReached     a planned fault did not fire, so the test proved nothing
     │   └── Undecided           the evidence allows more than one outcome
+    ├── NotReached              a moment that a test waited for did not come: the firmware's fault
     └── EvidenceError           stored evidence is cut, edited or foreign
 """
 
@@ -131,6 +132,14 @@ class Undecided(RigError):
         self.wants = frozenset(wants)
         self.why = why
         super().__init__(f"undecided between {', '.join(self.candidates) or 'nothing'}: {why}")
+
+
+class NotReached(BlynkOtaError, AssertionError):
+    """Raised when a moment that a test waited for did not come: a failure, not a rack error."""
+
+    def __init__(self, awaited: str, instead: str) -> None:
+        self.awaited = awaited
+        super().__init__(f"{awaited} never came; {instead}")
 
 
 class EvidenceError(BlynkOtaError):

@@ -108,6 +108,10 @@ class Timeline:
         with self._grew:
             return tuple(self._events[after:])
 
+    def now(self) -> float:
+        """The time on the clock that stamps the events, in seconds."""
+        return self._clock()
+
     @property
     def cursor(self) -> int:
         """The ``seq`` of the newest event; 0 if there is none."""

@@ -1,0 +1,54 @@
+"""Moments of an operation that a test can wait for, as predicates over single events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pytest_blynk_ota.evidence.timeline import Event
+
+Found = Callable[[Event], bool]
+
+
+def moment(
+    *, progress: float | None, log: str | None, report: str | None, download: int | None
+) -> tuple[str, Found]:
+    """The words for a moment, and the test whether an event is it.
+
+    Raises:
+        ValueError: not exactly one of progress, log and report is given, or progress is no part.
+    """
+    if sum(value is not None for value in (progress, log, report)) != 1:
+        raise ValueError("expected exactly one of progress=, log=, report=")
+    if progress is not None:
+        if not 0 < progress <= 1:
+            raise ValueError(f"progress is a part of the file above 0 and up to 1, got {progress}")
+        return f"{progress:.0%} of the file acknowledged", _progress(progress, download)
+    if log is not None:
+        pattern = re.compile(log)
+        return f"a log line matching {log!r}", lambda event: (
+            (event.source, event.kind) == ("uart", "line")
+            and pattern.search(event.data["text"]) is not None
+        )
+    return f"a report of version {report}", lambda event: (
+        (event.source, event.kind) == ("cloud", "report") and event.data["version"] == report
+    )
+
+
+def _progress(part: float, download: int | None) -> Found:
+    """Acknowledged bytes against what the answer announced; both are of one attempt."""
+    announced: dict[int, int] = {}
+
+    def found(event: Event) -> bool:
+        if event.source != "delivery" or event.kind not in ("response", "progress"):
+            return False
+        attempt = event.data["attempt"]
+        if download is not None and attempt != download:
+            return False
+        if event.kind == "response":
+            announced[attempt] = event.data["announced"] or 0
+            return False
+        total = announced.get(attempt, 0)
+        return total > 0 and event.data["acked"] >= part * total
+
+    return found

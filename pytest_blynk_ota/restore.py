@@ -1,0 +1,182 @@
+"""Bringing a board back to Old: what must stand in its flash, and the proof that Old came up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_blynk_ota.board.baseline import Baseline, Region, Span
+from pytest_blynk_ota.errors import FirmwareError, OldNotSettled, UsageError
+from pytest_blynk_ota.evidence.timeline import Event, Timeline
+from pytest_blynk_ota.firmware import otadata
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.firmware.nvs import edgent_config
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, PartitionTable
+from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.shelf import Firmware
+
+TABLE_OFFSET = 0x8000
+SECTOR_BYTES = 4096
+
+SlotMap = dict[str, dict[str, object]]
+"""Slot label to its offset, its size and the name of the image in it (None: nothing bootable)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The state that a test starts from."""
+
+    table: PartitionTable
+    slots: SlotMap
+    otadata: tuple[str, str]
+
+
+def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
+    """The NVS partition that points the board at this rig; None if the rig does not provision."""
+    provision = place.config.provision
+    if provision is None or provision.kind == "none":
+        return None
+    host, port = rig.cloud.address
+    return edgent_config(
+        ssid=place.ssid, password=place.passphrase, token=place.token, host=host, port=port,
+        size=size,
+    )
+
+
+def baseline(
+    rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True
+) -> tuple[Baseline, Restored]:
+    """All that must stand in flash for Old to run from the first slot, and nothing else to.
+
+    Raises:
+        UsageError: the partition table has no two slots, or Old does not fit.
+    """
+    table = DEFAULT_TABLE
+    regions: list[Region] = []
+    if place.config.is_virtual:
+        chip = CHIPS[place.config.chip]
+        regions.append(
+            Region("bootloader", chip.bootloader_offset, firmware.bootloader(rollback=rollback))
+        )
+        regions.append(Region("partition table", TABLE_OFFSET, table.build()))
+    else:
+        if not rollback:
+            raise UsageError(f"board {place.name} is real: its bootloader is not replaced")
+        table = place.board.read_table()
+    return _with_old(rig, place, firmware.old, table, regions)
+
+
+def _with_old(
+    rig: Rig, place: Place, old: Image, table: PartitionTable, regions: list[Region]
+) -> tuple[Baseline, Restored]:
+    slots, ota = table.ota_slots, table.otadata
+    if ota is None or len(slots) < 2:
+        raise UsageError(
+            f"board {place.name}: its partition table has {len(slots)} OTA slots and "
+            f"{'an' if ota else 'no'} otadata partition; an update needs two slots and otadata"
+        )
+    if len(old.data) > slots[0].size:
+        raise FirmwareError(
+            f"old image has {len(old.data)} bytes, slot {slots[0].label} holds {slots[0].size}"
+        )
+    sectors = otadata.entries_for(0)
+    regions.append(Region("otadata", ota.offset, b"".join(sectors)))
+    nvs = table.find("nvs")
+    if nvs is not None:
+        settings = provisioned_nvs(rig, place, nvs.size)
+        if settings is not None:
+            regions.append(Region("nvs", nvs.offset, settings))
+    regions.append(Region(slots[0].label, slots[0].offset, old.data))
+    # The first sector holds the image header: without it no stale New can pass for an update.
+    erased = tuple(Span(slot.label, slot.offset, SECTOR_BYTES) for slot in slots[1:])
+    believed: SlotMap = {
+        slot.label: {"offset": slot.offset, "size": slot.size,
+                     "image": "old" if slot is slots[0] else None}
+        for slot in slots
+    }
+    state = (sectors[0][:32].hex(), sectors[1][:32].hex())
+    return Baseline(tuple(regions), erased), Restored(table, believed, state)
+
+
+def restore(rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True) -> Restored:
+    """Write what differs and reset the board into Old. Does not wait for Old to come up."""
+    plan, state = baseline(rig, place, firmware, rollback=rollback)
+    done = place.board.restore(plan)
+    rig.recorder(
+        "ota", "restored", place.name, image="old", slots=state.slots, otadata=state.otadata,
+        wrote_bytes=done.wrote_bytes, serial_bytes=done.serial_bytes, seconds=done.seconds,
+        regions=list(done.regions),
+    )
+    return state
+
+
+def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
+    """Wait until the board has been logged in on ``image`` without a break for its settle time.
+
+    Args:
+        after: cursor of the timeline; only what was seen after it counts.
+
+    Raises:
+        OldNotSettled: it did not come up and stay in time; says what came instead.
+    """
+    profile, speed = place.profile, rig.speed
+    timeline = rig.recorder.timeline
+    limit = max((profile.boot_s + profile.login_s + profile.settle_s) / speed, 0.25)
+    deadline = timeline.now() + limit
+    while True:
+        rig.check()
+        seen = timeline.cursor
+        since = settled_since(timeline.events(after), place.name, image)
+        now = timeline.now()
+        if since is not None and now - since >= profile.settle_s / speed:
+            return
+        if now >= deadline:
+            raise OldNotSettled(_why_not(rig, place, image, after, limit))
+        wake = deadline if since is None else min(deadline, since + profile.settle_s / speed)
+        timeline.wait(
+            lambda batch: True if batch else None, min(max(wake - now, 0.001), 0.25),
+            after=seen,
+        )
+
+
+def settled_since(events: Sequence[Event], board: str, image: Image) -> float | None:
+    """When the login that still stands on ``image`` was reported; None if there is none."""
+    since: dict[int, float] = {}
+    for event in events:
+        if event.board not in (board, None):
+            continue
+        key = (event.source, event.kind)
+        if key in ENDS_ALL_SESSIONS and not event.data.get("download"):
+            since.clear()
+        elif key == ("cloud", "closed"):
+            since.pop(event.data["session"], None)
+        elif key == ("cloud", "report") and _same(event.data, image):
+            since.setdefault(event.data["session"], event.t)
+    return min(since.values(), default=None)
+
+
+ENDS_ALL_SESSIONS = {("uart", "reset"), ("rig", "reset"), ("power", "off"), ("power", "on")}
+
+
+def _same(report: Mapping[str, object], image: Image) -> bool:
+    return report["version"] == image.version and (
+        not image.build or not report["build"] or report["build"] == image.build
+    )
+
+
+def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
+    reports = [
+        f"{event.data['version']} (built {event.data['build']})"
+        for event in rig.recorder.timeline.events(after)
+        if (event.source, event.kind, event.board) == ("cloud", "report", place.name)
+    ]
+    heard = f"reported {', '.join(reports)}" if reports else "did not log in"
+    lines = "\n".join(f"    {line.text}" for line in place.board.console.lines()[-12:])
+    return (
+        f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "
+        f"{place.profile.settle_s:g} s; within {limit:.1f} s it {heard}\n"
+        f"last lines of the log:\n{lines}"
+    )
+
+

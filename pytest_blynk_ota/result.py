@@ -1,0 +1,92 @@
+"""What an operation returns: the verdict, and where its evidence is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_blynk_ota.air import AirStatus
+from pytest_blynk_ota.verdict import Download, Finding, Outcome, Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one operation, with everything that it rests on.
+
+    Attributes:
+        verdict: what the judge said.
+        evidence: the folder that holds the events of this test.
+        last_lines: the last lines of the board's log, for a failing test.
+    """
+
+    verdict: Verdict
+    evidence: Path
+    last_lines: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What truly happened."""
+        return self.verdict.outcome
+
+    @property
+    def air_status(self) -> AirStatus:
+        """What Blynk.Air would show."""
+        return self.verdict.air_status
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Sentences, each with the events that it rests on."""
+        return self.verdict.reasons
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What else is worth knowing; an ``error`` among them fails the test."""
+        return self.verdict.findings
+
+    @property
+    def partial(self) -> bool:
+        """Whether a witness was missing."""
+        return self.verdict.partial
+
+    @property
+    def running(self) -> str | None:
+        """Version of the image that runs at the end; None if none does or it is not known."""
+        return self.verdict.running
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions reported during the operation, in order."""
+        return self.verdict.versions
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """Each download, in order, with how it ended."""
+        return self.verdict.downloads
+
+    @property
+    def boots(self) -> int:
+        """How many times the board started during the operation."""
+        return self.verdict.boots
+
+    @property
+    def crashes(self) -> tuple[str, ...]:
+        """The crash of each boot that had one, in the chip's own words."""
+        return self.verdict.crashes
+
+    @property
+    def seconds(self) -> float:
+        """How long the operation took, in device seconds."""
+        return self.verdict.seconds
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.outcome}, Air {self.air_status!s}, running {self.running}, "
+            f"{len(self.downloads)} downloads>"
+        )
+
+    def explain(self) -> list[str]:
+        """The lines that a failing test prints."""
+        lines = [str(self.verdict)]
+        if self.last_lines:
+            lines += ["last lines of the log:", *(f"    {line}" for line in self.last_lines)]
+        return [*lines, f"evidence: {self.evidence}"]

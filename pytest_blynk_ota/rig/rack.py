@@ -1,0 +1,233 @@
+"""The rig of a session: its boards, its servers, and who closes what."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_blynk_ota.board.board import Board
+from pytest_blynk_ota.cloud.server import CloudServer
+from pytest_blynk_ota.delivery.server import DeliveryServer
+from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
+from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.timeline import Recorder
+from pytest_blynk_ota.rig.background import Background
+from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
+from pytest_blynk_ota.rig.lease import Lease
+from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
+from pytest_blynk_ota.rig.profiles import PROFILES, Profile
+from pytest_blynk_ota.rig.virtual_rack import VirtualRack
+
+LOOPBACK = "127.0.0.1"
+VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
+"""The network that virtual boards join: ``ssid:passphrase``; they accept any."""
+
+
+@dataclass
+class Place:
+    """One board with all that belongs to it, held by this session."""
+
+    config: BoardSection
+    board: Board
+    power: Power | None
+    profile: Profile
+    token: str
+    ssid: str = ""
+    passphrase: str = ""
+    lease: Lease | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The board's name in the rig file."""
+        return self.config.name
+
+    def close(self) -> None:
+        """Close the port and give the lease back."""
+        try:
+            self.board.close()
+        finally:
+            if self.lease:
+                self.lease.close()
+
+
+class Rig:
+    """What ``--rig`` stands for: boards are opened when a test first asks for them.
+
+    Args:
+        config: the checked rig file.
+        path: where it stands.
+        run: the evidence folder of the run; the virtual rack's complaints go there too.
+        recorder: where everything seen goes.
+        redactor: learns each secret before it is used.
+    """
+
+    def __init__(
+        self, config: RigConfig, path: Path, *, run: Path, recorder: Recorder, redactor: Redactor
+    ) -> None:
+        self.config = config
+        self.name = config.rig.name
+        self.speed = config.rig.speed
+        self.recorder = recorder
+        self._redactor = redactor
+        self._path = path
+        self._run = run
+        self._places: dict[str, Place] = {}
+        self._virtual: VirtualRack | None = None
+        self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(board.name for board in self.config.board)
+        return f"<rig {self.name}: {names}>"
+
+    @property
+    def background(self) -> Background:
+        """The event loop that the servers live on."""
+        return self._started()[0]
+
+    @property
+    def cloud(self) -> CloudServer:
+        """The local Blynk server, started on first use."""
+        return self._started()[1]
+
+    @property
+    def delivery(self) -> DeliveryServer:
+        """The firmware server, started on first use."""
+        return self._started()[2]
+
+    def _started(self) -> tuple[Background, CloudServer, DeliveryServer]:
+        if self._servers is None:
+            host = self.address
+            background = Background()
+            cloud = CloudServer(self.recorder, host=host, speed=self.speed)
+            delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
+            self._servers = (background, cloud, delivery)
+            background.call(cloud.start())
+            background.call(delivery.start())
+        return self._servers
+
+    @property
+    def address(self) -> str:
+        """The address that the boards reach this host at."""
+        if self.config.rig.advertise != "auto":
+            return self.config.rig.advertise
+        if all(board.is_virtual for board in self.config.board):
+            return LOOPBACK
+        # A datagram socket that is connected but never sent on tells the outgoing address.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))
+            except OSError as error:
+                raise UsageError(
+                    f"rig {self.name}: no address that boards could reach this host at ({error}); "
+                    f"set rig.advertise"
+                ) from error
+            return str(probe.getsockname()[0])
+
+    def place(self, name: str | None = None) -> Place:
+        """The named board, or the first one that nobody holds.
+
+        Raises:
+            ConfigError: there is no such board.
+            LeaseHeld: it, or every one, is held by somebody else.
+            PortGone: its port does not open.
+        """
+        sections = [self.config.pick(name)] if name else list(self.config.board)
+        held: list[str] = []
+        for section in sections:
+            if section.name in self._places:
+                return self._places[section.name]
+        for section in sections:
+            try:
+                return self._open(section)
+            except LeaseHeld as error:
+                held.append(str(error))
+        raise LeaseHeld("; ".join(held))
+
+    def _open(self, section: BoardSection) -> Place:
+        lease = None if section.is_virtual else Lease(section.name, section.port)
+        try:
+            url, outlet = self._wires(section)
+            board = Board(
+                section.name, section.chip, url, self.recorder, baud=section.baud, speed=self.speed
+            )
+            place = self._furnish(section, board, outlet, lease)
+            board.open()
+        except BaseException:
+            if lease:
+                lease.close()
+            raise
+        self._places[section.name] = place
+        return place
+
+    def _wires(self, section: BoardSection) -> tuple[str, Outlet | None]:
+        """Where the board's port and its outlet are."""
+        if section.is_virtual:
+            if self._virtual is None:
+                names = [board.name for board in self.config.board if board.is_virtual]
+                self._virtual = VirtualRack(self._path, names, self._run / "virtual-rack.log")
+            port = self._virtual.ports[section.name]
+            return port.url, HttpOutlet(port.outlet) if section.power == "virtual" else None
+        if section.power is None:
+            return section.port, None
+        if section.power == "virtual":
+            raise UsageError(f"board {section.name} is real: power = \"virtual\" is not for it")
+        if section.power.http:
+            return section.port, HttpOutlet(section.power.http)
+        command = section.power.command
+        assert command is not None
+        return section.port, CommandOutlet(command.on, command.off)
+
+    def _furnish(
+        self, section: BoardSection, board: Board, outlet: Outlet | None, lease: Lease | None
+    ) -> Place:
+        where = f"rig {self.name}, board {section.name}"
+        provisioned = section.provision is not None and section.provision.kind != "none"
+        if section.token:
+            token = secret(section.token, f"{where}, token")
+        elif provisioned:
+            token = secrets.token_hex(16)
+        else:
+            raise UsageError(f"{where}: it has neither a token nor a way to provision one")
+        self._redactor.learn(token, f"token of {section.name}")
+        ssid = passphrase = ""
+        if provisioned:
+            assert section.provision is not None
+            wifi = VIRTUAL_WIFI if section.is_virtual else secret(section.provision.wifi, where)
+            ssid, _, passphrase = wifi.partition(":")
+            if len(passphrase) >= 8:
+                self._redactor.learn(passphrase, "Wi-Fi passphrase")
+        self.cloud.add_device(section.name, token)
+        power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
+        return Place(section, board, power, PROFILES[section.profile], token, ssid, passphrase,
+                     lease)
+
+    def check(self) -> None:
+        """Raises RigError if a part of the rack has died."""
+        if self._virtual:
+            self._virtual.check()
+
+    @property
+    def virtual(self) -> VirtualRack | None:
+        """The process that plays the virtual boards, if one was started."""
+        return self._virtual
+
+    def close(self) -> None:
+        """Close every port, server and process, whatever fails on the way."""
+        with contextlib.ExitStack() as stack:
+            if self._virtual:
+                stack.callback(self._virtual.stop)
+            if self._servers:
+                background, cloud, delivery = self._servers
+                stack.callback(background.stop)
+                stack.callback(lambda: background.call(cloud.stop()))
+                stack.callback(lambda: background.call(delivery.stop()))
+            for place in self._places.values():
+                stack.callback(place.close)
+        self._places.clear()
+        self._virtual = self._servers = None
+
+
+__all__ = ["Place", "Rig", "RigError"]

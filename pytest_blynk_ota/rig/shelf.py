@@ -1,0 +1,190 @@
+"""The firmware of a run: the user's files or the shipped recipes, and what is derived from them.
+
+Images are made on demand and kept by content, so that a second run reads them from disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pytest_blynk_ota.errors import FirmwareError, UsageError
+from pytest_blynk_ota.firmware import derive, recipe
+from pytest_blynk_ota.firmware.image import Image, parse
+from pytest_blynk_ota.rig import shipped
+from pytest_blynk_ota.rig.config import near
+
+CACHE_FORMAT = 1
+"""Raised when the same recipe gives other bytes, so that stale images are not found."""
+
+
+class Kitchen:
+    """Makes images from recipes; the user's own ``firmware_fixtures`` come first."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self._folders = [root / "firmware_fixtures", shipped.folder("firmware_fixtures")]
+        self._cache = cache
+
+    def make(self, name: str, chip: str, **changes: Any) -> bytes:
+        """The image of a recipe for a chip.
+
+        Raises:
+            FirmwareError: there is no such recipe, or it is wrong.
+        """
+        path = self._find(name)
+        text = path.read_text(encoding="utf-8")
+        key = hashlib.sha256(
+            json.dumps([CACHE_FORMAT, text, chip, changes], sort_keys=True).encode()
+        ).hexdigest()
+        stored = self._cache / f"{key[:32]}.bin"
+        if stored.is_file():
+            return stored.read_bytes()
+        data = recipe.make(recipe.loads(text, path.name), chip, **changes)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        half = stored.with_suffix(f".{id(data):x}.part")
+        half.write_bytes(data)
+        half.replace(stored)
+        return data
+
+    def _find(self, name: str) -> Path:
+        for folder in self._folders:
+            path = folder / f"{name}.toml"
+            if path.is_file():
+                return path
+        known = sorted({path.stem for folder in self._folders for path in folder.glob("*.toml")})
+        raise FirmwareError(
+            f"no firmware recipe {name!r}; known are {', '.join(known)}{near(name, known)}"
+        )
+
+
+def read_image(path: Path, option: str) -> Image:
+    """Read a user's firmware file.
+
+    Raises:
+        FirmwareError: it is missing, or no ESP application image; names the option and the file.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FirmwareError(f"{option} {path}: {error.strerror}") from error
+    image = parse(data, f"{option} {path}")
+    if image.problems:
+        raise FirmwareError(f"{option} {path}: {'; '.join(image.problems)}")
+    return image
+
+
+def next_version(version: str) -> str:
+    """The same version with its last number one higher: 1.2.9 → 1.2.10."""
+    numbered = re.fullmatch(r"(.*?)(\d+)(\D*)", version)
+    if not numbered:
+        raise FirmwareError(f"version {version!r} has no number to raise; give --new as well")
+    return f"{numbered[1]}{int(numbered[2]) + 1}{numbered[3]}"
+
+
+def refuse_equal(old: Image, new: Image, words: tuple[str, str] = ("--old", "--new")) -> None:
+    """Raises UsageError if nothing that a device reports could tell the two apart."""
+    if old.sha256 == new.sha256:
+        raise UsageError(f"{words[0]} and {words[1]} are the same binary "
+                         f"(sha256 {old.sha256[:12]}…): an update could not be seen")
+    if (old.version, old.build) == (new.version, new.build):
+        raise UsageError(
+            f"{words[0]} and {words[1]} both are version {old.version} built {old.build}: "
+            f"an update could not be seen; raise the version, or give {words[0]} alone"
+        )
+
+
+class Firmware:
+    """The images of a test, for one board: ``old``, ``new``, and everything made from them.
+
+    Attributes:
+        chip: name of the board's chip.
+        old: the image that the baseline runs.
+        new: the image that is shipped by default.
+        is_fixture: whether the images are ours and carry a behaviour; only such can be told to
+            misbehave. Images with a plain user's code can still be damaged and restamped.
+    """
+
+    def __init__(
+        self, kitchen: Kitchen, chip: str, *, old: Path | None = None, new: Path | None = None,
+        log: str = "quiet",
+    ) -> None:
+        self._kitchen = kitchen
+        self._log = log
+        self.chip = chip
+        self.old = read_image(old, "--old") if old else self.recipe("old")
+        if new:
+            self.new = read_image(new, "--new")
+        elif old:
+            self.new = self.restamped(self.old, next_version(self.old.version or ""))
+        else:
+            self.new = self.recipe("new")
+        for option, image in (("--old", self.old), ("--new", self.new)):
+            if image.chip != chip:
+                raise FirmwareError(
+                    f"{option} is an image for {image.chip}, the board is an {chip}"
+                )
+        refuse_equal(self.old, self.new)
+
+    def __repr__(self) -> str:
+        return f"<firmware {self.old.version} -> {self.new.version} for {self.chip}>"
+
+    @property
+    def is_fixture(self) -> bool:
+        """Whether both images carry a behaviour segment."""
+        return self.old.behaviour is not None and self.new.behaviour is not None
+
+    def recipe(self, name: str, **changes: Any) -> Image:
+        """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
+        return parse(self._kitchen.make(name, self.chip, log=self._log, **changes), name)
+
+    def bootloader(self, *, rollback: bool = True) -> bytes:
+        """A second-stage bootloader image for this board, with rollback on or off."""
+        name = "bootloader" if rollback else "bootloader-no-rollback"
+        return self._kitchen.make(name, self.chip, log=self._log)
+
+    def restamped(self, image: Image, version: str) -> Image:
+        """The same image under another version."""
+        return parse(derive.restamped(image.data, version), f"restamped {version}")
+
+    def bad_hash(self, image: Image | None = None) -> Image:
+        """The image with its appended SHA-256 wrong: the bootloader's last check refuses it."""
+        return self._derived(image, derive.bad_hash, "bad hash")
+
+    def bad_checksum(self, image: Image | None = None) -> Image:
+        """The image with its checksum byte wrong."""
+        return self._derived(image, derive.bad_checksum, "bad checksum")
+
+    def wrong_chip(self, image: Image | None = None) -> Image:
+        """The image with another chip in its header."""
+        return self._derived(image, derive.wrong_chip, "wrong chip")
+
+    def cut(self, image: Image | None = None, *, keep: int | None = None) -> Image:
+        """The image cut after ``keep`` bytes (half of it by default)."""
+        source = image or self.new
+        size = len(source.data) // 2 if keep is None else keep
+        return parse(derive.cut(source.data, size), "cut")
+
+    def crashes_at_start(self, image: Image | None = None) -> Image:
+        """The image with an illegal instruction at its entry."""
+        return self._derived(image, derive.crash_at_start, "crashes at start")
+
+    def crashes_before_login(self, image: Image | None = None) -> Image:
+        """A fixture image that panics once the network is up, and confirms only after a login."""
+        return self.behaving(
+            image, confirm="login", crash={"when": "before_login", "how": "panic"}
+        )
+
+    def behaving(self, image: Image | None = None, **changes: Any) -> Image:
+        """A fixture image with other behaviour; see ``docs/reference/firmware-recipes.md``.
+
+        Raises:
+            FirmwareError: the image is not one of ours, or a change is unknown.
+        """
+        source = image or self.new
+        return parse(derive.with_behaviour(source.data, **changes), "behaving otherwise")
+
+    def _derived(self, image: Image | None, how: Any, name: str) -> Image:
+        return parse(how((image or self.new).data), name)

@@ -1,0 +1,264 @@
+"""One operation on a board: offers go out, the watch goes on, the judge speaks.
+
+``Operation`` is what ``ota.shipping()`` and ``ota.offering()`` give to a ``with`` statement. The
+offers are made by a thread of its own, so that the test has its hands free.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pytest_blynk_ota.air import Shipment as AirShipment
+from pytest_blynk_ota.delivery.server import Campaign
+from pytest_blynk_ota.errors import NotReached, RigError
+from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
+from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.watch import watch
+
+CHECK_S = 0.25
+"""Wall seconds after which the rack's health is looked at again, whatever is awaited."""
+
+LAST_LINES = 12
+
+
+class Offers:
+    """Decides when the device gets a URL, and sends it: the cloud's side of an operation.
+
+    Args:
+        air: the rules of a Blynk.Air shipment, or None for one bare offer.
+    """
+
+    def __init__(
+        self, rig: Rig, place: Place, campaign: Campaign, air: AirShipment | None, after: int
+    ) -> None:
+        self._rig = rig
+        self._place = place
+        self._campaign = campaign
+        self._air = air
+        self._count = 0
+        self._considered: set[int] = set()
+        self._delivered: set[str] = set()
+        self._closed = False
+        self._timeline = rig.recorder.timeline
+        self._after = after
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="blynk-ota offers", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a device that is online already, then follow the events."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Raises what went wrong on it."""
+        self._stop.set()
+        self._timeline.add("ota", "offers_stopped", self._place.name)
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+    def cancel(self) -> None:
+        """No further offer."""
+        self._close("cancelled")
+        self._rig.recorder("ota", "cancelled", self._place.name, why="by the test")
+
+    def _run(self) -> None:
+        try:
+            self._greet()
+            while not self._stop.is_set():
+                batch = self._timeline.wait(lambda new: new or None, CHECK_S, after=self._after)
+                for event in batch or ():
+                    self._after = event.seq
+                    if event.board == self._place.name:
+                        self._follow(event)
+        except BaseException as error:
+            self._error = error
+
+    def _greet(self) -> None:
+        """A device that is logged in when the operation begins gets its offer at once."""
+        state = self._rig.cloud.device(self._place.name)
+        if not state.online or not state.reports or state.session is None:
+            return
+        report = state.reports[-1]
+        last_reset = max(
+            (event.t for event in self._timeline.events()
+             if (event.source, event.kind) in ENDS_ALL_SESSIONS
+             and event.board == self._place.name and not event.data.get("download")),
+            default=0.0,
+        )
+        if report.session == state.session and state.session_started > last_reset:
+            self._consider(report.session, report.version, report.build)
+
+    def _follow(self, event: Event) -> None:
+        key, data = (event.source, event.kind), event.data
+        if key == ("cloud", "report"):
+            self._consider(data["session"], data["version"], data["build"])
+        elif self._air is None:
+            return
+        elif key == ("delivery", "request") and data["method"] == "GET":
+            self._air.on_get(data["attempt"])
+        elif key == ("delivery", "ended") and data["how"] == "complete":
+            self._air.on_delivered()
+
+    def _consider(self, session: int, version: str, build: str) -> None:
+        if session in self._considered or self._closed:
+            return
+        self._considered.add(session)
+        if self._air is None:
+            if self._send():
+                self._closed = True
+        elif self._air.on_login(version, build):
+            self._send()
+        elif self._air.closed:
+            self._close(self._air.closed)
+
+    def _send(self) -> bool:
+        offer = f"o{self._count + 1}"
+        url = self._campaign.offer(offer)
+        self._rig.recorder("ota", "offer", self._place.name, offer=offer, number=self._count + 1)
+        sent = self._rig.background.call(
+            self._rig.cloud.send_ota(self._place.name, url, offer=offer)
+        )
+        if sent is None:
+            return False
+        self._count += 1
+        if self._air:
+            self._air.on_sent()
+        return True
+
+    def _close(self, why: str) -> None:
+        if not self._closed:
+            self._closed = True
+            self._rig.recorder("ota", "closed", self._place.name, why=why)
+
+
+class Operation:
+    """A shipment or an offer under way; ``result`` is there when the ``with`` block has ended.
+
+    Args:
+        describe: the data of the ``ota/operation`` event.
+        judged: called when the watch is over; gives the result.
+    """
+
+    def __init__(
+        self, rig: Rig, place: Place, image: bytes, faults: Sequence[Any],
+        describe: Callable[[], Mapping[str, Any]], air: AirShipment | None,
+        judged: Callable[[], Result],
+    ) -> None:
+        self._rig = rig
+        self._place = place
+        self._image = image
+        self._faults = faults
+        self._describe = describe
+        self._air = air
+        self._judged = judged
+        self._result: Result | None = None
+        self._timeline = rig.recorder.timeline
+        self._after = 0
+
+    @property
+    def result(self) -> Result:
+        """The result. Raises RuntimeError inside the ``with`` block, where there is none yet."""
+        if self._result is None:
+            raise RuntimeError("the operation has no result yet: read it after the with block")
+        return self._result
+
+    @property
+    def evidence(self) -> Path:
+        """The folder of the evidence."""
+        return self.result.evidence
+
+    def __enter__(self) -> Operation:
+        self._campaign = self._rig.delivery.campaign(
+            self._place.name, self._image, name="new.bin", faults=self._faults
+        )
+        self._after = self._timeline.cursor
+        self._rig.recorder("ota", "operation", self._place.name, **self._describe())
+        self._offers = Offers(self._rig, self._place, self._campaign, self._air, self._after)
+        self._offers.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            self._campaign.close()
+            if self._result is None:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """End the thread after a failure; its own trouble must not hide the first one."""
+        try:
+            self._offers.stop()
+        except RigError as second:
+            self._rig.recorder("rig", "error", self._place.name, error=type(second).__name__,
+                               message=str(second))
+
+    def _finish(self) -> None:
+        why = self.await_end()
+        self._rig.recorder("ota", "watch_ended", self._place.name, why=why)
+        self._offers.stop()
+        self._result = self._judged()
+
+    def await_end(self) -> str:
+        """Wait until nothing that could change the outcome is still to come; says why."""
+        while True:
+            self._rig.check()
+            seen = self._timeline.cursor
+            state = watch(self._timeline.events(), self._timeline.now())
+            if state.over:
+                return state.why
+            self._timeline.wait(
+                lambda new: True if new else None, min(max(state.wake_in, 0.002), CHECK_S),
+                after=seen,
+            )
+
+    def cancel(self) -> None:
+        """Cancel the shipment: no further offer; a download under way goes on."""
+        self._offers.cancel()
+
+    def wait_for(
+        self, *, progress: float | None = None, log: str | None = None,
+        report: str | None = None, download: int | None = None,
+    ) -> None:
+        """Wait for a moment of the operation; its end without that moment is a failure.
+
+        Args:
+            progress: part of the file, 0 to 1, that the device has acknowledged.
+            log: regular expression that a line of the log matches.
+            report: version that the device reports.
+            download: number of the download that ``progress`` speaks of; any if None.
+
+        Raises:
+            NotReached: the operation ended first; says how.
+            ValueError: not exactly one of progress, log and report was given.
+        """
+        from pytest_blynk_ota.moments import moment
+
+        awaited, found = moment(progress=progress, log=log, report=report, download=download)
+        cursor = self._after
+        while True:
+            self._rig.check()
+            seen = self._timeline.cursor
+            board = self._place.name
+            if any(found(event) for event in self._timeline.events(cursor)
+                   if event.board == board):
+                return
+            state = watch(self._timeline.events(), self._timeline.now())
+            if state.over:
+                raise NotReached(awaited, f"the operation ended first: {state.why}")
+            cursor = seen
+            self._timeline.wait(
+                lambda new: True if new else None, min(max(state.wake_in, 0.002), CHECK_S),
+                after=seen,
+            )
