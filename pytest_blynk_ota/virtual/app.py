@@ -1,0 +1,141 @@
+"""The application that the bootloader started: what its bytes say it does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.virtual import panic
+from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, app_start, elf_text
+from pytest_blynk_ota.virtual.edgent import Edgent
+from pytest_blynk_ota.virtual.resets import Panic, Reset, rtc_memory
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.behaviour import Behaviour
+    from pytest_blynk_ota.firmware.image import Image
+    from pytest_blynk_ota.virtual.bootloader import Started
+    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.machine import Machine
+
+STARTUP_TEXT = b"Project name:"
+"""A build that logs at INFO holds this format string (esp_app_desc.c)."""
+ILLEGAL_BYTES = {"xtensa": 3, "riscv": 2}
+"""Length of the instruction that is illegal when all its bytes are zero."""
+
+
+class CrashPlan:
+    """When the image wants to crash, and whether it still does."""
+
+    def __init__(self, machine: Machine, behaviour: Behaviour, key: str) -> None:
+        self._crash = behaviour.crash
+        self._memory = rtc_memory(machine)
+        self._key = key
+
+    def at(self, moment: str) -> None:
+        """The code reached this moment.
+
+        Raises:
+            Panic: and the image crashes here.
+        """
+        if self._crash is not None and self._crash.when == moment and self._left():
+            self._memory[self._key] = self._memory.get(self._key, 0) + 1
+            raise Panic(self._crash.how)
+
+    @property
+    def after_s(self) -> float | None:
+        """Device seconds after which it crashes whatever it does; None: it does not."""
+        if self._crash is None or self._crash.when != "after_s" or not self._left():
+            return None
+        return self._crash.after_s
+
+    def _left(self) -> bool:
+        assert self._crash is not None
+        done = self._memory.get(self._key, 0)
+        return self._crash.times is None or done < self._crash.times
+
+
+async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
+    """Run the application until it resets the chip.
+
+    Raises:
+        Reset: always; a hang does not return.
+    """
+    image = started.image
+    arch = CHIPS[machine.chip.name].arch
+    try:
+        _enter(image, arch)
+        behaviour = image.behaviour
+        log.verbose = _logs_at_info(image)
+        log.idf(app_start(machine.chip.name, revision_text(machine), image.app_desc))
+        if behaviour is None or behaviour.kind != "app":
+            await _not_ours(log, image)
+        await _run_edgent(machine, log, started, behaviour)
+    except Panic as crash:
+        elf = elf_text(image.app_desc) if image.app_desc else "0" * 9
+        log.text(*_last_words(arch, crash, elf))
+        raise Reset(SOFTWARE_CPU) from crash
+
+
+def revision_text(machine: Machine) -> str:
+    """The chip's revision as the log has it: 300 is v3.0."""
+    return f"v{machine.chip.revision // 100}.{machine.chip.revision % 100}"
+
+
+def _enter(image: Image, arch: str) -> None:
+    """Fetch the first instruction.
+
+    Raises:
+        Panic: it is one that no processor of this kind has.
+    """
+    size = ILLEGAL_BYTES[arch]
+    for segment in image.segments:
+        start = image.entry - segment.address
+        if 0 <= start and start + size <= len(segment.data):
+            if not any(segment.data[start : start + size]):
+                raise Panic("illegal", image.entry)
+            return
+
+
+def _logs_at_info(image: Image) -> bool:
+    if image.behaviour is not None:
+        return image.behaviour.log == "info"
+    return STARTUP_TEXT in image.data
+
+
+async def _not_ours(log: Log, image: Image) -> NoReturn:
+    desc = image.app_desc
+    what = f"{desc.project} {desc.version}" if desc else "no application description"
+    log.text(
+        f"virtual board: the image in this slot ({what}) has no behaviour segment,",
+        "virtual board: its code cannot be run here; the board stays up and does nothing.",
+    )
+    await asyncio.Event().wait()
+    raise AssertionError("an event that nobody sets was set")
+
+
+async def _run_edgent(
+    machine: Machine, log: Log, started: Started, behaviour: Behaviour
+) -> NoReturn:
+    """The firmware, beside the clock of a crash that comes whatever it does."""
+    crash = CrashPlan(machine, behaviour, started.image.sha256)
+    firmware = Edgent(machine, log, started, behaviour, crash)
+    if crash.after_s is None:
+        await firmware.run()
+    running = asyncio.ensure_future(firmware.run())
+    try:
+        await asyncio.wait({running}, timeout=(crash.after_s or 0.0) / machine.clock.speed)
+        if running.done():
+            running.result()
+        crash.at("after_s")
+        raise AssertionError("a crash that was due did not happen")
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def _last_words(arch: str, crash: Panic, elf: str) -> list[str]:
+    if crash.how == "abort":
+        return list(panic.abort(arch, elf))
+    cause = panic.ILLEGAL if crash.how == "illegal" else panic.LOAD
+    return list(panic.exception(arch, cause, elf, crash.pc))

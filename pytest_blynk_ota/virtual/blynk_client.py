@@ -1,0 +1,294 @@
+"""The Blynk library's side of a session: login, info, pings, what the cloud sends.
+
+Rules of blynk-library 1.4.0 (BlynkProtocol.h, BlynkArduinoClient.h), facts/blynk.md §1. One
+:class:`BlynkClient` is one device; :meth:`BlynkClient.login` starts a session, and
+:meth:`BlynkClient.serve` lives through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.cloud.protocol import (
+    Cmd,
+    Decoder,
+    Frame,
+    ProtocolError,
+    Status,
+    encode,
+    frame,
+    response,
+)
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.machine import Machine
+    from pytest_blynk_ota.virtual.network import Connection
+
+CONNECT_TIMEOUT_S = 5.0
+LOGIN_TIMEOUT_S = 6.0
+"""BLYNK_TIMEOUT_MS."""
+RETRY_S = 5.0
+GIVE_UP_AFTER_HEARTBEAT_S = 18.0
+"""BLYNK_TIMEOUT_MS * 3 of silence beyond the heartbeat."""
+PING_SPACING_S = 6.0
+BUFF_IN = 1024
+"""BLYNK_MAX_READBYTES of an ESP32; header and body must fit."""
+HEADER_BYTES = 5
+
+IGNORED = frozenset({Cmd.HARDWARE, Cmd.BRIDGE, Cmd.LOGIN})
+"""Commands that reach a handler which this firmware leaves empty."""
+
+
+class TokenRefused(Exception):
+    """Raised when the cloud answers a login with status 9."""
+
+
+class LinkLost(Exception):
+    """Raised inside a session when it has to end; never leaves this module."""
+
+
+class Redirected(LinkLost):
+    """Raised inside a session when the cloud names another address; it is dialled at once."""
+
+
+class BlynkClient:
+    """One device's session with the cloud.
+
+    Args:
+        info: keys and values in turn, sent after each login.
+        on_ota: called with the URL of each ``ota`` command.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        log: Log,
+        *,
+        token: str,
+        host: str,
+        port: int,
+        info: Sequence[str],
+        heartbeat_s: float,
+        on_ota: Callable[[str], None],
+    ) -> None:
+        self._machine = machine
+        self._clock = machine.clock
+        self._log = log
+        self._token = token
+        self._address = (host, port)
+        self._info = tuple(info)
+        self._heartbeat_s = heartbeat_s
+        self._on_ota = on_ota
+        self._connection: Connection | None = None
+        self._reading: asyncio.Task[bytes] | None = None
+        self._inbox: list[Frame] = []
+        self._decoder = Decoder()
+        self._last_id = 0
+        self._last_in = self._last_out = self._last_ping = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session is open."""
+        return self._connection is not None
+
+    async def login(self) -> bool:
+        """One try to open a session and to send the info.
+
+        A redirection has no back-off: to oneself it is a hot loop, as in the library.
+
+        Raises:
+            TokenRefused: the cloud does not know the token.
+        """
+        while True:
+            try:
+                return await self._dial()
+            except Redirected:
+                self.close()
+
+    async def _dial(self) -> bool:
+        self._log.blynk(f"Connecting to {self._address[0]}:{self._address[1]}")
+        try:
+            async with asyncio.timeout(self._clock.timeout(CONNECT_TIMEOUT_S)):
+                self._connection = await self._machine.network.open_connection(*self._address)
+        except OSError:  # TimeoutError is one; the library prints nothing
+            return False
+        self._inbox = []
+        self._decoder = Decoder(BUFF_IN - HEADER_BYTES)
+        self._last_id = 1
+        self._last_in = self._last_ping = asked = self._clock.now()
+        try:
+            await self._send(frame(Cmd.LOGIN, 1, self._token))
+            await self._login_answer()
+            self._log.blynk(f"Ready (ping: {int((self._clock.now() - asked) * 1000)}ms).")
+            await self.send(Cmd.INTERNAL, *self._info)
+        except Redirected:
+            raise
+        except LinkLost:
+            self.close()
+            return False
+        return True
+
+    async def send(self, cmd: Cmd, *parts: str) -> None:
+        """Send a message of the device's own; without a session it is skipped, as in the library.
+
+        Raises:
+            LinkLost: the connection is broken.
+        """
+        if self._connection is not None:
+            self._last_id = self._last_id % 0xFFFF + 1
+            await self._send(frame(cmd, self._last_id, *parts))
+
+    async def event(self, code: str, text: str) -> None:
+        """Blynk.logEvent: lost without a word if the link is."""
+        try:
+            await self.send(Cmd.EVENT_LOG, code, text)
+        except LinkLost:
+            self.close()
+
+    async def serve(self, until: float) -> bool:
+        """Answer the cloud until the device time ``until``; False when the link is lost first."""
+        while self._clock.now() < until:
+            try:
+                await self._heartbeat()
+                due = min(until, self._next_heartbeat())
+                message = await self._receive(due - self._clock.now())
+                if message is not None:
+                    await self._handle(message)
+            except Redirected:
+                self.close()
+                if not await self.login():
+                    return False
+            except LinkLost:
+                self.close()
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection with FIN."""
+        self.halt()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def halt(self) -> None:
+        """Stop reading and leave the connection as it stands: what a reset does."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    async def _login_answer(self) -> None:
+        deadline = self._clock.now() + self._clock.timeout(LOGIN_TIMEOUT_S) * self._clock.speed
+        while True:
+            message = await self._receive(deadline - self._clock.now())
+            if message is None and self._clock.now() >= deadline:
+                self._log.blynk("Login timeout")
+                raise LinkLost
+            if message is None:
+                continue
+            if message.cmd != Cmd.RESPONSE or message.id != 1:
+                await self._handle(message)
+                continue
+            if message.status in (Status.OK, Status.ALREADY_REGISTERED):
+                return
+            self.close()
+            if message.status == Status.INVALID_TOKEN:
+                self._log.blynk("Invalid auth token")
+                raise TokenRefused
+            self._log.blynk(f"Connect failed. code: {message.status}")
+            raise LinkLost
+
+    async def _heartbeat(self) -> None:
+        now = self._clock.now()
+        if now - self._last_in > self._dead_after_s:
+            self._log.blynk("Heartbeat timeout")
+            raise LinkLost
+        idle = now - min(self._last_in, self._last_out)
+        if idle >= self._heartbeat_s and now - self._last_ping >= PING_SPACING_S:
+            self._last_ping = now
+            await self.send(Cmd.PING)
+
+    @property
+    def _dead_after_s(self) -> float:
+        scaled = self._clock.timeout(self._heartbeat_s + GIVE_UP_AFTER_HEARTBEAT_S)
+        return scaled * self._clock.speed
+
+    def _next_heartbeat(self) -> float:
+        ping = min(self._last_in, self._last_out) + self._heartbeat_s
+        dead = self._last_in + self._dead_after_s
+        return min(max(ping, self._last_ping + PING_SPACING_S), dead + 0.001)
+
+    async def _handle(self, message: Frame) -> None:
+        """Do what one message asks for.
+
+        Raises:
+            LinkLost: the library would drop the connection.
+        """
+        parts = message.parts
+        if message.id == 0 or (message.cmd, message.status) == (
+            Cmd.RESPONSE,
+            Status.NOT_AUTHENTICATED,
+        ):
+            raise LinkLost
+        if message.cmd == Cmd.PING:
+            await self._send(response(message.id))
+        elif message.cmd == Cmd.INTERNAL:
+            if parts[:1] == ("ota",):
+                self._on_ota(parts[1] if len(parts) > 1 else "")
+        elif message.cmd == Cmd.REDIRECT:
+            self._redirect(parts)
+        elif message.cmd == Cmd.DEBUG_PRINT:
+            self._log.blynk(f"Server: {' '.join(parts)}")
+        elif message.cmd != Cmd.RESPONSE and message.cmd not in IGNORED:
+            raise LinkLost
+
+    def _redirect(self, parts: Sequence[str]) -> None:
+        if not parts:
+            raise LinkLost
+        port = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else 80
+        self._address = (parts[0], port)
+        self._log.blynk(f"Redirecting to {parts[0]}:{port}")
+        raise Redirected
+
+    async def _receive(self, seconds: float) -> Frame | None:
+        """The next message, or None after ``seconds`` device seconds without one.
+
+        The read stays pending over the end of the wait, so that no byte is lost.
+
+        Raises:
+            LinkLost: closed, broken, or a body larger than the buffer.
+        """
+        if self._inbox:
+            return self._inbox.pop(0)
+        if self._connection is None:
+            raise LinkLost
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._connection.read(BUFF_IN))
+        await asyncio.wait({self._reading}, timeout=max(seconds, 0.0) / self._clock.speed)
+        if not self._reading.done():
+            return None
+        reading, self._reading = self._reading, None
+        try:
+            data = reading.result()
+            if not data:
+                raise LinkLost
+            self._inbox += self._decoder.feed(data)
+        except OSError as broken:
+            raise LinkLost from broken
+        except ProtocolError as broken:
+            self._log.blynk(f"Packet too big: {broken.reason}")
+            raise LinkLost from broken
+        self._last_in = self._clock.now()
+        return self._inbox.pop(0) if self._inbox else None
+
+    async def _send(self, message: Frame) -> None:
+        if self._connection is None:
+            raise LinkLost
+        try:
+            async with asyncio.timeout(self._clock.timeout(LOGIN_TIMEOUT_S)):
+                await self._connection.write(encode(message))
+        except OSError as broken:
+            raise LinkLost from broken
+        self._last_out = self._clock.now()
