@@ -1,0 +1,219 @@
+"""What the cloud knows about its devices: tokens, info, reports, who is logged in.
+
+No sockets here. Only the server's loop changes a device; any thread may read its state, which is
+replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from pytest_blynk_ota.cloud.protocol import DEFAULT_BUFF_IN, TOKEN_CHARS
+from pytest_blynk_ota.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.cloud.session import Session
+
+DEFAULT_HEARTBEAT_S: Final = 45
+"""Device seconds between pings, unless the info says otherwise (Blynk docs, devices-online)."""
+HEARTBEAT_RANGE_S: Final = (10, 3600)
+"""What the documentation allows; a value outside counts as the nearer end (our choice)."""
+SILENCE_FACTOR: Final = 2.3
+"""Silence of more heartbeats than this ends a session (Blynk docs, devices-online-status.md)."""
+
+INFO_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    # Field: keys that name it, the best first. `ver` is the library's version: never used.
+    "version": ("mcu", "fw"),  # Arduino (BlynkApiArduino.h); Linux C++ and Python clients
+    "build": ("build",),
+    "fw_type": ("fw-type", "tmpl"),  # fw-type defaults to the template id
+    "heartbeat_s": ("h-beat",),
+    "buff_in": ("buff-in",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A version that a device named.
+
+    Attributes:
+        t: monotonic host seconds at which it came.
+        session: the connection that it came on.
+        version: as named.
+        build: as named; "" if it was not.
+    """
+
+    t: float
+    session: int
+    version: str
+    build: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """One device as the cloud saw it at one moment.
+
+    Attributes:
+        board: its name in the rig file.
+        online: whether a session is logged in.
+        session: that session's number, else None.
+        session_started: when that session's connection was opened, monotonic host seconds; 0.0 if
+            offline.
+        reports: every version that it named, oldest first.
+        heartbeat_s: device seconds between its pings.
+        buff_in: bytes that it can receive in one message, header included.
+    """
+
+    board: str
+    online: bool = False
+    session: int | None = None
+    session_started: float = 0.0
+    reports: tuple[Report, ...] = ()
+    heartbeat_s: int = DEFAULT_HEARTBEAT_S
+    buff_in: int = DEFAULT_BUFF_IN
+
+    @property
+    def silence_limit_s(self) -> int:
+        """Device seconds without a message after which its session is closed."""
+        return math.ceil(SILENCE_FACTOR * self.heartbeat_s)
+
+
+def field(info: Mapping[str, str], name: str) -> str:
+    """The value of a field of :data:`INFO_KEYS`; "" if the device does not name it."""
+    return next((info[key] for key in INFO_KEYS[name] if info.get(key)), "")
+
+
+def heartbeat(info: Mapping[str, str], otherwise: int) -> int:
+    """Device seconds between pings; ``otherwise`` where the info names none that can be read."""
+    least, most = HEARTBEAT_RANGE_S
+    number = _number(field(info, "heartbeat_s"))
+    return otherwise if number is None else min(max(number, least), most)
+
+
+def buff_in(info: Mapping[str, str], otherwise: int) -> int:
+    """Bytes that the device can receive; ``otherwise`` where the info names none."""
+    return _number(field(info, "buff_in")) or otherwise
+
+
+def _number(text: str) -> int | None:
+    short = text.isascii() and text.isdigit() and len(text) <= 9
+    return int(text) if short else None
+
+
+class Device:
+    """A device with its token and, while it is logged in, its session."""
+
+    def __init__(self, board: str, token: str) -> None:
+        self.token = token
+        self.state = DeviceState(board)
+        self.current: Session | None = None
+
+    @property
+    def board(self) -> str:
+        """Its name in the rig file."""
+        return self.state.board
+
+    def logged_in(self, session: Session, started: float) -> Session | None:
+        """Make ``session`` the current one; returns the one that it takes the place of."""
+        before, self.current = self.current, session
+        self.state = replace(
+            self.state, online=True, session=session.number, session_started=started,
+            heartbeat_s=DEFAULT_HEARTBEAT_S,
+        )  # fmt: skip
+        return before
+
+    def logged_out(self, session: Session) -> None:
+        """Go offline, unless another session has taken over."""
+        if self.current is session:
+            self.current = None
+            self.state = replace(self.state, online=False, session=None, session_started=0.0)
+
+    def informed(self, info: Mapping[str, str], session: int, t: float) -> Report | None:
+        """Take in the info pairs; returns the report if they name a version."""
+        state = self.state
+        version = field(info, "version")
+        report = Report(t, session, version, field(info, "build")) if version else None
+        self.state = replace(
+            state,
+            heartbeat_s=heartbeat(info, state.heartbeat_s),
+            buff_in=buff_in(info, state.buff_in),
+            reports=(*state.reports, report) if report else state.reports,
+        )
+        return report
+
+
+class Registry:
+    """The devices that may log in, by board and by token. Safe to use from several threads.
+
+    Args:
+        any_token: give an unknown token a device of its own, called ``device-N``.
+    """
+
+    def __init__(self, *, any_token: bool = False) -> None:
+        self._any_token = any_token
+        self._lock = threading.Lock()
+        self._by_board: dict[str, Device] = {}
+
+    def add(self, board: str, token: str) -> None:
+        """Let a device log in.
+
+        Raises:
+            UsageError: that is no token, or board or token are taken by another.
+        """
+        if not is_token(token):
+            raise UsageError(
+                f"board {board}: a Blynk token is {TOKEN_CHARS} printable ASCII characters; "
+                f"this one has {len(token)} characters"
+            )
+        with self._lock:
+            for device in self._by_board.values():
+                same = (device.board == board, device.token == token)
+                if any(same) and not all(same):
+                    what = "has a token already" if same[0] else f"has the token of {device.board}"
+                    raise UsageError(f"board {board} {what}: remove that device first")
+            if board not in self._by_board:
+                self._by_board[board] = Device(board, token)
+
+    def remove(self, board: str) -> Device:
+        """Forget a device.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        device = self.get(board)
+        with self._lock:
+            self._by_board.pop(board, None)
+        return device
+
+    def get(self, board: str) -> Device:
+        """The device of that board.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        with self._lock:
+            if board in self._by_board:
+                return self._by_board[board]
+            known = ", ".join(sorted(self._by_board)) or "none"
+        raise UsageError(f"the cloud knows no device {board!r}; it knows: {known}")
+
+    def by_token(self, token: str) -> Device | None:
+        """The device that may log in with this token, if there is one."""
+        with self._lock:
+            for device in self._by_board.values():
+                if device.token == token:
+                    return device
+            if not self._any_token or not is_token(token):
+                return None
+            number = 1
+            while (board := f"device-{number}") in self._by_board:
+                number += 1
+            return self._by_board.setdefault(board, Device(board, token))
+
+
+def is_token(text: str) -> bool:
+    """Whether this can be a token: 32 characters, no spaces."""
+    return len(text) == TOKEN_CHARS and text.isascii() and text.isprintable() and " " not in text
