@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ def write_views(
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON file whole: a reader never sees half of it."""
-    half = path.with_name(path.name + ".part")
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")
     half.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     half.replace(path)
 

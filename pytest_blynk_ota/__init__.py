@@ -1,0 +1,53 @@
+"""pytest-blynk-ota: firmware updates of ESP32 boards on Blynk, tested on the wire.
+
+The names below are imported on first use, so that a pytest run that needs none of them stays
+quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.air import AirStatus
+    from pytest_blynk_ota.delivery import faults
+    from pytest_blynk_ota.errors import BlynkOtaError, RigError, UsageError
+    from pytest_blynk_ota.result import Result
+    from pytest_blynk_ota.verdict import Finding, Outcome, Verdict, judge
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AirStatus": "air",
+    "BlynkOtaError": "errors",
+    "Finding": "verdict",
+    "Outcome": "verdict",
+    "Result": "result",
+    "RigError": "errors",
+    "UsageError": "errors",
+    "Verdict": "verdict",
+    "judge": "verdict",
+}
+
+__all__ = [
+    "AirStatus",
+    "BlynkOtaError",
+    "Finding",
+    "Outcome",
+    "Result",
+    "RigError",
+    "UsageError",
+    "Verdict",
+    "__version__",
+    "faults",
+    "judge",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "faults":
+        return importlib.import_module("pytest_blynk_ota.delivery.faults")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"pytest_blynk_ota.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,61 @@
+"""The command line ``blynk-ota``: each command in a file of its own, loaded when it is called.
+
+Exit codes: 0 fine, 1 the firmware failed, 2 usage or configuration, 3 the rig failed, 4 evidence
+incomplete, 5 bad signature.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import rich_click as click
+
+from pytest_blynk_ota import __version__
+from pytest_blynk_ota.errors import BlynkOtaError, EvidenceError, RigError, UsageError
+
+COMMANDS = {
+    "cloud": "the local Blynk server on its own",
+    "image": "read, make and patch firmware images",
+    "judge": "decide again from stored evidence",
+    "rig": "check rig files",
+    "serve": "the fault-injecting firmware server on its own",
+    "virtual": "the virtual rack on its own",
+}
+EXIT_CODES: tuple[tuple[type[BlynkOtaError], int], ...] = (
+    (UsageError, 2),
+    (RigError, 3),
+    (EvidenceError, 4),
+)
+
+
+class Lazy(click.RichGroup):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pytest_blynk_ota.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="blynk-ota")
+def app() -> None:
+    """Firmware updates of ESP32 boards on Blynk, tested on the wire.
+
+    Example: blynk-ota virtual
+    """
+
+
+def main() -> None:
+    """Run the command line; our errors become one message and their exit code."""
+    try:
+        app(prog_name="blynk-ota")
+    except BlynkOtaError as error:
+        click.echo(f"blynk-ota: {error}", err=True)
+        sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))

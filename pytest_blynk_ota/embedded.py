@@ -1,0 +1,131 @@
+"""pytest-embedded on our boards: its ``dut`` fed from our single port owner.
+
+Registered as a plugin module by ``pytest_configure``, so that these fixtures win over
+pytest-embedded's of the same name. Where a run asks for pytest-embedded's own services
+(``--embedded-services``), its own fixtures do the work.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.board.board import Board
+    from pytest_blynk_ota.evidence.bundle import TestBundle
+
+PR_SET_PDEATHSIG = 1
+
+
+def own_services(request: pytest.FixtureRequest) -> bool:
+    """Whether this run asks for pytest-embedded's own services, by option or by parameter."""
+    if request.config.getoption("embedded_services", None):
+        return True
+    return any(
+        "embedded_services" in getattr(getattr(item, "callspec", None), "params", {})
+        for item in request.session.items
+    )
+
+
+class LazyManager:
+    """pytest-embedded's queue manager, started when the first queue is asked for.
+
+    Its own fixture starts a process in every session, used or not, which lives on for seconds
+    when pytest is killed.
+    """
+
+    def __init__(self) -> None:
+        self._manager: Any = None
+
+    def MessageQueue(self) -> Any:  # noqa: N802 - the name that pytest-embedded calls
+        """A queue of the real manager."""
+        if self._manager is None:
+            from pytest_embedded.log import MessageQueueManager
+
+            self._manager = MessageQueueManager()
+            self._manager.start(initializer=_die_with_parent)
+        return self._manager.MessageQueue()
+
+    def shutdown(self) -> None:
+        """End the process, if it was started."""
+        if self._manager is not None:
+            self._manager.shutdown()
+
+
+def _die_with_parent() -> None:
+    """In the manager process: ask Linux for a SIGKILL when pytest is gone."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mp_manager() -> Iterator[LazyManager]:
+    from pytest_embedded import plugin
+
+    manager = LazyManager()
+    plugin._MP_MANAGER = manager  # pytest-embedded's DutFactory looks for it there
+    try:
+        yield manager
+    finally:
+        manager.shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stdout_lock(request: pytest.FixtureRequest) -> Any:
+    # A lock of the spawn context starts a resource tracker process: only where it is of use.
+    return request.getfixturevalue("_stdout_lock") if own_services(request) else None
+
+
+class ToConsole:
+    """Stands where pytest-embedded expects its message queue: what is put goes to the board."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def put(self, data: bytes, **_: Any) -> None:
+        """Write bytes to the board's UART."""
+        self._board.console.write(data.decode("utf-8", "surrogateescape"))
+
+    def write(self, data: str) -> None:
+        """The same for text."""
+        self._board.console.write(data)
+
+
+@pytest.fixture
+def dut(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """pytest-embedded's ``Dut`` on the board of this test."""
+    if own_services(request):
+        yield request.getfixturevalue("dut")
+        return
+    board: Board = request.getfixturevalue("board")
+    bundle: TestBundle = request.getfixturevalue("_blynk_ota_bundle")
+    yield from dut_on(board, bundle.folder, request.node.name)
+
+
+def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
+    """A ``Dut`` that reads what the board prints from now on."""
+    from pytest_embedded import App, Dut
+    from pytest_embedded.log import PexpectProcess
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(os.dup(theirs.fileno()), "rb", buffering=0) as reader:
+        process = PexpectProcess(reader)
+        detach = board.console.attach(ours.sendall)
+        try:
+            made = Dut(process, ToConsole(board), App(), str(folder / "events.jsonl"), name)
+            try:
+                yield made
+            finally:
+                made.close()
+        finally:
+            detach()
+            process.terminate()

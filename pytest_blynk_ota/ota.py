@@ -1,0 +1,299 @@
+"""The story of an update: restore Old, serve New, trigger, watch, judge.
+
+::
+
+    ota.restore()          once per test, by the fixture
+    ota.ship(image)        a Blynk.Air shipment: offered again until Success, limit or rollback
+    ota.offer(image)       one bare InternalPinOTA, and no more
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_blynk_ota.air import Shipment as AirShipment
+from pytest_blynk_ota.delivery.faults import Fault
+from pytest_blynk_ota.errors import RigError, Undecided, UsageError
+from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.restore import Restored, await_settled, restore
+from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.profiles import Profile
+from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
+from pytest_blynk_ota.shipment import LAST_LINES, Operation
+from pytest_blynk_ota.verdict import Verdict, judge
+
+DOWNLOAD_LIMIT = 3
+"""Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
+
+SKEW_S = 0.5
+SKEW_WALL_S = 0.05
+"""Two witnesses on one host may be this much apart: device seconds, but never less wall time."""
+
+SLOW_LINK_BYTES_PER_S = 10_000
+"""A healthy download may be this slow before the default deadline cuts it."""
+
+
+class Ota:
+    """The ``ota`` fixture: operations on one board, from a known baseline.
+
+    Args:
+        rig: the rig.
+        place: the board.
+        firmware: Old, New and what is derived from them.
+        evidence: the folder of this test.
+        keep: called with each result as it is made.
+    """
+
+    def __init__(
+        self, rig: Rig, place: Place, firmware: Firmware, evidence: Path,
+        keep: Callable[[Result], None], *, rollback: bool = True,
+    ) -> None:
+        self._rig = rig
+        self._place = place
+        self._firmware = firmware
+        self._evidence = evidence
+        self._keep = keep
+        self._rollback = rollback
+        self._number = 0
+        self._state: Restored | None = None
+        self._running: Image | None = None
+        self._names: dict[str, Image] = {}
+        self._slots: dict[str, dict[str, object]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ota on {self._place.name}: {self._firmware!r}>"
+
+    def restore(self) -> None:
+        """Bring Old back and wait until it has settled.
+
+        Raises:
+            RigError: the board cannot be written, or Old does not come up.
+        """
+        timeline = self._rig.recorder.timeline
+        before = timeline.cursor
+        self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
+        await_settled(self._rig, self._place, self._firmware.old, after=before)
+        self._running = self._firmware.old
+        self._slots = None
+
+    def ship(
+        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        download_limit: int = DOWNLOAD_LIMIT, timeout: float | None = None,
+    ) -> Result:
+        """A Blynk.Air shipment, watched to its end.
+
+        Args:
+            image: what to ship; the firmware's New if None.
+            faults: what goes wrong with the downloads.
+            download_limit: downloads before Air gives up.
+            timeout: device seconds; by default enough for every download to stall.
+
+        Raises:
+            UsageError: the image cannot be told from the one that runs.
+            RigError: the rack failed, or the evidence does not decide.
+        """
+        with self.shipping(
+            image, faults=faults, download_limit=download_limit, timeout=timeout
+        ) as shipment:
+            pass
+        return shipment.result
+
+    def offer(
+        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        timeout: float | None = None,
+    ) -> Result:
+        """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
+        with self.offering(image, faults=faults, timeout=timeout) as offering:
+            pass
+        return offering.result
+
+    def shipping(
+        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        download_limit: int = DOWNLOAD_LIMIT, timeout: float | None = None,
+    ) -> Operation:
+        """``ship`` as a context manager, for a hand in the middle."""
+        if download_limit < 1:
+            raise UsageError(f"download_limit is at least 1, got {download_limit}")
+        return self._operation("ship", image, faults, download_limit, timeout)
+
+    def offering(
+        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        timeout: float | None = None,
+    ) -> Operation:
+        """``offer`` as a context manager, for a hand in the middle."""
+        return self._operation("offer", image, faults, None, timeout)
+
+    def _operation(
+        self, op: str, image: Image | None, faults: Sequence[Fault], limit: int | None,
+        timeout: float | None,
+    ) -> Operation:
+        offered = image or self._firmware.new
+        if self._running is not None:
+            refuse_equal(self._running, offered, ("the running image", "the offered image"))
+        self._number += 1
+        self._names = self._named(offered)
+        profile = self._profile(offered)
+        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
+        air = AirShipment(limit, offered.version, offered.build) if limit else None
+
+        def describe() -> Mapping[str, Any]:
+            return self._describe(op, limit, deadline, profile, faults)
+
+        return Operation(
+            self._rig, self._place, offered.data, faults, describe, air, self._judged
+        )
+
+    def _profile(self, offered: Image) -> Profile:
+        """The board's profile, with the self-test that the offered image says it has."""
+        profile = self._place.profile
+        behaviour = offered.behaviour
+        if behaviour is not None and behaviour.self_test is not None:
+            return profile.with_self_test(behaviour.self_test.after_s)
+        return profile
+
+    def _named(self, offered: Image) -> dict[str, Image]:
+        """Names of the images in this operation's evidence: old runs now, new is offered."""
+        names = {"new": offered}
+        if self._running is not None:
+            names["old"] = self._running
+        known = {image.sha256 for image in names.values()}
+        for image in (*self._names.values(), self._firmware.old, self._firmware.new):
+            if image.sha256 not in known:
+                known.add(image.sha256)
+                names[f"third-{len(known) - 2}"] = image
+        return names
+
+    def _describe(
+        self, op: str, limit: int | None, deadline: float, profile: Profile,
+        faults: Sequence[Fault],
+    ) -> Mapping[str, Any]:
+        """The data of the ``ota/operation`` event: all that the judge has to know."""
+        assert self._state is not None, "restore() comes before the first operation"
+        by_sha = {image.sha256: name for name, image in self._names.items()}
+        running = by_sha.get(self._running.sha256) if self._running else None
+        return {
+            "op": op, "number": self._number, "limit": limit, "deadline_s": deadline,
+            "speed": self._rig.speed, "skew_s": max(SKEW_S, SKEW_WALL_S * self._rig.speed),
+            "profile": profile.to_data(),
+            "images": {name: facts(image) for name, image in self._names.items()},
+            "running": running, "offered": "new",
+            "slots": self._slots_by_name(by_sha), "otadata": self._otadata(),
+            "faults": [
+                {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
+                for fault in faults
+            ],
+            "uart": True, "flash": True,
+        }
+
+    def _slots_by_name(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
+        """The slot map as believed, in this operation's names for the images."""
+        assert self._state is not None
+        return {
+            label: {**slot, "image": by_sha.get(str(slot["image"]))}
+            for label, slot in self._slots_by_sha.items()
+        }
+
+    @property
+    def _slots_by_sha(self) -> dict[str, dict[str, object]]:
+        assert self._state is not None
+        if self._slots is not None:
+            return self._slots
+        return {
+            label: {**slot, "image": self._firmware.old.sha256 if slot["image"] else None}
+            for label, slot in self._state.slots.items()
+        }
+
+    def _otadata(self) -> list[str] | None:
+        """otadata as last restored or read back; None where an update has passed since."""
+        for event in reversed(self._rig.recorder.timeline.events()):
+            if event.board != self._place.name:
+                continue
+            if (event.source, event.kind) in (("ota", "restored"), ("flash", "read")):
+                return list(event.data["otadata"])
+            if (event.source, event.kind) == ("delivery", "request"):
+                return None
+        return None
+
+    def _judged(self) -> Result:
+        """Judge, and gather what the judge asks for, until it is sure or nothing helps."""
+        asked: set[str] = set()
+        while True:
+            try:
+                verdict = judge(self._rig.recorder.timeline.events())
+                break
+            except Undecided as thin:
+                wanted = [want for want in GATHER_ORDER if want in thin.wants - asked]
+                if not wanted:
+                    raise
+                asked.add(wanted[0])
+                self._gather(wanted[0])
+        if "control" not in asked:  # else the board has been restored since
+            self._learn(verdict)
+        lines = tuple(line.text for line in self._place.board.console.lines()[-LAST_LINES:])
+        result = Result(verdict, self._evidence, lines)
+        self._keep(result)
+        return result
+
+    def _gather(self, want: str) -> None:
+        """Ask one more witness. The control comes last: it overwrites what the others read."""
+        name, record = self._place.name, self._rig.recorder
+        if want == "flash":
+            images = {key: (len(image.data), image.md5) for key, image in self._names.items()}
+            assert self._state is not None
+            self._place.board.read_flash(self._state.table, images)
+        elif want == "power_cycle":
+            record("ota", "power_cycled", name, **{"for": "bricked"})
+            if self._place.power:
+                self._place.power.cycle(by="rig")
+            else:
+                self._place.board.reset(by="rig")
+            self._wait_boot()
+        elif want == "control":
+            try:
+                self.restore()
+            except RigError as error:
+                record("ota", "control", name, ok=False, detail=str(error).splitlines()[0])
+            else:
+                record("ota", "control", name, ok=True, detail="Old restored and logged in")
+
+    def _wait_boot(self) -> None:
+        """Give the board the time of one boot; whatever it says in it is evidence."""
+        timeline = self._rig.recorder.timeline
+        seconds = max(self._place.profile.boot_s / self._rig.speed, 0.25)
+        timeline.wait(lambda new: None, seconds, after=timeline.cursor)
+
+    def _learn(self, verdict: Verdict) -> None:
+        """What the next operation starts from is what this one left."""
+        if verdict.running_image in self._names:
+            self._running = self._names[verdict.running_image]
+        self._slots = {
+            label: {**slot, "image": self._names[slot["image"]].sha256
+                    if slot["image"] in self._names else None}
+            for label, slot in verdict.slots.items()
+        }
+
+
+GATHER_ORDER = ("flash", "power_cycle", "control")
+
+
+def facts(image: Image) -> dict[str, Any]:
+    """What an image declares, as it stands in the evidence."""
+    desc = image.app_desc
+    return {
+        "version": image.version, "build": image.build, "fw_type": image.fw_type,
+        "project": desc.project if desc else None, "app_version": desc.version if desc else None,
+        "elf_sha256": image.elf_sha256, "sha256": image.sha256, "md5": image.md5,
+        "size": len(image.data),
+    }
+
+
+def default_deadline_s(profile: Profile, size: int, downloads: int) -> float:
+    """Device seconds in which every download may stall at its end and the device come back."""
+    once = (
+        profile.request_s + size / SLOW_LINK_BYTES_PER_S + profile.stall_s
+        + profile.error_restart_s + profile.boot_s + profile.login_s
+    )
+    return downloads * once + profile.apply_s + profile.settle_s + profile.login_s

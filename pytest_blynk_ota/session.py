@@ -1,0 +1,183 @@
+"""One pytest session: its options checked, its rig, its evidence folder, its result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pytest_blynk_ota.evidence.bundle import TestBundle, write_json
+from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.timeline import SCHEMA, Recorder, Timeline
+from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.ota import Ota
+from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load
+from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
+from pytest_blynk_ota.rig.shipped import find_rig
+from pytest_blynk_ota.verdict import Verdict
+
+TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and the ini file asked for.
+
+    Attributes:
+        root: pytest's root folder.
+        rig: name or path of the rig.
+        board: the only board to use; any if None.
+        old, new: firmware files.
+        run: the evidence folder of this run.
+    """
+
+    root: Path
+    rig: str
+    board: str | None
+    old: Path | None
+    new: Path | None
+    run: Path
+
+
+class Session:
+    """What the fixtures share. Reads and checks everything, touches no board.
+
+    Raises:
+        UsageError: the rig, the board or a firmware file is not as it must be.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.path = find_rig(options.rig, options.root)
+        self.config: RigConfig = load(self.path)
+        self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
+        self.redactor = Redactor()
+        self.recorder = Recorder(Timeline(redactor=self.redactor))
+        self._rig: Rig | None = None
+        self._firmware: dict[str, Firmware] = {}
+        for section in self.sections():
+            self.firmware(section)
+
+    def sections(self) -> Sequence[BoardSection]:
+        """The boards that tests may run on."""
+        if self.options.board:
+            return [self.config.pick(self.options.board)]
+        if self.options.old or self.options.new:
+            return self._that_fit()
+        return self.config.board
+
+    def _that_fit(self) -> Sequence[BoardSection]:
+        """With a user's firmware: the boards of its chip; all of them if none has it."""
+        from pytest_blynk_ota.rig.shelf import read_image
+
+        path = self.options.old or self.options.new
+        assert path is not None
+        chip = read_image(path, "--old" if self.options.old else "--new").chip
+        return [board for board in self.config.board if board.chip == chip] or self.config.board
+
+    def firmware(self, section: BoardSection) -> Firmware:
+        """Old and New for a board. Raises FirmwareError or UsageError."""
+        if section.name not in self._firmware:
+            self._firmware[section.name] = Firmware(
+                self.kitchen, section.chip, old=self.options.old, new=self.options.new,
+                log=PROFILES[section.profile].log,
+            )
+        return self._firmware[section.name]
+
+    @property
+    def known_firmware(self) -> Mapping[str, Firmware]:
+        """Old and New by board."""
+        return self._firmware
+
+    @property
+    def rig(self) -> Rig:
+        """The rig, opened on first use."""
+        if self._rig is None:
+            self.options.run.mkdir(parents=True, exist_ok=True)
+            self._rig = Rig(
+                self.config, self.path, run=self.options.run, recorder=self.recorder,
+                redactor=self.redactor,
+            )
+        return self._rig
+
+    def bundle(self, test_id: str) -> TestBundle:
+        """Start the evidence of a test: from now on events go there."""
+        bundle = TestBundle(self.options.run, test_id, self.redactor)
+        self.recorder.switch(bundle.timeline)
+        return bundle
+
+    def finish(self, bundle: TestBundle, verdicts: Sequence[Verdict]) -> None:
+        """End the evidence of a test."""
+        self.recorder.switch(Timeline(redactor=self.redactor))
+        bundle.finish([verdict.to_json() for verdict in verdicts])
+
+    def place(self, name: str | None) -> Place:
+        """The board of a test: the named one, or the first free one of those that may be used."""
+        if name is None and (self.options.board or self.options.old or self.options.new):
+            names = [section.name for section in self.sections()]
+            if len(names) == 1:
+                name = names[0]
+        return self.rig.place(name)
+
+    def ota(
+        self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True
+    ) -> Ota:
+        """The ``ota`` fixture of a test; the baseline is not restored yet."""
+        firmware = self.firmware(place.config)
+        return Ota(self.rig, place, firmware, bundle.folder, keep, rollback=rollback)
+
+    def close(self) -> None:
+        """Close the rig."""
+        if self._rig is not None:
+            self._rig.close()
+            self._rig = None
+
+
+def run_folder(root: Path, chosen: str | None, rig: str, now: datetime) -> Path:
+    """Where a run's evidence goes: ``--evidence``, or a folder named by time and rig."""
+    if chosen:
+        return Path(chosen) if Path(chosen).is_absolute() else root / chosen
+    name = f"{now:%Y%m%dT%H%M%S}-{Path(rig).stem}"
+    base = root / ".blynk-ota" / "runs"
+    folder, count = base / name, 1
+    while folder.exists():
+        count += 1
+        folder = base / f"{name}-{count}"
+    return folder
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what took part."""
+    found = {"python": platform.python_version()}
+    for tool in TOOLS:
+        try:
+            found[tool] = version(tool)
+        except PackageNotFoundError:
+            found[tool] = "not installed"
+    return found
+
+
+def run_data(session: Session) -> dict[str, Any]:
+    """run.json at the start of a run; a run that is killed keeps it as it is."""
+    firmware = {
+        name: {
+            "old": _identity(known.old), "new": _identity(known.new),
+        }
+        for name, known in session.known_firmware.items()
+    }
+    return {
+        "schema": SCHEMA, "rig": session.config.rig.name, "rig_file": str(session.path),
+        "firmware": firmware, "tools": tool_versions(), "command": sys.argv, "complete": False,
+        "result": None, "counts": {},
+    }
+
+
+def _identity(image: Image) -> dict[str, str | None]:
+    return {"version": image.version, "build": image.build, "sha256": image.sha256}
