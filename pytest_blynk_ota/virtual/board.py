@@ -1,0 +1,252 @@
+"""One virtual board: power, reset circuit, serial port and flash around whatever software it runs.
+
+The chip is always in one of four states, and only three things move it:
+
+=============  ==========================  =========================  ==================
+state          reset circuit               power                      software
+=============  ==========================  =========================  ==================
+``OFF``        –                           on → as the lines say      –
+``HELD``       released → boot / download  off → ``OFF``              –
+``RUNNING``    held → ``HELD``             off → ``OFF``              returns → next boot
+``DOWNLOAD``   held → ``HELD``             off → ``OFF``              run → boot
+=============  ==========================  =========================  ==================
+
+Whatever it did before is cancelled first, so that a flash operation under way ends torn, and its
+TCP connections have become ghosts before the software hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from pytest_blynk_ota.virtual.chips import VirtualChip
+from pytest_blynk_ota.virtual.clock import DeviceClock
+from pytest_blynk_ota.virtual.flash import BLOCK_BYTES, NorFlash, erase_steps, pages
+from pytest_blynk_ota.virtual.loader import Loader
+from pytest_blynk_ota.virtual.machine import Machine
+from pytest_blynk_ota.virtual.network import Network
+from pytest_blynk_ota.virtual.reset import Reset, ResetCircuit
+from pytest_blynk_ota.virtual.uart import Uart
+
+POWER_ON = 0x1
+"""Reset cause of power-on, and of EN too: the ROM cannot tell them apart."""
+
+# Winbond W25Q32JV, typical values of its data sheet; device seconds.
+BLOCK_ERASE_S = 0.150
+SECTOR_ERASE_S = 0.045
+PAGE_PROGRAM_S = 0.0004
+
+LINK_BACK_S = (1.0, 2.0)
+"""Device seconds from power-on until a bridge behind a switched hub has enumerated again."""
+
+MAX_LINE = 4096
+
+Execute = Callable[[Machine, int], Awaitable[int]]
+
+
+class State(Enum):
+    """What the chip is doing."""
+
+    OFF = "without power"
+    HELD = "held in reset"
+    RUNNING = "running from flash"
+    DOWNLOAD = "in download mode"
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSettings:
+    """What the rig file says of one board.
+
+    Attributes:
+        hub: whether power-off takes the serial bridge with it.
+        flash: file that keeps the flash; ``None``: it is gone with the rack.
+    """
+
+    name: str
+    chip: VirtualChip
+    hub: bool = False
+    flash: Path | None = None
+    foreign_rollback: bool | None = None
+
+
+class Board:
+    """One board; it is the :class:`Machine` of its software.
+
+    Args:
+        execute: one boot of the software.
+        failed: told when the software breaks, which is a fault of this program.
+
+    Raises:
+        UsageError: the flash file does not fit.
+    """
+
+    def __init__(
+        self,
+        settings: BoardSettings,
+        execute: Execute,
+        *,
+        speed: float = 1.0,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.name = settings.name
+        self.chip = settings.chip
+        self.foreign_rollback = settings.foreign_rollback
+        self.flash = NorFlash(settings.flash, seed=settings.name)
+        self.clock = DeviceClock(speed)
+        self.network = Network()
+        self.uart = Uart(self._received, self._lines_moved)
+        self.state = State.OFF
+        self._hub = settings.hub
+        self._execute = execute
+        self._failed = failed
+        self._circuit = ResetCircuit()
+        self._loader: Loader | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._alone = asyncio.Lock()  # one life at a time: the next waits for the last to end
+        self._link_back: asyncio.TimerHandle | None = None
+        self._random = random.Random(settings.name)
+        self._typed = asyncio.Queue[str]()
+        self._line = bytearray()
+
+    async def start(self) -> None:
+        """Open the serial port and switch the power on."""
+        await self.uart.start()
+        self.power(True)
+
+    async def stop(self) -> None:
+        """Switch off for good and let go of everything."""
+        self.power(False)
+        async with self._alone:
+            pass
+        await self.uart.stop()
+        self.network.close()
+        self.flash.close()
+
+    # ---- power and reset
+
+    @property
+    def powered(self) -> bool:
+        """Whether the outlet is on."""
+        return self.state is not State.OFF
+
+    def power(self, on: bool) -> None:
+        """Switch the outlet; nothing happens if it is so already."""
+        if on is self.powered:
+            return
+        if on:
+            self._enter(self._circuit.at_power_on)
+            if self._hub:
+                delay = self._random.uniform(*LINK_BACK_S) / self.clock.speed
+                loop = asyncio.get_running_loop()
+                self._link_back = loop.call_later(delay, self.uart.link)
+            return
+        self._end_life()
+        self.state = State.OFF
+        if self._link_back is not None:
+            self._link_back.cancel()
+            self._link_back = None
+        if self._hub:
+            self.uart.unlink()
+
+    def _lines_moved(self, dtr: bool, rts: bool) -> None:
+        effect = self._circuit.move(dtr, rts)
+        if effect is not None and self.powered:
+            self._enter(effect)
+
+    def _enter(self, effect: Reset) -> None:
+        self._end_life()
+        if effect is Reset.HOLD:
+            self.state = State.HELD
+        elif effect is Reset.DOWNLOAD:
+            self.state = State.DOWNLOAD
+            self._begin_life(self._download())
+        else:
+            self._boot(POWER_ON)
+
+    def _boot(self, cause: int) -> None:
+        self._end_life()
+        self.state = State.RUNNING
+        self._begin_life(self._run(cause))
+
+    def _begin_life(self, life: Awaitable[None]) -> None:
+        self._life = asyncio.ensure_future(self._live(life))
+
+    async def _live(self, life: Awaitable[None]) -> None:
+        async with self._alone:
+            await life
+
+    def _end_life(self) -> None:
+        self.network.drop()
+        self._loader = None
+        self._line.clear()
+        self._typed = asyncio.Queue()
+        if self._life is not None:
+            self._life.cancel()
+            self._life = None
+
+    async def _run(self, cause: int) -> None:
+        try:
+            while True:
+                cause = await self._execute(self, cause)
+                self.network.drop()
+                await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
+        except Exception as error:
+            self._failed(error)
+            raise
+
+    async def _download(self) -> None:
+        self._loader = Loader(
+            self.chip, self.flash, self.uart.send, self._boot, lambda: self.uart.lines.baudrate
+        )
+        self.print(self.chip.model.download_banner)
+
+    # ---- the Machine
+
+    def print(self, text: str) -> None:
+        """See :class:`Machine`."""
+        self.uart.send(text.replace("\n", "\r\n").encode())
+
+    async def read_line(self) -> str:
+        """See :class:`Machine`."""
+        return await self._typed.get()
+
+    async def erase(self, offset: int, size: int) -> None:
+        """See :class:`Machine`."""
+        for start, length in erase_steps(offset, size):
+            cost = BLOCK_ERASE_S if length == BLOCK_BYTES else SECTOR_ERASE_S
+            try:
+                await self.clock.spend(cost)
+            except asyncio.CancelledError:
+                self.flash.erase_torn(start, length)
+                raise
+            self.flash.erase(start, length)
+
+    async def program(self, offset: int, data: bytes) -> None:
+        """See :class:`Machine`."""
+        for start, length in pages(offset, len(data)):
+            page = data[start - offset : start - offset + length]
+            try:
+                await self.clock.spend(PAGE_PROGRAM_S)
+            except asyncio.CancelledError:
+                self.flash.program_torn(start, page)
+                raise
+            self.flash.program(start, page)
+
+    def _received(self, data: bytes) -> None:
+        if self._loader is not None:
+            self._loader.feed(data)
+        elif self.state is State.RUNNING:
+            self._type(data)
+
+    def _type(self, data: bytes) -> None:
+        *lines, rest = (
+            (self._line + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        )
+        for line in lines:
+            self._typed.put_nowait(line.decode(errors="replace"))
+        self._line[:] = rest[-MAX_LINE:]
