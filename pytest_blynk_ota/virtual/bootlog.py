@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pytest_blynk_ota.firmware.image import AppDesc
-from pytest_blynk_ota.firmware.partitions import Partition
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.image import AppDesc
+    from pytest_blynk_ota.firmware.partitions import Partition
 
 POWER_ON = 0x1
 SOFTWARE_SYSTEM = 0x3

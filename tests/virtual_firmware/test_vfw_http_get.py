@@ -1,0 +1,128 @@
+"""The device's HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import sys
+import termios
+import time
+
+import pytest
+from vfw_peer import FakeMachine, WebPeer, listening, run
+
+from pytest_blynk_ota.virtual import http_get
+
+STALL_S = 30.0
+FLOOD_BYTES = 200_000
+SETTLE_S = 0.2
+"""For the kernel to fill the window; on loopback it needs far less."""
+
+
+async def fetch(peer, *, speed=500.0):
+    machine = FakeMachine(speed=speed)
+    async with listening(peer.serve) as (host, port):
+        answer = await http_get.get(machine, f"http://{host}:{port}/f/x?token=1&s=0", STALL_S)
+        data = b""
+        if answer.body is not None:
+            while len(data) < answer.length and (piece := await answer.body.read(4096)):
+                data += piece
+            answer.body.close()
+    machine.close()
+    return answer, data
+
+
+def test_a_whole_file_arrives_with_its_length_and_digest():
+    peer = WebPeer(
+        b"image" * 5000, head="HTTP/1.1 200 OK\r\ncontent-length: {size}\r\nX-Md5: AB\r\n\r\n"
+    )
+    answer, data = run(fetch(peer))
+    assert (answer.status, answer.length, answer.md5) == (200, 25000, "AB")
+    assert data == peer.data
+    assert peer.requests[0].startswith("GET /f/x?token=1&s=0 HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed early", "stalled"])
+def test_an_early_end_and_a_stall_both_end_after_the_stall_limit(closes):
+    peer = WebPeer(b"x" * 9000, stop_after=5000, closes=closes)
+    begun = time.monotonic()
+    answer, data = run(fetch(peer, speed=60.0))
+    assert answer.status == 200
+    assert len(data) == 5000
+    assert time.monotonic() - begun >= STALL_S / 60.0
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        ("HTTP/1.1 200 OK\r\n\r\n", -1),
+        ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", -1),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5368709120\r\n\r\n", 2**31 - 1),
+    ],
+)
+def test_a_length_is_read_as_the_library_reads_it(head, length):
+    async def head_only():
+        machine = FakeMachine()
+        async with listening(WebPeer(b"", head=head).serve) as (host, port):
+            answer = await http_get.get(machine, f"http://{host}:{port}/", STALL_S)
+            answer.body.close()
+        machine.close()
+        return answer
+
+    assert run(head_only()).length == length
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("HTTP/1.1 404 Not Found\r\n\r\n", 404),
+        ("SSH-2.0-OpenSSH\r\n\r\n", http_get.NO_HTTP_SERVER),
+        ("HTTP/1.1 200 OK\r\nContent-Le", http_get.CONNECTION_LOST),
+        ("", http_get.CONNECTION_LOST),
+    ],
+)
+def test_an_answer_that_is_none_has_a_status_of_the_client(head, status):
+    assert run(fetch(WebPeer(b"", head=head)))[0].status == status
+
+
+def test_headers_that_never_come_time_out():
+    assert run(fetch(WebPeer(b"", head="", closes=False)))[0].status == http_get.READ_TIMEOUT
+
+
+@pytest.mark.parametrize("url", ["", "https://h/x", "http://", "http://h:port/", "ftp://h/"])
+def test_a_url_that_cannot_be_dialled_is_refused(url):
+    async def dial():
+        machine = FakeMachine()
+        answer = await http_get.get(machine, url, STALL_S)
+        machine.close()
+        return answer.status
+
+    assert run(dial()) == http_get.CONNECTION_REFUSED
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what is acknowledged")
+def test_what_is_acknowledged_is_what_the_device_has_read_and_one_window():
+    async def fill():
+        acknowledged = []
+
+        async def flood(reader, writer):
+            sock = writer.get_extra_info("socket")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+            writer.write(b"x" * FLOOD_BYTES)
+            await asyncio.sleep(SETTLE_S)
+            queued = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+            acknowledged.append(FLOOD_BYTES - queued - writer.transport.get_write_buffer_size())
+
+        machine = FakeMachine()
+        async with listening(flood) as (host, port):
+            answer = await http_get.get(machine, f"http://{host}:{port}/", STALL_S)
+            while not acknowledged:
+                await asyncio.sleep(0.01)
+            answer.body.close()
+        machine.close()
+        return acknowledged[-1]
+
+    assert run(fill()) <= 3 * http_get.WINDOW_BYTES

@@ -1,0 +1,105 @@
+"""The texts of ROM, bootloader and panic handler have the shape of real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_blynk_ota.virtual import bootlog, panic
+
+REAL = Path(__file__).parents[1] / "data" / "serial"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def real_lines(name: str) -> list[str]:
+    text = (REAL / f"{name}.log").read_bytes().decode("utf-8", "replace")
+    return ANSI.sub("", text).replace("\r\n", "\n").split("\n")
+
+
+def shape(lines: list[str]) -> list[str]:
+    """The lines without the numbers that differ from board to board."""
+    masked = (re.sub(r"0x[0-9a-f]+", "#", line) for line in lines)
+    masked = (re.sub(r"^Backtrace:( #:#)+$", "Backtrace: #", line) for line in masked)
+    masked = (re.sub(r"^(ELF file SHA256: )[0-9a-f]{9}$", r"\1#", line) for line in masked)
+    masked = (re.sub(r"boot:#", "boot:#", line) for line in masked)
+    masked = (line.replace("Core  1", "Core  0") for line in masked)
+    return [line for line in masked if not re.match(r"[0-9a-f]{8}: #", line)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arch"),
+    [("esp32_panic_loadprohibited_126", "xtensa"), ("esp32c3_panic_store_access_fault", "riscv")],
+)
+def test_a_panic_has_the_lines_of_a_real_one(name, arch):
+    real = real_lines(name)
+    start = next(n for n, line in enumerate(real) if line.startswith("Guru"))
+    end = real.index("Rebooting...")
+    ours = list(panic.exception(arch, panic.LOAD, "0123456789abcdef"[:9]))
+    wanted = [line.replace("Store access", "Load access") for line in real[start : end + 1]]
+    assert shape(ours) == shape(wanted)
+
+
+def test_a_panic_says_the_same_each_time_and_another_thing_for_another_image():
+    first = list(panic.exception("xtensa", panic.ILLEGAL, "aaaaaaaaa", 0x400D1234))
+    assert first == list(panic.exception("xtensa", panic.ILLEGAL, "aaaaaaaaa", 0x400D1234))
+    assert first != list(panic.exception("xtensa", panic.ILLEGAL, "bbbbbbbbb", 0x400D1234))
+    assert "PC      : 0x400d1234" in "\n".join(first)
+
+
+@pytest.mark.parametrize("arch", ["xtensa", "riscv"])
+def test_an_abort_has_no_guru_meditation(arch):
+    text = "\n".join(panic.abort(arch, "012345678"))
+    assert re.search(r"abort\(\) was called at PC 0x[0-9a-f]{8} on core 0", text)
+    assert "Guru" not in text
+    assert text.endswith("Rebooting...")
+
+
+@pytest.mark.parametrize(
+    ("name", "chip", "header", "segments"),
+    [
+        (
+            "esp32_poweron_idf-hello-5.0.1-esp32",
+            "esp32",
+            b"\xe9\x03\x02\x20",
+            [(0x3FFF0030, 7000), (0x40078000, 15512), (0x40080400, 3864)],
+        ),
+        (
+            "esp32c3_poweron_micropython_1.24.1",
+            "esp32c3",
+            b"\xe9\x03\x02\x2f",
+            [(0x3FCD5820, 0xF28), (0x403CC710, 0x944), (0x403CE710, 0x2B1C)],
+        ),
+    ],
+)
+def test_the_rom_speaks_as_a_real_one(name, chip, header, segments):
+    rom = bootlog.ROMS[chip]
+    ours = [*bootlog.rom_banner(rom, 1), *bootlog.rom_load(rom, header, [(0, 64), *segments])]
+    real = real_lines(name)[: len(ours)]
+    straps = [line.split(",boot:")[0] for line in real]  # the strap is the emulator's
+    assert [line.split(",boot:")[0] for line in ours] == straps
+
+
+def test_a_c3_says_where_it_was_unless_it_was_powered_on():
+    rom = bootlog.ROMS["esp32c3"]
+    assert not any("Saved PC" in line for line in bootlog.rom_banner(rom, 1))
+    assert any("Saved PC:0x" in line for line in bootlog.rom_banner(rom, 0xC))
+
+
+@pytest.mark.parametrize(
+    ("chip", "cause", "text"),
+    [
+        ("esp32", 0xC, "rst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"),
+        ("esp32", 0x10, "rst:0x10 (RTCWDT_RTC_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"),
+        ("esp32c3", 0x3, "rst:0x3 (RTC_SW_SYS_RST),boot:0xf (SPI_FAST_FLASH_BOOT)"),
+        ("esp32c3", 0x7, "rst:0x7 (TG0WDT_SYS_RST),boot:0xf (SPI_FAST_FLASH_BOOT)"),
+    ],
+)
+def test_each_cause_has_its_chips_name(chip, cause, text):
+    assert text in list(bootlog.rom_banner(bootlog.ROMS[chip], cause))
+
+
+def test_the_segment_line_is_the_real_one():
+    line = bootlog.segment(0, 0x1C0020, 0x3F400020, 35068, "map").render(851)
+    assert ANSI.sub("", line) in real_lines("esp32_slot1_bad_hash")
