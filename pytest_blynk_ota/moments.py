@@ -26,12 +26,18 @@ def moment(
         return f"{progress:.0%} of the file acknowledged", _progress(progress, download)
     if log is not None:
         pattern = re.compile(log)
-        return f"a log line matching {log!r}", lambda event: (
-            (event.source, event.kind) == ("uart", "line")
-            and pattern.search(event.data["text"]) is not None
+        return (
+            f"a log line matching {log!r}",
+            lambda event: (
+                (event.source, event.kind) == ("uart", "line")
+                and pattern.search(event.data["text"]) is not None
+            ),
         )
-    return f"a report of version {report}", lambda event: (
-        (event.source, event.kind) == ("cloud", "report") and event.data["version"] == report
+    return (
+        f"a report of version {report}",
+        lambda event: (
+            (event.source, event.kind) == ("cloud", "report") and event.data["version"] == report
+        ),
     )
 
 

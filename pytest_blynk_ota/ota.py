@@ -48,8 +48,14 @@ class Ota:
     """
 
     def __init__(
-        self, rig: Rig, place: Place, firmware: Firmware, evidence: Path,
-        keep: Callable[[Result], None], *, rollback: bool = True,
+        self,
+        rig: Rig,
+        place: Place,
+        firmware: Firmware,
+        evidence: Path,
+        keep: Callable[[Result], None],
+        *,
+        rollback: bool = True,
     ) -> None:
         self._rig = rig
         self._place = place
@@ -80,8 +86,12 @@ class Ota:
         self._slots = None
 
     def ship(
-        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
-        download_limit: int = DOWNLOAD_LIMIT, timeout: float | None = None,
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[Fault] = (),
+        download_limit: int = DOWNLOAD_LIMIT,
+        timeout: float | None = None,
     ) -> Result:
         """A Blynk.Air shipment, watched to its end.
 
@@ -102,7 +112,10 @@ class Ota:
         return shipment.result
 
     def offer(
-        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[Fault] = (),
         timeout: float | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
@@ -111,8 +124,12 @@ class Ota:
         return offering.result
 
     def shipping(
-        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
-        download_limit: int = DOWNLOAD_LIMIT, timeout: float | None = None,
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[Fault] = (),
+        download_limit: int = DOWNLOAD_LIMIT,
+        timeout: float | None = None,
     ) -> Operation:
         """``ship`` as a context manager, for a hand in the middle."""
         if download_limit < 1:
@@ -120,14 +137,21 @@ class Ota:
         return self._operation("ship", image, faults, download_limit, timeout)
 
     def offering(
-        self, image: Image | None = None, *, faults: Sequence[Fault] = (),
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[Fault] = (),
         timeout: float | None = None,
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
         return self._operation("offer", image, faults, None, timeout)
 
     def _operation(
-        self, op: str, image: Image | None, faults: Sequence[Fault], limit: int | None,
+        self,
+        op: str,
+        image: Image | None,
+        faults: Sequence[Fault],
+        limit: int | None,
         timeout: float | None,
     ) -> Operation:
         offered = image or self._firmware.new
@@ -142,9 +166,7 @@ class Ota:
         def describe() -> Mapping[str, Any]:
             return self._describe(op, limit, deadline, profile, faults)
 
-        return Operation(
-            self._rig, self._place, offered.data, faults, describe, air, self._judged
-        )
+        return Operation(self._rig, self._place, offered.data, faults, describe, air, self._judged)
 
     def _profile(self, offered: Image) -> Profile:
         """The board's profile, with the self-test that the offered image says it has."""
@@ -167,7 +189,11 @@ class Ota:
         return names
 
     def _describe(
-        self, op: str, limit: int | None, deadline: float, profile: Profile,
+        self,
+        op: str,
+        limit: int | None,
+        deadline: float,
+        profile: Profile,
         faults: Sequence[Fault],
     ) -> Mapping[str, Any]:
         """The data of the ``ota/operation`` event: all that the judge has to know."""
@@ -175,17 +201,24 @@ class Ota:
         by_sha = {image.sha256: name for name, image in self._names.items()}
         running = by_sha.get(self._running.sha256) if self._running else None
         return {
-            "op": op, "number": self._number, "limit": limit, "deadline_s": deadline,
-            "speed": self._rig.speed, "skew_s": max(SKEW_S, SKEW_WALL_S * self._rig.speed),
+            "op": op,
+            "number": self._number,
+            "limit": limit,
+            "deadline_s": deadline,
+            "speed": self._rig.speed,
+            "skew_s": max(SKEW_S, SKEW_WALL_S * self._rig.speed),
             "profile": profile.to_data(),
             "images": {name: facts(image) for name, image in self._names.items()},
-            "running": running, "offered": "new",
-            "slots": self._slots_by_name(by_sha), "otadata": self._otadata(),
+            "running": running,
+            "offered": "new",
+            "slots": self._slots_by_name(by_sha),
+            "otadata": self._otadata(),
             "faults": [
                 {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
                 for fault in faults
             ],
-            "uart": True, "flash": True,
+            "uart": True,
+            "flash": True,
         }
 
     def _slots_by_name(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
@@ -270,8 +303,12 @@ class Ota:
         if verdict.running_image in self._names:
             self._running = self._names[verdict.running_image]
         self._slots = {
-            label: {**slot, "image": self._names[slot["image"]].sha256
-                    if slot["image"] in self._names else None}
+            label: {
+                **slot,
+                "image": self._names[slot["image"]].sha256
+                if slot["image"] in self._names
+                else None,
+            }
             for label, slot in verdict.slots.items()
         }
 
@@ -283,9 +320,14 @@ def facts(image: Image) -> dict[str, Any]:
     """What an image declares, as it stands in the evidence."""
     desc = image.app_desc
     return {
-        "version": image.version, "build": image.build, "fw_type": image.fw_type,
-        "project": desc.project if desc else None, "app_version": desc.version if desc else None,
-        "elf_sha256": image.elf_sha256, "sha256": image.sha256, "md5": image.md5,
+        "version": image.version,
+        "build": image.build,
+        "fw_type": image.fw_type,
+        "project": desc.project if desc else None,
+        "app_version": desc.version if desc else None,
+        "elf_sha256": image.elf_sha256,
+        "sha256": image.sha256,
+        "md5": image.md5,
         "size": len(image.data),
     }
 
@@ -293,7 +335,11 @@ def facts(image: Image) -> dict[str, Any]:
 def default_deadline_s(profile: Profile, size: int, downloads: int) -> float:
     """Device seconds in which every download may stall at its end and the device come back."""
     once = (
-        profile.request_s + size / SLOW_LINK_BYTES_PER_S + profile.stall_s
-        + profile.error_restart_s + profile.boot_s + profile.login_s
+        profile.request_s
+        + size / SLOW_LINK_BYTES_PER_S
+        + profile.stall_s
+        + profile.error_restart_s
+        + profile.boot_s
+        + profile.login_s
     )
     return downloads * once + profile.apply_s + profile.settle_s + profile.login_s

@@ -102,7 +102,9 @@ def _run(config: pytest.Config) -> str:
 
         config.stash[RUN] = str(
             run_folder(
-                config.rootpath, option(config, "evidence"), option(config, "rig") or DEFAULT_RIG,
+                config.rootpath,
+                option(config, "evidence"),
+                option(config, "rig") or DEFAULT_RIG,
                 datetime.now(),
             )
         )
@@ -115,13 +117,19 @@ def session_of(config: pytest.Config) -> Session:
         from pytest_blynk_ota.errors import UsageError
         from pytest_blynk_ota.session import Options, Session
 
-        paths = {name: Path(path).absolute() if (path := option(config, name)) else None
-                 for name in ("old", "new")}
+        paths = {
+            name: Path(path).absolute() if (path := option(config, name)) else None
+            for name in ("old", "new")
+        }
         try:
             config.stash[SESSION] = Session(
                 Options(
-                    config.rootpath, option(config, "rig") or DEFAULT_RIG, option(config, "board"),
-                    paths["old"], paths["new"], Path(_run(config)),
+                    config.rootpath,
+                    option(config, "rig") or DEFAULT_RIG,
+                    option(config, "board"),
+                    paths["old"],
+                    paths["new"],
+                    Path(_run(config)),
                 )
             )
         except UsageError as error:
@@ -254,7 +262,9 @@ def firmware(_blynk_ota_session: Session, _blynk_ota_place: Place) -> Firmware:
 
 @pytest.fixture
 def ota(
-    request: pytest.FixtureRequest, _blynk_ota_session: Session, _blynk_ota_place: Place,
+    request: pytest.FixtureRequest,
+    _blynk_ota_session: Session,
+    _blynk_ota_place: Place,
     _blynk_ota_bundle: TestBundle,
 ) -> Ota:
     """Shipments and offers on a board that has just been brought back to Old."""

@@ -127,6 +127,5 @@ def summarize(reporter: Any, config: pytest.Config) -> None:
     counts = count(reports)
     words = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
     reporter.line(
-        f"blynk-ota: {words or 'no test ran'}; "
-        f"evidence in {os.path.relpath(config.stash[RUN])}"
+        f"blynk-ota: {words or 'no test ran'}; evidence in {os.path.relpath(config.stash[RUN])}"
     )

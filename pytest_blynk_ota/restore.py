@@ -39,7 +39,11 @@ def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
         return None
     host, port = rig.cloud.address
     return edgent_config(
-        ssid=place.ssid, password=place.passphrase, token=place.token, host=host, port=port,
+        ssid=place.ssid,
+        password=place.passphrase,
+        token=place.token,
+        host=host,
+        port=port,
         size=size,
     )
 
@@ -91,8 +95,11 @@ def _with_old(
     # The first sector holds the image header: without it no stale New can pass for an update.
     erased = tuple(Span(slot.label, slot.offset, SECTOR_BYTES) for slot in slots[1:])
     believed: SlotMap = {
-        slot.label: {"offset": slot.offset, "size": slot.size,
-                     "image": "old" if slot is slots[0] else None}
+        slot.label: {
+            "offset": slot.offset,
+            "size": slot.size,
+            "image": "old" if slot is slots[0] else None,
+        }
         for slot in slots
     }
     state = (sectors[0][:32].hex(), sectors[1][:32].hex())
@@ -104,8 +111,15 @@ def restore(rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True
     plan, state = baseline(rig, place, firmware, rollback=rollback)
     done = place.board.restore(plan)
     rig.recorder(
-        "ota", "restored", place.name, image="old", slots=state.slots, otadata=state.otadata,
-        wrote_bytes=done.wrote_bytes, serial_bytes=done.serial_bytes, seconds=done.seconds,
+        "ota",
+        "restored",
+        place.name,
+        image="old",
+        slots=state.slots,
+        otadata=state.otadata,
+        wrote_bytes=done.wrote_bytes,
+        serial_bytes=done.serial_bytes,
+        seconds=done.seconds,
         regions=list(done.regions),
     )
     return state
@@ -135,7 +149,8 @@ def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
             raise OldNotSettled(_why_not(rig, place, image, after, limit))
         wake = deadline if since is None else min(deadline, since + profile.settle_s / speed)
         timeline.wait(
-            lambda batch: True if batch else None, min(max(wake - now, 0.001), 0.25),
+            lambda batch: True if batch else None,
+            min(max(wake - now, 0.001), 0.25),
             after=seen,
         )
 
@@ -178,5 +193,3 @@ def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> 
         f"{place.profile.settle_s:g} s; within {limit:.1f} s it {heard}\n"
         f"last lines of the log:\n{lines}"
     )
-
-

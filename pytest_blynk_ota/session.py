@@ -86,7 +86,10 @@ class Session:
         """Old and New for a board. Raises FirmwareError or UsageError."""
         if section.name not in self._firmware:
             self._firmware[section.name] = Firmware(
-                self.kitchen, section.chip, old=self.options.old, new=self.options.new,
+                self.kitchen,
+                section.chip,
+                old=self.options.old,
+                new=self.options.new,
                 log=PROFILES[section.profile].log,
             )
         return self._firmware[section.name]
@@ -102,7 +105,10 @@ class Session:
         if self._rig is None:
             self.options.run.mkdir(parents=True, exist_ok=True)
             self._rig = Rig(
-                self.config, self.path, run=self.options.run, recorder=self.recorder,
+                self.config,
+                self.path,
+                run=self.options.run,
+                recorder=self.recorder,
                 redactor=self.redactor,
             )
         return self._rig
@@ -126,9 +132,7 @@ class Session:
                 name = names[0]
         return self.rig.place(name)
 
-    def ota(
-        self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True
-    ) -> Ota:
+    def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""
         firmware = self.firmware(place.config)
         return Ota(self.rig, place, firmware, bundle.folder, keep, rollback=rollback)
@@ -168,14 +172,21 @@ def run_data(session: Session) -> dict[str, Any]:
     """run.json at the start of a run; a run that is killed keeps it as it is."""
     firmware = {
         name: {
-            "old": _identity(known.old), "new": _identity(known.new),
+            "old": _identity(known.old),
+            "new": _identity(known.new),
         }
         for name, known in session.known_firmware.items()
     }
     return {
-        "schema": SCHEMA, "rig": session.config.rig.name, "rig_file": str(session.path),
-        "firmware": firmware, "tools": tool_versions(), "command": sys.argv, "complete": False,
-        "result": None, "counts": {},
+        "schema": SCHEMA,
+        "rig": session.config.rig.name,
+        "rig_file": str(session.path),
+        "firmware": firmware,
+        "tools": tool_versions(),
+        "command": sys.argv,
+        "complete": False,
+        "result": None,
+        "counts": {},
     }
 
 

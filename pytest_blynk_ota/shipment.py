@@ -87,9 +87,13 @@ class Offers:
             return
         report = state.reports[-1]
         last_reset = max(
-            (event.t for event in self._timeline.events()
-             if (event.source, event.kind) in ENDS_ALL_SESSIONS
-             and event.board == self._place.name and not event.data.get("download")),
+            (
+                event.t
+                for event in self._timeline.events()
+                if (event.source, event.kind) in ENDS_ALL_SESSIONS
+                and event.board == self._place.name
+                and not event.data.get("download")
+            ),
             default=0.0,
         )
         if report.session == state.session and state.session_started > last_reset:
@@ -147,8 +151,13 @@ class Operation:
     """
 
     def __init__(
-        self, rig: Rig, place: Place, image: bytes, faults: Sequence[Any],
-        describe: Callable[[], Mapping[str, Any]], air: AirShipment | None,
+        self,
+        rig: Rig,
+        place: Place,
+        image: bytes,
+        faults: Sequence[Any],
+        describe: Callable[[], Mapping[str, Any]],
+        air: AirShipment | None,
         judged: Callable[[], Result],
     ) -> None:
         self._rig = rig
@@ -185,7 +194,9 @@ class Operation:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         try:
@@ -201,8 +212,9 @@ class Operation:
         try:
             self._offers.stop()
         except RigError as second:
-            self._rig.recorder("rig", "error", self._place.name, error=type(second).__name__,
-                               message=str(second))
+            self._rig.recorder(
+                "rig", "error", self._place.name, error=type(second).__name__, message=str(second)
+            )
 
     def _finish(self) -> None:
         why = self.await_end()
@@ -219,7 +231,8 @@ class Operation:
             if state.over:
                 return state.why
             self._timeline.wait(
-                lambda new: True if new else None, min(max(state.wake_in, 0.002), CHECK_S),
+                lambda new: True if new else None,
+                min(max(state.wake_in, 0.002), CHECK_S),
                 after=seen,
             )
 
@@ -228,8 +241,12 @@ class Operation:
         self._offers.cancel()
 
     def wait_for(
-        self, *, progress: float | None = None, log: str | None = None,
-        report: str | None = None, download: int | None = None,
+        self,
+        *,
+        progress: float | None = None,
+        log: str | None = None,
+        report: str | None = None,
+        download: int | None = None,
     ) -> None:
         """Wait for a moment of the operation; its end without that moment is a failure.
 
@@ -251,14 +268,14 @@ class Operation:
             self._rig.check()
             seen = self._timeline.cursor
             board = self._place.name
-            if any(found(event) for event in self._timeline.events(cursor)
-                   if event.board == board):
+            if any(found(event) for event in self._timeline.events(cursor) if event.board == board):
                 return
             state = watch(self._timeline.events(), self._timeline.now())
             if state.over:
                 raise NotReached(awaited, f"the operation ended first: {state.why}")
             cursor = seen
             self._timeline.wait(
-                lambda new: True if new else None, min(max(state.wake_in, 0.002), CHECK_S),
+                lambda new: True if new else None,
+                min(max(state.wake_in, 0.002), CHECK_S),
                 after=seen,
             )

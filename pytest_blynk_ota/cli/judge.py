@@ -44,8 +44,11 @@ def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
     from pytest_blynk_ota.verdict import judge
 
     events, stored = read_bundle(folder)
-    operations = [event.data["number"] for event in events
-                  if (event.source, event.kind) == ("ota", "operation")]
+    operations = [
+        event.data["number"]
+        for event in events
+        if (event.source, event.kind) == ("ota", "operation")
+    ]
     if not operations:
         raise EvidenceError(f"{folder}: its events hold no operation, so there is no verdict")
     for index, number in enumerate(operations):
@@ -56,9 +59,13 @@ def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
         before = stored[index] if index < len(stored) else None
         changed = sorted(key for key in now if before is not None and now[key] != before.get(key))
         yield {
-            "bundle": str(folder), "operation": number, "outcome": now.get("outcome"),
-            "error": now.get("error"), "stored": before and before.get("outcome"),
-            "same": before is not None and not changed, "differs_in": changed,
+            "bundle": str(folder),
+            "operation": number,
+            "outcome": now.get("outcome"),
+            "error": now.get("error"),
+            "stored": before and before.get("outcome"),
+            "same": before is not None and not changed,
+            "differs_in": changed,
         }
 
 

@@ -32,8 +32,10 @@ class Redactor:
             ValueError: the value has fewer than four characters.
         """
         if len(value) < MIN_SECRET_CHARS:
-            raise ValueError(f"the secret {name!r} has {len(value)} characters, at least "
-                             f"{MIN_SECRET_CHARS} are needed to redact it safely")
+            raise ValueError(
+                f"the secret {name!r} has {len(value)} characters, at least "
+                f"{MIN_SECRET_CHARS} are needed to redact it safely"
+            )
         self._known[value] = f"[{name}]"
 
     def text(self, text: str) -> str:
@@ -42,8 +44,9 @@ class Redactor:
             if value in text:
                 text = text.replace(value, self._known[value])
         for name, pattern in PATTERNS:
-            text = pattern.sub(lambda found, name=name: found[0] if found[0].startswith("[")
-                               else f"[{name}]", text)
+            text = pattern.sub(
+                lambda found, name=name: found[0] if found[0].startswith("[") else f"[{name}]", text
+            )
         return text
 
     def clean(self, value: Any) -> Any:

@@ -24,7 +24,13 @@ class Record(Protocol):
     """What a room calls to say what it saw. ``t`` is for things seen earlier than said."""
 
     def __call__(
-        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        self,
+        source: str,
+        kind: str,
+        board: str | None = None,
+        /,
+        *,
+        t: float | None = None,
         **data: Any,
     ) -> None: ...
 
@@ -55,8 +61,13 @@ class Event:
     def to_json(self) -> str:
         """One JSON line, without the line end."""
         head = {
-            "schema": SCHEMA, "seq": self.seq, "t": round(self.t, 6), "wall": round(self.wall, 6),
-            "source": self.source, "kind": self.kind, "board": self.board,
+            "schema": SCHEMA,
+            "seq": self.seq,
+            "t": round(self.t, 6),
+            "wall": round(self.wall, 6),
+            "source": self.source,
+            "kind": self.kind,
+            "board": self.board,
         }
         return json.dumps(head | {"data": dict(self.data)}, ensure_ascii=False)
 
@@ -66,15 +77,19 @@ class Event:
         row = json.loads(line)
         if row["schema"] != SCHEMA:
             raise ValueError(f"schema {row['schema']}, expected {SCHEMA}")
-        return cls(row["seq"], row["t"], row["wall"], row["source"], row["kind"], row["board"],
-                   row["data"])
+        return cls(
+            row["seq"], row["t"], row["wall"], row["source"], row["kind"], row["board"], row["data"]
+        )
 
 
 class Timeline:
     """An append-only list of events, safe to use from several threads."""
 
     def __init__(
-        self, *, redactor: Redactor | None = None, path: Path | None = None,
+        self,
+        *,
+        redactor: Redactor | None = None,
+        path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redactor = redactor or Redactor()
@@ -87,15 +102,28 @@ class Timeline:
         return len(self._events)
 
     def add(
-        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        self,
+        source: str,
+        kind: str,
+        board: str | None = None,
+        /,
+        *,
+        t: float | None = None,
         **data: Any,
     ) -> Event:
         """Append one event, redacted, and write it out at once."""
         clean = self._redactor.clean(data)
         with self._grew:
             now = self._clock()
-            event = Event(len(self._events) + 1, now if t is None else t, time.time(), source,
-                          kind, board, clean)
+            event = Event(
+                len(self._events) + 1,
+                now if t is None else t,
+                time.time(),
+                source,
+                kind,
+                board,
+                clean,
+            )
             self._events.append(event)
             if self._sink:
                 self._sink.write(event.to_json() + "\n")
@@ -118,7 +146,11 @@ class Timeline:
         return len(self._events)
 
     def wait(
-        self, found: Callable[[Sequence[Event]], T | None], timeout: float, *, after: int = 0,
+        self,
+        found: Callable[[Sequence[Event]], T | None],
+        timeout: float,
+        *,
+        after: int = 0,
     ) -> T | None:
         """Give ``found`` each batch of new events until it returns something.
 
@@ -174,7 +206,13 @@ class Recorder:
             return before
 
     def __call__(
-        self, source: str, kind: str, board: str | None = None, /, *, t: float | None = None,
+        self,
+        source: str,
+        kind: str,
+        board: str | None = None,
+        /,
+        *,
+        t: float | None = None,
         **data: Any,
     ) -> None:
         with self._lock:

@@ -122,7 +122,7 @@ class BoardSection(Section):
     def _token(cls, token: str | None) -> str | None:
         if token is None or token.startswith("env:"):
             return token
-        raise ValueError("expected \"env:NAME\": a token does not stand in a rig file in clear")
+        raise ValueError('expected "env:NAME": a token does not stand in a rig file in clear')
 
     @property
     def is_virtual(self) -> bool:
@@ -255,10 +255,16 @@ def _keys_beside(key: str) -> list[str]:
     """The known keys of the table that holds ``key``."""
     table = re.sub(r"\[\d+\]", "", key).rpartition(".")[0]
     models: dict[str, type[BaseModel]] = {
-        "": RigConfig, "rig": RigSection, "board": BoardSection, "board.power": Power,
-        "board.power.command": CommandPower, "board.provision": Provision,
-        "board.bootloader": Bootloader, "board.virtual": VirtualBoard,
-        "network": NetworkSection, "network.ap": AccessPoint,
+        "": RigConfig,
+        "rig": RigSection,
+        "board": BoardSection,
+        "board.power": Power,
+        "board.power.command": CommandPower,
+        "board.provision": Provision,
+        "board.bootloader": Bootloader,
+        "board.virtual": VirtualBoard,
+        "network": NetworkSection,
+        "network.ap": AccessPoint,
     }
     model = models.get(table)
     return list(model.model_fields) if model else []

@@ -40,10 +40,14 @@ class Lease:
             raise LeaseHeld(f"board {board} ({port}) is held by {self._holder()}") from None
         # The label is for people only: whoever has the lock may overwrite it.
         self._label.write_text(
-            json.dumps({
-                "pid": os.getpid(), "host": socket.gethostname(), "user": getpass.getuser(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            })
+            json.dumps(
+                {
+                    "pid": os.getpid(),
+                    "host": socket.gethostname(),
+                    "user": getpass.getuser(),
+                    "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+            )
         )
 
     def _holder(self) -> str:

@@ -53,7 +53,11 @@ class CommandOutlet:
         line = self._lines[on]
         try:
             done = subprocess.run(
-                line, capture_output=True, text=True, timeout=SWITCH_TIMEOUT_S, check=False,
+                line,
+                capture_output=True,
+                text=True,
+                timeout=SWITCH_TIMEOUT_S,
+                check=False,
                 stdin=subprocess.DEVNULL,
             )
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -173,7 +173,7 @@ class Rig:
         if section.power is None:
             return section.port, None
         if section.power == "virtual":
-            raise UsageError(f"board {section.name} is real: power = \"virtual\" is not for it")
+            raise UsageError(f'board {section.name} is real: power = "virtual" is not for it')
         if section.power.http:
             return section.port, HttpOutlet(section.power.http)
         command = section.power.command
@@ -201,8 +201,9 @@ class Rig:
                 self._redactor.learn(passphrase, "Wi-Fi passphrase")
         self.cloud.add_device(section.name, token)
         power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
-        return Place(section, board, power, PROFILES[section.profile], token, ssid, passphrase,
-                     lease)
+        return Place(
+            section, board, power, PROFILES[section.profile], token, ssid, passphrase, lease
+        )
 
     def check(self) -> None:
         """Raises RigError if a part of the rack has died."""

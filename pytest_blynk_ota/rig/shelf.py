@@ -87,8 +87,10 @@ def next_version(version: str) -> str:
 def refuse_equal(old: Image, new: Image, words: tuple[str, str] = ("--old", "--new")) -> None:
     """Raises UsageError if nothing that a device reports could tell the two apart."""
     if old.sha256 == new.sha256:
-        raise UsageError(f"{words[0]} and {words[1]} are the same binary "
-                         f"(sha256 {old.sha256[:12]}…): an update could not be seen")
+        raise UsageError(
+            f"{words[0]} and {words[1]} are the same binary "
+            f"(sha256 {old.sha256[:12]}…): an update could not be seen"
+        )
     if (old.version, old.build) == (new.version, new.build):
         raise UsageError(
             f"{words[0]} and {words[1]} both are version {old.version} built {old.build}: "
@@ -108,7 +110,12 @@ class Firmware:
     """
 
     def __init__(
-        self, kitchen: Kitchen, chip: str, *, old: Path | None = None, new: Path | None = None,
+        self,
+        kitchen: Kitchen,
+        chip: str,
+        *,
+        old: Path | None = None,
+        new: Path | None = None,
         log: str = "quiet",
     ) -> None:
         self._kitchen = kitchen
@@ -173,9 +180,7 @@ class Firmware:
 
     def crashes_before_login(self, image: Image | None = None) -> Image:
         """A fixture image that panics once the network is up, and confirms only after a login."""
-        return self.behaving(
-            image, confirm="login", crash={"when": "before_login", "how": "panic"}
-        )
+        return self.behaving(image, confirm="login", crash={"when": "before_login", "how": "panic"})
 
     def behaving(self, image: Image | None = None, **changes: Any) -> Image:
         """A fixture image with other behaviour; see ``docs/reference/firmware-recipes.md``.

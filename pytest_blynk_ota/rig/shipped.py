@@ -35,6 +35,8 @@ def find_rig(name: str, root: Path) -> Path:
     known = sorted({path.stem for place in folders for path in place.glob("*.toml")})
     raise ConfigError(
         f"rig {name!r}",
-        [f"there is no such rig; known are {', '.join(known)}{near(name, known)} "
-         f"(looked in {folders[0]} and in the package)"],
+        [
+            f"there is no such rig; known are {', '.join(known)}{near(name, known)} "
+            f"(looked in {folders[0]} and in the package)"
+        ],
     )

@@ -42,14 +42,23 @@ class VirtualRack:
 
     def __init__(self, path: Path, boards: Sequence[str], log: Path) -> None:
         self._log = log
-        command = [sys.executable, "-m", "pytest_blynk_ota.virtual", str(path), "--json",
-                   "--lifeline"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest_blynk_ota.virtual",
+            str(path),
+            "--json",
+            "--lifeline",
+        ]
         for board in boards:
             command += ["--board", board]
         # A session of its own: Ctrl-C in the terminal is for the test run, which ends the rack.
         with log.open("ab") as complaints:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
                 start_new_session=True,
             )
         try:
@@ -81,7 +90,8 @@ class VirtualRack:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([stream], [], [], left)[0]:
                 raise DeadlinePassed(
-                    "the virtual rack to announce its boards", START_TIMEOUT_S,
+                    "the virtual rack to announce its boards",
+                    START_TIMEOUT_S,
                     last_lines=self._last_words(),
                 )
             byte = stream.read(1)

@@ -1,0 +1,98 @@
+"""The timeline: order, cursors, files that survive a kill."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_bundle
+from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.timeline import Event, Recorder, Timeline, read_events
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.text(min_size=1).filter(str.isidentifier), JSON, max_size=4))
+def test_an_event_reads_back_as_it_was_written(data):
+    event = Event(1, 1.5, 2.5, "uart", "line", "a", data)
+    assert Event.from_json(event.to_json()) == event
+
+
+def test_events_are_numbered_in_the_order_of_all_threads():
+    timeline = Timeline()
+    threads = [
+        threading.Thread(target=lambda: [timeline.add("x", "y") for _ in range(100)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [event.seq for event in timeline.events()] == list(range(1, 401))
+
+
+def test_a_wait_sees_what_came_before_it_and_consumes_nothing():
+    timeline = Timeline()
+    timeline.add("uart", "line", text="ready")
+    for _ in range(2):
+        found = timeline.wait(lambda batch: batch[0] if batch else None, 0)
+        assert found.data["text"] == "ready"
+
+
+def test_a_wait_ends_as_soon_as_its_event_comes():
+    timeline = Timeline()
+    timer = threading.Timer(0.02, timeline.add, ("uart", "line"))
+    timer.start()
+    assert timeline.wait(lambda batch: batch or None, 10) is not None
+    timer.join()
+
+
+def test_a_wait_gives_none_when_its_time_is_over():
+    assert Timeline().wait(lambda batch: batch or None, 0.01) is None
+
+
+def test_a_recorder_follows_the_switch_to_another_timeline():
+    first, second = Timeline(), Timeline()
+    recorder = Recorder(first)
+    recorder("a", "b")
+    assert recorder.switch(second) is first
+    recorder("a", "c")
+    assert [event.kind for event in second.events()] == ["c"]
+
+
+def test_a_torn_last_line_is_counted_and_the_rest_is_read():
+    whole = Event(1, 0, 0, "a", "b", None, {}).to_json()
+    events, torn = read_events([whole + "\n", whole[:20]])
+    assert (len(events), torn) == (1, 1)
+
+
+def test_a_torn_line_in_the_middle_names_its_number():
+    whole = Event(1, 0, 0, "a", "b", None, {}).to_json() + "\n"
+    with pytest.raises(ValueError, match="line 1"):
+        read_events(["{\n", whole])
+
+
+def test_a_bundle_holds_events_and_views(tmp_path):
+    bundle = TestBundle(tmp_path, "tests/test_x.py::test_y", Redactor())
+    bundle.timeline.add("uart", "line", "a", text="hello")
+    bundle.timeline.add("delivery", "request", "a", path="/f")
+    bundle.finish([{"outcome": "UPGRADED"}])
+    assert "hello" in (bundle.folder / "serial.log").read_text()
+    assert "/f" in (bundle.folder / "http.jsonl").read_text()
+    events, verdicts = read_bundle(bundle.folder)
+    assert [event.source for event in events] == ["test", "uart", "delivery", "test"]
+    assert verdicts == [{"outcome": "UPGRADED"}]
+
+
+def test_a_folder_without_events_is_no_evidence(tmp_path):
+    with pytest.raises(EvidenceError, match="expected the folder of one test"):
+        read_bundle(tmp_path)
+
+
+def test_two_tests_never_share_a_folder():
+    assert folder_name("a/b.py::t[x/y]") != folder_name("a/b.py::t[x.y]")

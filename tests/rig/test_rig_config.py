@@ -1,0 +1,117 @@
+"""Rig files: read whole, refused with every mistake named."""
+
+from pathlib import Path
+
+import pytest
+
+from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.rig.config import check, load
+from pytest_blynk_ota.rig.shipped import find_rig
+
+FIVE_MISTAKES = """
+[rig]
+name = "lab"
+spede = 20
+
+[[board]]
+name = "a"
+chip = "esp23"
+prot = "virtual"
+
+[[board]]
+name = "b"
+chip = "esp32"
+port = "/dev/ttyUSB0"
+baud = "fast"
+"""
+
+
+def problems_of(text: str, tmp_path: Path) -> tuple[str, ...]:
+    path = tmp_path / "rig.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    return caught.value.problems
+
+
+def test_five_mistakes_are_five_lines_each_with_its_key(tmp_path):
+    problems = problems_of(FIVE_MISTAKES, tmp_path)
+    assert [problem.split(":")[0] for problem in problems] == [
+        "rig.spede",
+        "board[0].chip",
+        "board[0].port",
+        "board[0].prot",
+        "board[1].baud",
+    ]
+
+
+def test_a_mistyped_key_names_the_nearest_one(tmp_path):
+    problems = problems_of(FIVE_MISTAKES, tmp_path)
+    assert "did you mean 'speed'?" in problems[0]
+    assert "did you mean 'port'?" in problems[3]
+
+
+def test_a_mistyped_value_says_what_was_expected(tmp_path):
+    chip = problems_of(FIVE_MISTAKES, tmp_path)[1]
+    assert "expected a chip" in chip
+    assert "got 'esp23'" in chip
+    assert "did you mean 'esp32'?" in chip
+
+
+@pytest.mark.parametrize(
+    ("board", "words"),
+    [
+        ({"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}}, "exactly one"),
+        ({"power": "mains"}, "power"),
+        ({"token": "0123456789abcdef0123456789abcdef"}, "in clear"),
+        ({"provision": {"kind": "edgent-nsv"}}, "did you mean 'edgent-nvs'?"),
+        ({"profile": "edgent"}, "expected a firmware profile"),
+        ({"name": "no spaces"}, "name"),
+    ],
+)
+def test_a_wrong_board_key_is_refused_by_name(board, words):
+    data = {"rig": {"name": "x"}, "board": [{"name": "a", "chip": "esp32", "port": "p"} | board]}
+    with pytest.raises(ConfigError) as caught:
+        check(data, "x")
+    assert len(caught.value.problems) == 1
+    assert words in caught.value.problems[0]
+
+
+def test_two_boards_of_one_name_are_refused():
+    board = {"name": "a", "chip": "esp32", "port": "p"}
+    with pytest.raises(ConfigError, match="used twice: a"):
+        check({"rig": {"name": "x"}, "board": [board, board]}, "x")
+
+
+def test_a_real_board_has_no_faster_clock():
+    board = {"name": "a", "chip": "esp32", "port": "/dev/ttyUSB0"}
+    with pytest.raises(ConfigError, match="real board"):
+        check({"rig": {"name": "x", "speed": 20}, "board": [board]}, "x")
+
+
+def test_no_toml_is_said_with_its_line(tmp_path):
+    assert "line 1" in problems_of("[rig\n", tmp_path)[0]
+
+
+def test_every_shipped_rig_is_valid():
+    for name in ("virtual", "lab1"):
+        assert load(find_rig(name, Path("/nonexistent"))).rig.name == name
+
+
+def test_an_unknown_rig_names_the_nearest_one(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'virtual'"):
+        find_rig("virtaul", tmp_path)
+
+
+def test_a_rig_of_the_user_wins_over_a_shipped_one(tmp_path):
+    own = tmp_path / "rigs" / "virtual.toml"
+    own.parent.mkdir()
+    own.write_text("")
+    assert find_rig("virtual", tmp_path) == own
+
+
+def test_an_unknown_board_names_the_nearest_one():
+    config = load(find_rig("virtual", Path("/nonexistent")))
+    with pytest.raises(ConfigError, match="did you mean 'c3-a'"):
+        config.pick("c3a")

@@ -1,0 +1,57 @@
+"""Outlets: what they do, and whose fault it is when they do not."""
+
+import sys
+
+import pytest
+
+from pytest_blynk_ota.errors import OutletUnreachable
+from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Power
+
+PYTHON = sys.executable
+
+
+class Switch:
+    """An outlet in memory."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.states: list[bool] = []
+        self.broken = broken
+
+    def switch(self, on: bool) -> None:
+        self.states.append(on)
+        if self.broken and not on:
+            raise OutletUnreachable("stuck")
+
+
+def test_a_cycle_goes_off_and_on_and_is_recorded():
+    seen: list[tuple[str, str, str | None]] = []
+    switch = Switch()
+
+    def record(source, kind, board=None, /, **_):
+        seen.append((source, kind, board))
+
+    Power("a", switch, record, speed=1000).cycle()
+    assert switch.states == [False, True]
+    assert seen == [("power", "off", "a"), ("power", "on", "a")]
+
+
+def test_a_command_outlet_runs_its_line(tmp_path):
+    mark = tmp_path / "on"
+    CommandOutlet([PYTHON, "-c", f"open({str(mark)!r}, 'w')"], ["false"]).switch(True)
+    assert mark.exists()
+
+
+def test_a_failing_command_is_a_rig_error_with_its_words():
+    outlet = CommandOutlet([PYTHON, "-c", "import sys; sys.exit('no such hub')"], ["true"])
+    with pytest.raises(OutletUnreachable, match="no such hub"):
+        outlet.switch(True)
+
+
+def test_a_missing_command_is_a_rig_error():
+    with pytest.raises(OutletUnreachable, match="no-such-program"):
+        CommandOutlet(["no-such-program"], ["true"]).switch(True)
+
+
+def test_an_outlet_that_does_not_answer_is_a_rig_error(unused_tcp_port_factory):
+    with pytest.raises(OutletUnreachable, match="did not switch off"):
+        HttpOutlet(f"http://127.0.0.1:{unused_tcp_port_factory()}/a").switch(False)
