@@ -7,7 +7,6 @@ pytest-embedded's of the same name. Where a run asks for pytest-embedded's own s
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -117,7 +116,7 @@ def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
     from pytest_embedded.log import PexpectProcess
 
     ours, theirs = socket.socketpair()
-    with ours, theirs, open(os.dup(theirs.fileno()), "rb", buffering=0) as reader:
+    with ours, theirs, theirs.makefile("rb", buffering=0) as reader:
         process = PexpectProcess(reader)
         detach = board.console.attach(ours.sendall)
         try:

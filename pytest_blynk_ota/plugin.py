@@ -6,7 +6,6 @@ options alone.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator, Iterator
 from datetime import datetime
@@ -326,4 +325,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _has_evidence(config: pytest.Config) -> bool:
-    return RUN in config.stash and os.path.exists(os.path.join(config.stash[RUN], "run.json"))
+    return RUN in config.stash and (Path(config.stash[RUN]) / "run.json").exists()

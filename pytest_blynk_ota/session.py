@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.evidence.bundle import TestBundle, write_json
+from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import SCHEMA, Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
