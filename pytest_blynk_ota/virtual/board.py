@@ -164,21 +164,21 @@ class Board:
             self.state = State.HELD
         elif effect is Reset.DOWNLOAD:
             self.state = State.DOWNLOAD
-            self._begin_life(self._download())
+            self._begin_life(self._download)
         else:
             self._boot(POWER_ON)
 
     def _boot(self, cause: int) -> None:
         self._end_life()
         self.state = State.RUNNING
-        self._begin_life(self._run(cause))
+        self._begin_life(lambda: self._run(cause))
 
-    def _begin_life(self, life: Awaitable[None]) -> None:
-        self._life = asyncio.ensure_future(self._live(life))
+    def _begin_life(self, life: Callable[[], Awaitable[None]]) -> None:
+        self._life = asyncio.create_task(self._live(life), name=f"{self.name} {self.state.name}")
 
-    async def _live(self, life: Awaitable[None]) -> None:
+    async def _live(self, life: Callable[[], Awaitable[None]]) -> None:
         async with self._alone:
-            await life
+            await life()
 
     def _end_life(self) -> None:
         self.network.drop()
@@ -197,7 +197,6 @@ class Board:
                 await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
         except Exception as error:
             self._failed(error)
-            raise
 
     async def _download(self) -> None:
         self._loader = Loader(
