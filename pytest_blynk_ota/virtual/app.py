@@ -91,7 +91,7 @@ def _enter(image: Image, arch: str) -> None:
     size = ILLEGAL_BYTES[arch]
     for segment in image.segments:
         start = image.entry - segment.address
-        if 0 <= start and start + size <= len(segment.data):
+        if start >= 0 and start + size <= len(segment.data):
             if not any(segment.data[start : start + size]):
                 raise Panic("illegal", image.entry)
             return

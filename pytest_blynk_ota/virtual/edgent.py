@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_blynk_ota.cloud.protocol import Cmd
 from pytest_blynk_ota.firmware.nvs import EdgentConfig, read_edgent_config
 from pytest_blynk_ota.virtual import http_get
 from pytest_blynk_ota.virtual.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
@@ -209,7 +208,7 @@ class Edgent:
             await self._ota.mark_valid()
 
     def _on_ota(self, url: str) -> None:
-        """Handler of InternalPinOTA: a second command replaces the URL and starts no second timer."""
+        """Handler of InternalPinOTA: a second command only replaces the URL."""
         first, self._url = self._url is None, url
         if first:
             self._after(OTA_DELAY_S, self._begin_ota)

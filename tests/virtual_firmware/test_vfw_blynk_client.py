@@ -91,7 +91,7 @@ def test_each_ota_command_is_handed_on_and_a_ping_is_answered_with_its_id():
                 Frame(Cmd.PING, 9),
             ]
         )
-        async with device(peer) as (machine, client, urls):
+        async with device(peer) as (_, client, urls):
             await client.login()
             serving = asyncio.ensure_future(client.serve(FOR_EVER))
             await peer.hears(lambda p: response(9) in p.heard)
@@ -114,7 +114,7 @@ def test_each_ota_command_is_handed_on_and_a_ping_is_answered_with_its_id():
 )
 def test_what_the_library_cannot_bear_ends_the_session(message):
     async def story():
-        async with device(BlynkPeer(sends=[message])) as (machine, client, urls):
+        async with device(BlynkPeer(sends=[message])) as (_, client, urls):
             await client.login()
             assert not await client.serve(FOR_EVER)
             assert not client.connected

@@ -106,6 +106,7 @@ def test_a_url_that_cannot_be_dialled_is_refused(url):
 def test_what_is_acknowledged_is_what_the_device_has_read_and_one_window():
     async def fill():
         acknowledged = []
+        measured = asyncio.Event()
 
         async def flood(reader, writer):
             sock = writer.get_extra_info("socket")
@@ -115,12 +116,12 @@ def test_what_is_acknowledged_is_what_the_device_has_read_and_one_window():
             await asyncio.sleep(SETTLE_S)
             queued = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
             acknowledged.append(FLOOD_BYTES - queued - writer.transport.get_write_buffer_size())
+            measured.set()
 
         machine = FakeMachine()
         async with listening(flood) as (host, port):
             answer = await http_get.get(machine, f"http://{host}:{port}/", STALL_S)
-            while not acknowledged:
-                await asyncio.sleep(0.01)
+            await measured.wait()
             answer.body.close()
         machine.close()
         return acknowledged[-1]

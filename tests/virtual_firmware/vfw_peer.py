@@ -37,11 +37,13 @@ class FakeMachine:
         self.clock = DeviceClock(speed)
         self.network = Network()
         self.output: list[str] = []
+        self._printed = asyncio.Event()
         self.operations = 0
         self.cut_at: int | None = None
 
     def print(self, text: str) -> None:
         self.output.append(text)
+        self._printed.set()
 
     async def read_line(self) -> str:
         await asyncio.Event().wait()
@@ -79,7 +81,8 @@ class FakeMachine:
         """Wait until the log matches."""
         async with asyncio.timeout(PATIENCE_S):
             while not (found := re.search(pattern, self.text, re.M)):
-                await asyncio.sleep(0.002)
+                await self._printed.wait()
+                self._printed.clear()
         return found
 
     def close(self) -> None:
@@ -97,7 +100,7 @@ class BlynkPeer:
     silent: bool = False
     heard: list[Frame] = field(default_factory=list)
     sessions: int = 0
-    address: tuple[str, int] = ("127.0.0.1", 0)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def infos(self) -> list[dict[str, str]]:
@@ -111,6 +114,7 @@ class BlynkPeer:
             while data := await reader.read(4096):
                 for message in decoder.feed(data):
                     self.heard.append(message)
+                    self._news.set()
                     for answer in self._answers(message, session):
                         writer.write(encode(answer))
                 await writer.drain()
@@ -131,7 +135,8 @@ class BlynkPeer:
         """Wait until ``what(self)`` is true."""
         async with asyncio.timeout(PATIENCE_S):
             while not what(self):
-                await asyncio.sleep(0.002)
+                await self._news.wait()
+                self._news.clear()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
