@@ -9,7 +9,7 @@ from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual import panic
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, app_start, elf_text
 from pytest_blynk_ota.virtual.edgent import Edgent
-from pytest_blynk_ota.virtual.resets import Panic, Reset, rtc_memory
+from pytest_blynk_ota.virtual.endings import Panic, Reset, rtc_memory
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour

@@ -19,7 +19,7 @@ from pytest_blynk_ota.virtual import http_get
 from pytest_blynk_ota.virtual.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.ota_ops import OtaOps
-from pytest_blynk_ota.virtual.resets import Reset
+from pytest_blynk_ota.virtual.endings import Reset
 from pytest_blynk_ota.virtual.update import Update
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.virtual import app, bootloader
 from pytest_blynk_ota.virtual.bootlog import ROMS, Rom, rom_banner, rom_load
 from pytest_blynk_ota.virtual.log import Log
-from pytest_blynk_ota.virtual.resets import Reset, forget_if_powered_on
+from pytest_blynk_ota.virtual.endings import Reset, forget_if_powered_on
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine

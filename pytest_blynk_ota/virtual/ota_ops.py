@@ -11,7 +11,7 @@ from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.bootrules import check_image
 from pytest_blynk_ota.firmware.otadata import Entry, State
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, error, info
-from pytest_blynk_ota.virtual.resets import Reset
+from pytest_blynk_ota.virtual.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.partitions import Partition
