@@ -1,0 +1,352 @@
+"""The serial console of one board: the one owner of its port.
+
+A thread reads all the time, makes lines, keeps them for ever and records each as an event. Waits
+start at a cursor and consume nothing, so two of them can look for the same line.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from serial.serialutil import SerialException
+
+from pytest_blynk_ota.board.lent import LentPort
+from pytest_blynk_ota.board.patterns import LineSplitter, marks
+from pytest_blynk_ota.board.ports import READ_S, Port, open_port
+from pytest_blynk_ota.errors import DeadlinePassed, PortGone
+from pytest_blynk_ota.evidence.timeline import Record
+
+OPEN_PATIENCE_S = 1.0
+"""A port that somebody just closed may be busy for a moment."""
+RETRY_S = 0.2
+"""Between two tries to open a port: a hub needs 1–2 s to bring one back."""
+RETURN_S = 5.0
+"""How long a borrower or writer waits for a port that is gone at the moment."""
+PARK_S = 2.0
+"""How long the reader may need to let go of the port; its reads take READ_S at most."""
+PROMPT_IDLE_S = 0.2
+"""A line without an end counts as a prompt when nothing was added for so long."""
+FLOOR_S = 0.25
+"""No time-out of device seconds becomes shorter than this on the wall."""
+LAST_LINES = 12
+"""Lines of the log that an error shows."""
+
+Sink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """Line ``n`` (from 1) of the log, ended at ``t`` (monotonic host seconds)."""
+
+    n: int
+    t: float
+    text: str
+
+
+class Console:
+    """One board's serial line.
+
+    Args:
+        name: the board's name in the rig file.
+        url: a device path, ``usb:SERIAL``, ``rfc2217://…`` or ``socket://…``.
+        record: takes ``uart/line`` and, right after it, what the line says (``uart/reset`` …).
+        baud: of the console.
+        speed: device seconds in a wall second.
+    """
+
+    def __init__(
+        self, name: str, url: str, record: Record, *, baud: int = 115200, speed: float = 1.0
+    ) -> None:
+        self.name, self.url, self.baud, self.speed = name, url, baud, speed
+        self._record = record
+        self._changed = threading.Condition()
+        self._lines: list[LogLine] = []
+        self._splitter = LineSplitter()
+        self._last_byte = 0.0
+        self._mark = 0
+        self._sinks: list[Sink] = []
+        self._port: Port | None = None
+        self._lost = "not open"
+        self._lending = threading.Lock()
+        self._lent = self._parked = False
+        self._closing = threading.Event()
+        self._reader: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        state = "open" if self._port is not None else self._lost
+        return f"<Console {self.name} {self.url} {state}, {len(self._lines)} lines>"
+
+    def __enter__(self) -> Console:
+        self.open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # -- the port
+
+    def open(self) -> None:
+        """Open the port and start reading; no reset. Raises PortGone after OPEN_PATIENCE_S."""
+        if self._reader is not None:
+            return
+        self._closing.clear()
+        deadline = time.monotonic() + OPEN_PATIENCE_S
+        while True:
+            try:
+                self._port = open_port(self.name, self.url, self.baud)
+                break
+            except PortGone:
+                if time.monotonic() >= deadline:
+                    raise
+                self._closing.wait(RETRY_S)
+        self._mark = self.cursor
+        self._reader = threading.Thread(target=self._run, name=f"console {self.name}", daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Stop reading and close the port. Safe to call twice."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._interrupt()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.join(PARK_S + RETURN_S)
+        port, self._port, self._lost = self._port, None, "closed"
+        if port is not None:
+            port.close()
+
+    @property
+    def lost(self) -> str | None:
+        """Why there is no port at the moment; None while there is one."""
+        return None if self._port is not None else self._lost
+
+    @property
+    def port(self) -> Port:
+        """The open port, for its control lines. Raises PortGone if it does not come back."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._port is not None or self._closing.is_set(),
+                                   RETURN_S if self._reader else 0)  # fmt: skip
+            if self._port is None:
+                raise PortGone(
+                    f"board {self.name}: {self.url} is gone ({self._lost}) and did not come back "
+                    f"within {RETURN_S:g} s. Is the board plugged in and powered?"
+                )
+            return self._port
+
+    @contextmanager
+    def lend(self) -> Iterator[LentPort]:
+        """Hand the port to one borrower, such as esptool, while the reader waits.
+
+        Bytes that the borrower reads are no log lines. Raises PortGone.
+        """
+        with self._lending:
+            port = self.port
+            self._park()
+            try:
+                yield LentPort(port)
+            except (SerialException, OSError) as error:
+                raise PortGone(f"board {self.name}: {self.url} went away: {error}") from error
+            finally:
+                self._give_back(port)
+
+    def _park(self) -> None:
+        with self._changed:
+            self._lent = True
+        self._interrupt()
+        with self._changed:
+            if self._changed.wait_for(lambda: self._parked, PARK_S):
+                return
+            self._lent = False
+        raise DeadlinePassed(f"the reader of {self.name} to let go of its port", PARK_S)
+
+    def _give_back(self, port: Port) -> None:
+        try:
+            port.timeout, port.baudrate = READ_S, self.baud
+        except (SerialException, OSError) as error:
+            self._lose(str(error), port)
+        finally:
+            with self._changed:
+                self._lent = False
+                self._changed.notify_all()
+
+    def _interrupt(self) -> None:
+        cancel = getattr(self._port, "cancel_read", None)
+        if cancel is not None:
+            cancel()
+
+    # -- the reader thread
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            port = self._port
+            if port is None:
+                self._reconnect()
+            elif self._wait_while_lent():
+                self._read(port)
+        self._take(self._splitter.flush())
+
+    def _wait_while_lent(self) -> bool:
+        """Park while the port is lent; False when it was, since the port may be another now."""
+        with self._changed:
+            if not self._lent:
+                return True
+            self._parked = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._lent or self._closing.is_set())
+            self._parked = False
+            return False
+
+    def _read(self, port: Port) -> None:
+        try:
+            data = port.read(max(1, port.in_waiting))
+        except (SerialException, OSError, TypeError) as error:
+            # TypeError: pyserial's own when another thread closes the device under a read
+            self._lose(str(error), port)
+            return
+        if data:
+            self._feed_sinks(data)
+            self._last_byte = time.monotonic()
+            self._take(self._splitter.feed(data))
+
+    def _take(self, texts: Sequence[str]) -> None:
+        now = time.monotonic()
+        for text in texts:
+            self._record("uart", "line", self.name, t=now, text=text)
+            for mark in marks(text):
+                self._record("uart", mark.kind, self.name, t=now, **mark.data)
+            with self._changed:
+                self._lines.append(LogLine(len(self._lines) + 1, now, text))
+                self._changed.notify_all()
+
+    def _lose(self, why: str, port: Port) -> None:
+        if self._closing.is_set():
+            return
+        self._take(self._splitter.flush())
+        with self._changed:
+            if self._port is not port:
+                return
+            self._port, self._lost = None, why
+            self._changed.notify_all()
+        port.close()
+        self._record("uart", "port_lost", self.name, why=why)
+
+    def _reconnect(self) -> None:
+        """Try once more to open the port; the console does so until it is closed."""
+        try:
+            port = open_port(self.name, self.url, self.baud)
+        except PortGone as error:
+            self._lost = str(error)
+            self._closing.wait(RETRY_S)
+            return
+        with self._changed:
+            self._port = port
+            self._changed.notify_all()
+        self._record("uart", "port_back", self.name)
+
+    # -- lines
+
+    @property
+    def cursor(self) -> int:
+        """The number of the newest line."""
+        return len(self._lines)
+
+    def lines(self, after: int = 0) -> Sequence[LogLine]:
+        """The lines whose number is greater than ``after``."""
+        with self._changed:
+            return tuple(self._lines[after:])
+
+    def mark(self) -> int:
+        """Remember this place: waits without a cursor start here. Each own reset sets it."""
+        self._mark = self.cursor
+        return self._mark
+
+    def expect(
+        self, pattern: str | re.Pattern[str], *, timeout: float, after: int | None = None
+    ) -> re.Match[str]:
+        """Wait for a line in which ``pattern`` is found; nothing is consumed.
+
+        Args:
+            pattern: searched in each line, and in a prompt that has no line end.
+            timeout: device seconds.
+            after: cursor to start at; by default the last reset by the rig, or the opening.
+
+        Raises:
+            DeadlinePassed: with what came instead and the last lines.
+        """
+        regex = re.compile(pattern)
+        start = self._mark if after is None else after
+        wall_s = max(timeout / self.speed, FLOOR_S)
+        match = self.find(regex, after=start, wall_s=wall_s)
+        if match is not None:
+            return match
+        raise DeadlinePassed(
+            f"/{regex.pattern}/ on the console of {self.name} ({timeout:g} s of device time)",
+            wall_s,
+            instead=self._instead(start),
+            last_lines=[line.text for line in self.lines()[-LAST_LINES:]],
+        )
+
+    def find(self, pattern: re.Pattern[str], *, after: int, wall_s: float) -> re.Match[str] | None:
+        """As ``expect``, but in wall seconds and returning None when the time is over."""
+        deadline = time.monotonic() + wall_s
+        seen = after
+        while True:
+            new = self.lines(seen)
+            seen += len(new)
+            for text in [line.text for line in new] + self._prompt():
+                if match := pattern.search(text):
+                    return match
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            with self._changed:
+                if len(self._lines) == seen:
+                    self._changed.wait(min(left, PROMPT_IDLE_S))
+
+    def _prompt(self) -> list[str]:
+        idle = time.monotonic() - self._last_byte
+        return [self._splitter.rest] if self._splitter.rest and idle >= PROMPT_IDLE_S else []
+
+    def _instead(self, after: int) -> str:
+        if self.lost:
+            return f"the port was lost: {self.lost}"
+        new = self.lines(after)
+        if not new:
+            return "nothing, not one line"
+        return f"{len(new)} other lines, the last {time.monotonic() - new[-1].t:.1f} s ago"
+
+    # -- writing and listening along
+
+    def write(self, text: str | bytes) -> None:
+        """Send to the board. Raises PortGone."""
+        port = self.port
+        try:
+            port.write(text.encode() if isinstance(text, str) else text)
+        except (SerialException, OSError) as error:
+            raise PortGone(f"board {self.name}: cannot write to {self.url}: {error}") from error
+
+    def attach(self, sink: Sink) -> None:
+        """Call ``sink`` with all bytes from now on, as they come, in the reader's thread."""
+        with self._changed:
+            self._sinks.append(sink)
+
+    def detach(self, sink: Sink) -> None:
+        """Stop calling ``sink``. Nothing happens if it was not attached."""
+        with self._changed:
+            if sink in self._sinks:
+                self._sinks.remove(sink)
+
+    def _feed_sinks(self, data: bytes) -> None:
+        for sink in tuple(self._sinks):
+            try:
+                sink(data)
+            except Exception as error:  # a listener's fault must not deafen the console
+                self.detach(sink)
+                self._record("rig", "error", self.name, error=type(error).__name__,
+                             message=f"listener on the console dropped: {error}")  # fmt: skip

@@ -1,0 +1,150 @@
+"""From a name in the rig file to an open port: the only place where ports are opened."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import termios
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import serial
+from serial.serialutil import PortNotOpenError, SerialException
+from serial.tools import list_ports
+
+from pytest_blynk_ota.board.rfc2217 import Rfc2217Port
+from pytest_blynk_ota.errors import ConfigError, PortGone
+
+Port = serial.Serial | Rfc2217Port
+"""An open port of any kind."""
+
+READ_S = 0.05
+"""How long a read may keep a thread that somebody wants to stop."""
+
+REMEDIES = {
+    errno.ENOENT: "is the board plugged in, powered, and the port of the rig file right?",
+    errno.ENXIO: "is the board plugged in and powered?",
+    errno.EIO: "unplug the board and plug it in again",
+    errno.EACCES: "add this user to the port's group: sudo usermod -aG dialout $USER, log in again",
+    errno.EPERM: "add this user to the port's group: sudo usermod -aG dialout $USER, log in again",
+    errno.ECONNREFUSED: "nothing listens there: start the server or mend the port of the rig file",
+    errno.EHOSTUNREACH: "is the host with the board up and in this network?",
+    errno.ETIMEDOUT: "is the host with the board up and in this network?",
+}
+
+
+@runtime_checkable
+class HasLines(Protocol):
+    """A port whose DTR and RTS can be set."""
+
+    def set_lines(self, *, dtr: bool, rts: bool) -> None:
+        """Set both lines; returns when they are set."""
+
+
+class TtyPort(serial.Serial):
+    """A local serial device that changes DTR and RTS in one system call.
+
+    pyserial changes one after the other when it opens: from (1, 1), where Linux leaves them, that
+    passes through (0, 1) and resets the chip.
+    """
+
+    def set_lines(self, *, dtr: bool, rts: bool) -> None:
+        """Set both lines at once."""
+        self._dtr_state, self._rts_state = dtr, rts
+        self._update_dtr_state()
+
+    def _update_dtr_state(self) -> None:
+        if self.fd is None:
+            raise PortNotOpenError()
+        current = struct.unpack("I", fcntl.ioctl(self.fd, termios.TIOCMGET, b"\0\0\0\0"))[0]
+        wanted = current & ~(termios.TIOCM_DTR | termios.TIOCM_RTS)
+        wanted |= termios.TIOCM_DTR if self._dtr_state else 0
+        wanted |= termios.TIOCM_RTS if self._rts_state else 0
+        fcntl.ioctl(self.fd, termios.TIOCMSET, struct.pack("I", wanted))
+
+    _update_rts_state = _update_dtr_state
+
+
+def open_port(name: str, url: str, baud: int) -> Port:
+    """Open the port of one board, exclusively where the system can, without touching its reset.
+
+    Args:
+        name: the board's name, for messages.
+        url: a device path, ``usb:SERIAL``, ``rfc2217://…`` or ``socket://…``.
+        baud: of the console.
+
+    Raises:
+        PortGone: with what went wrong and what to do.
+        ConfigError: the URL is of no known kind.
+    """
+    where = _device(name, url)
+    try:
+        port = _make(where)
+    except ValueError as error:
+        raise ConfigError(f"board {name}", [f"port: {url!r}: {error}"]) from error
+    port.baudrate, port.timeout = baud, READ_S
+    port.dtr = port.rts = False
+    port.port = where
+    try:
+        port.open()
+    except (SerialException, OSError) as error:
+        port.close()
+        raise PortGone(_explain(name, url, where, error)) from error
+    return port
+
+
+def _make(where: str) -> Port:
+    if where.startswith("rfc2217://"):
+        return Rfc2217Port()
+    if "://" in where:
+        return serial.serial_for_url(where, do_not_open=True)
+    return TtyPort(exclusive=True)
+
+
+def _device(name: str, url: str) -> str:
+    """Where the port is now: a board with a USB serial number may have moved."""
+    if not url.startswith("usb:"):
+        return url
+    number = url.removeprefix("usb:")
+    found = {port.serial_number: port.device for port in list_ports.comports()}
+    if number in found:
+        return found[number]
+    others = ", ".join(sorted(filter(None, found))) or "none"
+    raise PortGone(
+        f"board {name}: no USB serial port has the serial number {number}; found: {others}. "
+        "Is the board plugged in and powered?"
+    )
+
+
+def _explain(name: str, url: str, where: str, error: OSError) -> str:
+    holder = _holder(where)
+    if holder:
+        return f"board {name}: {url} is held by another program: {holder}. Stop it first."
+    code = error.errno or _cause(error)
+    remedy = REMEDIES.get(code or 0, "does another client hold it, or is the server gone?")
+    return f"board {name}: cannot open {url}: {error}. What to do: {remedy}"
+
+
+def _cause(error: BaseException) -> int | None:
+    """The number that pyserial dropped on the way."""
+    for inner in (error.__cause__, error.__context__):
+        if isinstance(inner, OSError) and inner.errno:
+            return inner.errno
+    return None
+
+
+def _holder(where: str) -> str | None:
+    """Which other process has this device open, if that can be seen."""
+    device = os.path.realpath(where)
+    if not device.startswith("/dev/"):
+        return None
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            pid = link.parts[2]
+            if int(pid) != os.getpid() and str(link.readlink()) == device:
+                return f"pid {pid} ({Path('/proc', pid, 'comm').read_text().strip()})"
+        except OSError:  # the process ended, or is somebody else's
+            continue
+    return None

@@ -1,0 +1,233 @@
+"""The console: lines, cursors, waits, and a port that comes and goes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import threading
+import time
+
+import pytest
+from serial_server import SerialServer, eventually
+
+from pytest_blynk_ota.board.console import Console
+from pytest_blynk_ota.board.ports import open_port
+from pytest_blynk_ota.errors import ConfigError, DeadlinePassed, PortGone
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+
+
+def kinds(timeline: Timeline) -> list[str]:
+    return [event.kind for event in timeline.events()]
+
+
+def test_lines_are_kept_in_order_and_recorded_with_what_they_say(server, console, timeline):
+    server.say(b"\x1b[0;32mI (31) boot: Loaded app from partition at offset 0x10000\x1b[0m\r\nhi\n")
+    console.expect("^hi$", timeout=5)
+    assert [line.text for line in console.lines()] == [
+        "I (31) boot: Loaded app from partition at offset 0x10000", "hi"]  # fmt: skip
+    assert kinds(timeline) == ["line", "slot", "line"]
+    assert timeline.events()[1].data == {"offset": 0x10000}
+
+
+def test_a_line_and_its_mark_share_their_time(server, console, timeline):
+    server.say(b"rst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\r\n")
+    console.expect("rst:", timeout=5)
+    line, mark = timeline.events()
+    assert (mark.kind, mark.t, mark.board) == ("reset", line.t, "c3-a")
+    assert console.lines()[0].t == line.t
+
+
+def test_two_waits_find_the_same_line(server, console):
+    server.say(b"version 1.0.0\r\n")
+    assert console.expect(r"version (\S+)", timeout=5)[1] == "1.0.0"
+    assert console.expect(r"version (\S+)", timeout=5)[1] == "1.0.0"
+
+
+def test_a_wait_does_not_see_what_came_before_its_cursor(server, console):
+    server.say(b"version 1\r\n")
+    console.expect("version", timeout=5)
+    with pytest.raises(DeadlinePassed):
+        console.expect("version", timeout=0.05, after=console.cursor)
+
+
+def test_a_wait_without_cursor_starts_at_the_last_mark(server, console):
+    server.say(b"version 1\r\n")
+    console.expect("version", timeout=5)
+    console.mark()
+    threading.Timer(0.05, server.say, [b"version 2\r\n"]).start()
+    assert console.expect(r"version (\d)", timeout=5)[1] == "2"
+
+
+def test_a_deadline_says_what_was_awaited_and_shows_the_last_lines(server, console):
+    server.say(b"one\r\ntwo\r\n")
+    console.expect("two", timeout=5)
+    with pytest.raises(DeadlinePassed) as caught:
+        console.expect("three", timeout=0.3)
+    message = str(caught.value)
+    assert "waited 0.30 s for /three/ on the console of c3-a" in message
+    assert "2 other lines, the last" in message
+    assert message.endswith("    one\n    two")
+
+
+def test_a_deadline_is_in_device_seconds_but_never_under_a_quarter_of_a_second(server, timeline):
+    with Console("c3-a", server.url, Recorder(timeline), speed=20) as console:
+        start = time.monotonic()
+        with pytest.raises(
+            DeadlinePassed, match=r"waited 0\.25 s [^\n]*\n.*nothing, not one line"
+        ) as seen:
+            console.expect("x", timeout=1)
+        assert 0.25 <= time.monotonic() - start < 0.6
+        with pytest.raises(DeadlinePassed) as seen:
+            console.expect("x", timeout=8)
+        assert seen.value.seconds == pytest.approx(0.4)
+
+
+def test_a_prompt_without_a_line_end_is_found(server, console):
+    server.say(b">>> ")
+    assert console.expect(r"^>>>$", timeout=5)
+    assert console.cursor == 0
+
+
+def test_half_a_line_is_not_taken_for_the_whole(server, console):
+    threading.Timer(0.03, server.say, [b"2\r\n"]).start()
+    server.say(b"version 1")
+    assert console.expect(r"version (\d+)", timeout=5)[1] == "12"
+
+
+def test_what_is_written_reaches_the_board(server, console):
+    console.write("reboot\n")
+    console.write(b"\xff\x00")
+    eventually(lambda: server.received == b"reboot\n\xff\x00", "the bytes")
+
+
+def test_a_listener_gets_the_raw_bytes_until_it_is_detached(server, console):
+    heard = bytearray()
+    console.attach(heard.extend)
+    server.say(b"a\xff\r\n")
+    console.expect("a", timeout=5)
+    console.detach(heard.extend)
+    server.say(b"b\r\n")
+    console.expect("b", timeout=5)
+    assert heard == b"a\xff\r\n"
+
+
+def test_a_listener_that_fails_is_dropped_and_the_console_goes_on(server, console, timeline):
+    def fail(_: bytes) -> None:
+        raise RuntimeError("full")
+
+    console.attach(fail)
+    server.say(b"a\r\n")
+    console.expect("a", timeout=5)
+    server.say(b"b\r\n")
+    console.expect("b", timeout=5)
+    errors = [event.data for event in timeline.events() if event.kind == "error"]
+    assert errors == [{"error": "RuntimeError", "message": "listener on the console dropped: full"}]
+
+
+def test_a_port_that_loses_its_power_comes_back_by_itself(server, console, timeline):
+    server.say(b"I (3) bo")
+    eventually(lambda: console._splitter.rest, "the half line")
+    server.drop()
+    eventually(lambda: "port_lost" in kinds(timeline), "the loss")
+    assert console.lost
+    again = SerialServer(server.port)
+    try:
+        eventually(lambda: console.lost is None, "the return")
+        again.say(b"ets Jul 29 2019\r\n")
+        console.expect("ets", timeout=5)
+        assert kinds(timeline) == ["line", "port_lost", "port_back", "line"]
+        assert [line.text for line in console.lines()] == ["I (3) bo", "ets Jul 29 2019"]
+    finally:
+        console.close()
+        again.drop()
+
+
+def test_an_open_console_that_waits_for_its_port_can_be_closed(server, console):
+    server.drop()
+    eventually(lambda: console.lost, "the loss")
+    start = time.monotonic()
+    console.close()
+    assert time.monotonic() - start < 1
+
+
+def test_a_wait_during_a_loss_says_that_the_port_was_lost(server, console):
+    server.drop()
+    eventually(lambda: console.lost, "the loss")
+    with pytest.raises(DeadlinePassed, match="the port was lost: "):
+        console.expect("x", timeout=0.3)
+
+
+def test_a_borrower_has_the_port_to_itself_and_gives_it_back(server, console):
+    with console.lend() as port:
+        server.say(b"\xc0OHAI\xc0")
+        port.timeout = 2
+        assert port.read(6) == b"\xc0OHAI\xc0"
+        port.write(b"123")
+        port.close()
+        assert (port.received, port.sent, port.moved) == (6, 3, 9)
+    server.say(b"boot\r\n")
+    console.expect("boot", timeout=5)
+    assert [line.text for line in console.lines()] == ["boot"]
+
+
+def test_a_port_that_vanishes_under_a_borrower_is_port_gone(server, console):
+    def borrow() -> None:
+        with console.lend() as port:
+            server.drop()
+            port.timeout = 5
+            port.read(1)
+
+    with pytest.raises(PortGone, match=r"c3-a: rfc2217://.* went away"):
+        borrow()
+    eventually(lambda: console.lost, "the loss")
+
+
+def test_a_refused_port_says_what_to_do(timeline):
+    server = SerialServer()
+    server.drop()
+    console = Console("c3-a", server.url, Recorder(timeline))
+    with pytest.raises(PortGone, match=r"c3-a: cannot open .*start the server or mend the port"):
+        console.open()
+
+
+def test_a_missing_device_says_what_to_do():
+    with pytest.raises(PortGone, match=r"cannot open /dev/ttyNONE.*is the board plugged in"):
+        open_port("c3-a", "/dev/ttyNONE", 115200)
+
+
+def test_a_missing_usb_serial_number_says_which_ones_there_are():
+    with pytest.raises(PortGone, match="no USB serial port has the serial number 5A6B; found: "):
+        open_port("c3-a", "usb:5A6B", 115200)
+
+
+def test_an_unknown_kind_of_port_is_a_configuration_error():
+    with pytest.raises(ConfigError, match="board c3-a: 1 problem\n  - port: 'gopher://x'"):
+        open_port("c3-a", "gopher://x", 115200)
+
+
+def test_a_device_held_by_another_opener_is_port_gone():
+    master, slave = pty.openpty()
+    try:
+        first = open_port("c3-a", os.ttyname(slave), 115200)
+        try:
+            with pytest.raises(PortGone, match="cannot open"):
+                open_port("c3-b", os.ttyname(slave), 115200)
+        finally:
+            first.close()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_many_opens_leave_no_handle_and_no_thread(server, timeline):
+    def once() -> None:
+        with Console("c3-a", server.url, Recorder(timeline)):
+            assert server._ready.wait(5)
+        eventually(lambda: not server._ready.is_set(), "the end of the link")
+
+    once()
+    handles, threads = len(os.listdir("/proc/self/fd")), threading.active_count()  # noqa: PTH208
+    for _ in range(20):
+        once()
+    assert len(os.listdir("/proc/self/fd")) <= handles + 1  # noqa: PTH208
+    assert threading.active_count() <= threads

@@ -1,0 +1,164 @@
+"""The RFC 2217 client against pyserial's own server."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serial.serialutil import SerialException
+from serial_server import SerialServer
+
+from pytest_blynk_ota.board.ports import open_port
+from pytest_blynk_ota.board.reset import LOADER, RUN, perform
+from pytest_blynk_ota.board.rfc2217 import _TelnetParser
+from pytest_blynk_ota.errors import ConfigError, PortGone
+
+
+@pytest.fixture
+def port(server):
+    port = open_port("c3-a", server.url, 115200)
+    port.timeout = 2
+    yield port
+    port.close()
+
+
+def passed_through(states: list[tuple[bool, bool]]) -> list[tuple[bool, bool]]:
+    """(DTR, RTS) as they followed each other, without repetitions."""
+    return [state for state, _ in itertools.groupby(states)]
+
+
+def test_opening_never_arms_the_reset(server, port):
+    assert server.uart.lines[-1] == (False, False)
+    assert (False, True) not in server.uart.lines
+
+
+def test_opening_takes_no_50_ms_polls(server):
+    start = time.monotonic()
+    open_port("c3-a", server.url, 115200).close()
+    assert time.monotonic() - start < 0.25
+
+
+def test_a_new_time_out_is_no_new_negotiation(server, port):
+    before = list(server.uart.settings)
+    for timeout in (3, 0.1, None, 3):
+        port.timeout = timeout
+    port.write_timeout = 10
+    assert server.uart.settings == before
+    port.baudrate = 460800
+    assert server.uart.settings == [*before, 460800]
+
+
+def test_a_hundred_control_changes_take_no_second(server, port):
+    before, start = len(server.uart.lines), time.monotonic()
+    for _ in range(50):
+        port.dtr = True
+        port.dtr = False
+    assert time.monotonic() - start < 1
+    assert server.uart.lines[before:].count((True, False)) == 50
+
+
+def test_the_run_reset_holds_and_releases(server, port):
+    before = len(server.uart.lines)
+    perform(RUN, port, name="c3-a", speed=20)
+    states = passed_through(server.uart.lines[before - 1 :])
+    assert states == [(False, False), (False, True), (False, False)]
+
+
+def test_the_loader_reset_never_releases_the_chip_with_io0_high(server, port):
+    before = len(server.uart.lines)
+    perform(LOADER, port, name="c3-a", speed=20)
+    states = passed_through(server.uart.lines[before - 1 :])
+    assert states == [(False, False), (False, True), (True, True), (True, False), (False, False)]
+
+
+def test_a_socket_cannot_reset(server):
+    class Lineless:
+        port = "socket://x"
+
+    with pytest.raises(ConfigError, match="socket://x cannot reset the chip; use rfc2217://"):
+        perform(RUN, Lineless(), name="c3-a")
+
+
+def test_data_with_iac_bytes_passes_both_ways(server, port):
+    data = bytes(range(256)) * 4
+    port.write(data)
+    server.say(data)
+    assert port.read(len(data)) == data
+    deadline = time.monotonic() + 5
+    while len(server.received) < len(data) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert server.received == data
+
+
+def test_a_read_ends_with_its_time_out_and_what_came(server, port):
+    port.timeout = 0.1
+    server.say(b"ab")
+    start = time.monotonic()
+    assert port.read(3) == b"ab"
+    assert time.monotonic() - start < 0.5
+
+
+def test_a_megabyte_is_read_in_less_than_a_second(server, port):
+    data = bytes(1 << 20)
+    start = time.monotonic()
+    server.say(data)
+    assert len(port.read(len(data))) == len(data)
+    assert time.monotonic() - start < 1
+
+
+def test_a_lost_link_gives_what_came_and_then_an_error(server, port):
+    server.say(b"last")
+    server.drop()
+    assert port.read(10) == b"last"
+    with pytest.raises(SerialException, match=r"closed the connection|connection lost"):
+        port.read(1)
+
+
+def test_a_server_that_is_silent_is_given_up(server, monkeypatch):
+    monkeypatch.setattr("pytest_blynk_ota.board.rfc2217.CONNECT_S", 0.3)
+    monkeypatch.setattr(SerialServer, "write", lambda self, data: None)
+    with pytest.raises(PortGone, match=r"waited 0\.3 s for the server to agree to RFC 2217"):
+        open_port("c3-a", server.url, 115200)
+
+
+OPTION_VERBS = (b"\xfb", b"\xfc", b"\xfd", b"\xfe")
+ITEMS = st.lists(
+    st.one_of(
+        st.binary(min_size=1, max_size=8).map(lambda data: (b"", data)),
+        st.tuples(st.sampled_from(OPTION_VERBS), st.binary(min_size=1, max_size=1)),
+        st.binary(min_size=1, max_size=8).map(lambda body: (b"\xfa", body)),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+def encode(item: tuple[bytes, bytes]) -> bytes:
+    command, payload = item
+    if command == b"":
+        return payload.replace(b"\xff", b"\xff\xff")
+    if command == b"\xfa":
+        return b"\xff\xfa" + payload.replace(b"\xff", b"\xff\xff") + b"\xff\xf0"
+    return b"\xff" + command + payload
+
+
+def merged(items: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    result: list[tuple[bytes, bytes]] = []
+    for command, payload in items:
+        if command == b"" and result and result[-1][0] == b"":
+            result[-1] = (b"", result[-1][1] + payload)
+        else:
+            result.append((command, payload))
+    return result
+
+
+@given(ITEMS, st.lists(st.integers(1, 9), min_size=1))
+def test_a_telnet_stream_is_split_alike_in_any_pieces(items, sizes):
+    stream, parser, found, at, turn = b"".join(map(encode, items)), _TelnetParser(), [], 0, 0
+    while at < len(stream):
+        size = sizes[turn % len(sizes)]
+        found += parser.feed(stream[at : at + size])
+        at, turn = at + size, turn + 1
+    assert merged(found) == merged(items)
