@@ -29,6 +29,7 @@ class CrashPlan:
 
     def __init__(self, machine: Machine, behaviour: Behaviour, key: str) -> None:
         self._crash = behaviour.crash
+        self._clock = machine.clock
         self._memory = rtc_memory(machine)
         self._key = key
 
@@ -42,12 +43,17 @@ class CrashPlan:
             self._memory[self._key] = self._memory.get(self._key, 0) + 1
             raise Panic(self._crash.how)
 
-    @property
-    def after_s(self) -> float | None:
-        """Device seconds after which it crashes whatever it does; None: it does not."""
-        if self._crash is None or self._crash.when != "after_s" or not self._left():
-            return None
-        return self._crash.after_s
+    async def strike(self) -> NoReturn:
+        """Wait for the crash that comes by the clock; for ever if there is none.
+
+        Raises:
+            Panic: it came.
+        """
+        if self._crash is not None and self._crash.when == "after_s":
+            await self._clock.sleep(self._crash.after_s)
+            self.at("after_s")
+        await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets was set")
 
     def _left(self) -> bool:
         assert self._crash is not None
@@ -117,21 +123,19 @@ async def _not_ours(log: Log, image: Image) -> NoReturn:
 async def _run_edgent(
     machine: Machine, log: Log, started: Started, behaviour: Behaviour
 ) -> NoReturn:
-    """The firmware, beside the clock of a crash that comes whatever it does."""
+    """The firmware, beside a crash that comes whatever it does."""
     crash = CrashPlan(machine, behaviour, started.image.sha256)
     firmware = Edgent(machine, log, started, behaviour, crash)
-    if crash.after_s is None:
-        await firmware.run()
-    running = asyncio.ensure_future(firmware.run())
+    tasks = {asyncio.ensure_future(firmware.run()), asyncio.ensure_future(crash.strike())}
     try:
-        await asyncio.wait({running}, timeout=(crash.after_s or 0.0) / machine.clock.speed)
-        if running.done():
-            running.result()
-        crash.at("after_s")
-        raise AssertionError("a crash that was due did not happen")
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
     finally:
-        running.cancel()
-        await asyncio.wait({running})
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    raise AssertionError("a firmware ended without a reset")
 
 
 def _last_words(arch: str, crash: Panic, elf: str) -> list[str]:

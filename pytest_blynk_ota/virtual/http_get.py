@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 HEADER_TIMEOUT_S = 5.0
 """HTTPCLIENT_DEFAULT_TCP_TIMEOUT: connecting, and each wait for a header byte."""
-WINDOW_BYTES = 5744
-"""lwIP's receive window on an ESP32 (CONFIG_LWIP_TCP_WND_DEFAULT, 4 × 1436)."""
 HEADER_LIMIT_BYTES = 32768
 """More than this before the body and the device is out of memory."""
 MD5_CHARS = 32
@@ -87,9 +85,7 @@ async def get(machine: Machine, url: str, stall_s: float) -> Response:
         return Response(CONNECTION_REFUSED)
     try:
         async with asyncio.timeout(machine.clock.timeout(CONNECT_TIMEOUT_S)):
-            connection = await machine.network.open_connection(
-                parts.hostname, port, rcvbuf=WINDOW_BYTES
-            )
+            connection = await machine.network.open_connection(parts.hostname, port)
     except OSError:  # TimeoutError is one
         return Response(CONNECTION_REFUSED)
     try:

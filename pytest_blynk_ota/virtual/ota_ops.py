@@ -12,6 +12,7 @@ from pytest_blynk_ota.firmware.bootrules import check_image
 from pytest_blynk_ota.firmware.otadata import Entry, State
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, error, info
 from pytest_blynk_ota.virtual.endings import Reset
+from pytest_blynk_ota.virtual.flash import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.partitions import Partition
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
-SECTOR_BYTES = 4096
 ENTRY_BYTES = 32
 
 

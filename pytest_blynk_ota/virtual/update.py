@@ -11,13 +11,12 @@ import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_blynk_ota.virtual.ota_ops import SECTOR_BYTES
+from pytest_blynk_ota.virtual.flash import BLOCK_BYTES, SECTOR_BYTES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
     from pytest_blynk_ota.virtual.ota_ops import OtaOps
 
-BLOCK_BYTES = 65536
 HELD_BACK_BYTES = 16
 """ENCRYPTED_BLOCK_SIZE."""
 IMAGE_MAGIC = 0xE9

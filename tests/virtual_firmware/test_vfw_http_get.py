@@ -13,6 +13,7 @@ import pytest
 from vfw_peer import FakeMachine, WebPeer, listening, run
 
 from pytest_blynk_ota.virtual import http_get
+from pytest_blynk_ota.virtual.network import WINDOW_BYTES
 
 STALL_S = 30.0
 FLOOD_BYTES = 200_000
@@ -126,4 +127,4 @@ def test_what_is_acknowledged_is_what_the_device_has_read_and_one_window():
         machine.close()
         return acknowledged[-1]
 
-    assert run(fill()) <= 3 * http_get.WINDOW_BYTES
+    assert run(fill()) <= 3 * WINDOW_BYTES
