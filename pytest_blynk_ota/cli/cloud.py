@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_blynk_ota.cloud.server import CloudServer
 
@@ -86,7 +88,7 @@ class Printer:
         for name, token in tokens:
             if len(token) >= MIN_SECRET_CHARS:  # a shorter one is no token: the cloud says so
                 self._redactor.learn(token, f"token of {name}")
-        self.unread = lambda: None
+        self.unread: Callable[[], object] = lambda: None
         """Called when the other end of the output is gone."""
 
     def ready(self, tcp: str) -> None:
@@ -104,7 +106,7 @@ class Printer:
         clean = self._redactor.clean(data)
         if self._as_json:
             head = {"event": kind, "board": board, "wall": round(time.time(), 6)}
-            self._print(json.dumps(head | clean, ensure_ascii=False))
+            self._print(json.dumps(head | clean))
         else:
             self._print(f"{time.strftime('%H:%M:%S')} {_sentence(kind, board, clean)}")
 
@@ -112,6 +114,8 @@ class Printer:
         try:
             click.echo(line)
         except BrokenPipeError:
+            # What is still buffered must not fail again at exit (Python docs, SIGPIPE).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.unread()
 
 
@@ -132,4 +136,5 @@ def _sentence(kind: str, board: str | None, data: Mapping[str, Any]) -> str:
     fields = dict(data)
     if kind == "info":
         fields["pairs"] = ", ".join(f"{key}={value}" for key, value in data["pairs"].items())
-    return f"{who} {SENTENCES.get(kind, kind).format_map(fields)}"
+    text = f"{who} {SENTENCES.get(kind, kind).format_map(fields)}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
