@@ -66,16 +66,16 @@ class Rfc2217Port(rfc2217.Serial):
             sock = socket.create_connection(address, timeout=CONNECT_S)
         except OSError as error:
             raise SerialException(error.errno, str(error)) from error
-        self._start(sock)
+        reader = self._prepare(sock)
         try:
             self._request_options()
-            self._thread.start()
+            reader.start()
             self._negotiate()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, sock: socket.socket) -> None:
+    def _prepare(self, sock: socket.socket) -> threading.Thread:
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -91,6 +91,7 @@ class Rfc2217Port(rfc2217.Serial):
         self._thread = threading.Thread(
             target=self._telnet_read_loop, name=f"rfc2217 {self.port}", daemon=True
         )
+        return self._thread
 
     def _request_options(self) -> None:
         """Ask before anything is read: a wish of the server would pass for its answer."""

@@ -68,6 +68,7 @@ class SerialServer:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._client = client
             self._manager = rfc2217.PortManager(self.uart, self)
             self._ready.set()

@@ -18,11 +18,11 @@ from pytest_blynk_ota.errors import ConfigError, PortGone
 
 
 @pytest.fixture
-def port(server):
-    port = open_port("c3-a", server.url, 115200)
-    port.timeout = 2
-    yield port
-    port.close()
+def link(server):
+    link = open_port("c3-a", server.url, 115200)
+    link.timeout = 2
+    yield link
+    link.close()
 
 
 def passed_through(states: list[tuple[bool, bool]]) -> list[tuple[bool, bool]]:
@@ -30,7 +30,7 @@ def passed_through(states: list[tuple[bool, bool]]) -> list[tuple[bool, bool]]:
     return [state for state, _ in itertools.groupby(states)]
 
 
-def test_opening_never_arms_the_reset(server, port):
+def test_opening_never_arms_the_reset(server, link):
     assert server.uart.lines[-1] == (False, False)
     assert (False, True) not in server.uart.lines
 
@@ -41,35 +41,35 @@ def test_opening_takes_no_50_ms_polls(server):
     assert time.monotonic() - start < 0.25
 
 
-def test_a_new_time_out_is_no_new_negotiation(server, port):
+def test_a_new_time_out_is_no_new_negotiation(server, link):
     before = list(server.uart.settings)
     for timeout in (3, 0.1, None, 3):
-        port.timeout = timeout
-    port.write_timeout = 10
+        link.timeout = timeout
+    link.write_timeout = 10
     assert server.uart.settings == before
-    port.baudrate = 460800
+    link.baudrate = 460800
     assert server.uart.settings == [*before, 460800]
 
 
-def test_a_hundred_control_changes_take_no_second(server, port):
+def test_a_hundred_control_changes_take_no_second(server, link):
     before, start = len(server.uart.lines), time.monotonic()
     for _ in range(50):
-        port.dtr = True
-        port.dtr = False
+        link.dtr = True
+        link.dtr = False
     assert time.monotonic() - start < 1
     assert server.uart.lines[before:].count((True, False)) == 50
 
 
-def test_the_run_reset_holds_and_releases(server, port):
+def test_the_run_reset_holds_and_releases(server, link):
     before = len(server.uart.lines)
-    perform(RUN, port, name="c3-a", speed=20)
+    perform(RUN, link, name="c3-a", speed=20)
     states = passed_through(server.uart.lines[before - 1 :])
     assert states == [(False, False), (False, True), (False, False)]
 
 
-def test_the_loader_reset_never_releases_the_chip_with_io0_high(server, port):
+def test_the_loader_reset_never_releases_the_chip_with_io0_high(server, link):
     before = len(server.uart.lines)
-    perform(LOADER, port, name="c3-a", speed=20)
+    perform(LOADER, link, name="c3-a", speed=20)
     states = passed_through(server.uart.lines[before - 1 :])
     assert states == [(False, False), (False, True), (True, True), (True, False), (False, False)]
 
@@ -82,39 +82,39 @@ def test_a_socket_cannot_reset(server):
         perform(RUN, Lineless(), name="c3-a")
 
 
-def test_data_with_iac_bytes_passes_both_ways(server, port):
+def test_data_with_iac_bytes_passes_both_ways(server, link):
     data = bytes(range(256)) * 4
-    port.write(data)
+    link.write(data)
     server.say(data)
-    assert port.read(len(data)) == data
+    assert link.read(len(data)) == data
     deadline = time.monotonic() + 5
     while len(server.received) < len(data) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert server.received == data
 
 
-def test_a_read_ends_with_its_time_out_and_what_came(server, port):
-    port.timeout = 0.1
+def test_a_read_ends_with_its_time_out_and_what_came(server, link):
+    link.timeout = 0.1
     server.say(b"ab")
     start = time.monotonic()
-    assert port.read(3) == b"ab"
+    assert link.read(3) == b"ab"
     assert time.monotonic() - start < 0.5
 
 
-def test_a_megabyte_is_read_in_less_than_a_second(server, port):
+def test_a_megabyte_is_read_in_less_than_a_second(server, link):
     data = bytes(1 << 20)
     start = time.monotonic()
     server.say(data)
-    assert len(port.read(len(data))) == len(data)
+    assert len(link.read(len(data))) == len(data)
     assert time.monotonic() - start < 1
 
 
-def test_a_lost_link_gives_what_came_and_then_an_error(server, port):
+def test_a_lost_link_gives_what_came_and_then_an_error(server, link):
     server.say(b"last")
     server.drop()
-    assert port.read(10) == b"last"
+    assert link.read(10) == b"last"
     with pytest.raises(SerialException, match=r"closed the connection|connection lost"):
-        port.read(1)
+        link.read(1)
 
 
 def test_a_server_that_is_silent_is_given_up(server, monkeypatch):
