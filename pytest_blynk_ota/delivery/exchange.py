@@ -114,6 +114,7 @@ class Exchange:
         self._speed = speed
         self._loop = asyncio.get_running_loop()
         self._written = 0
+        self._taken = 0
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
@@ -193,6 +194,14 @@ class Exchange:
         await writer.write(self._body[self._written : self._written + count])
         self._written += count
         await writer.drain()
+        self._take()
+
+    def _take(self) -> int:
+        """Note how much of what was written the kernel has taken; a lost connection adds none."""
+        transport = self._connection.transport
+        if transport is not None and not transport.is_closing():
+            self._taken = self._written - transport.get_write_buffer_size()
+        return self._taken
 
     async def _send_slowly(
         self, writer: AbstractStreamWriter, stop: int, rate: float, trickle: bool
@@ -234,12 +243,12 @@ class Exchange:
     def _progress(self) -> int:
         """Say how far it came, if it is worth saying; returns the acknowledged bytes."""
         acked = self._connection.witness.acked(self._written)
-        now = (self._written, acked)
+        now = (max(self._take(), acked), acked)
         step = max(1.0, self._answer.announced * PROGRESS_SHARE)
         moved = acked - self._said[1] >= step
         if now != self._said and (moved or self._loop.time() - self._said_at >= PROGRESS_WALL_S):
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=self._written, acked=acked)
+            self._note("progress", written=now[0], acked=acked)
         return acked
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
@@ -285,7 +294,7 @@ class Exchange:
             "ended",
             by=by,
             how=how,
-            written=self._written,
+            written=max(self._taken, acked),
             acked=acked,
             announced=self._answer.announced,
             acked_by=self._connection.witness.source,

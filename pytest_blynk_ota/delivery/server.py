@@ -88,6 +88,7 @@ class DeliveryServer:
             await campaign.end()
         for exchange in list(self._strays):
             exchange.stop()
+        http.pre_shutdown()
         await http.shutdown(SHUTDOWN_WALL_S)
         await listener.wait_closed()
 
