@@ -1,0 +1,171 @@
+"""One board: its console, its reset, its flash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serial.serialutil import SerialException
+
+from pytest_blynk_ota.board import baseline as baselines
+from pytest_blynk_ota.board.baseline import Baseline, Restored
+from pytest_blynk_ota.board.console import LAST_LINES, Console
+from pytest_blynk_ota.board.patterns import WAITING_FOR_DOWNLOAD, marks
+from pytest_blynk_ota.board.reset import LOADER, RUN, Strategy, perform
+from pytest_blynk_ota.errors import LoaderSilent, PortGone, RigError
+from pytest_blynk_ota.evidence.timeline import Record
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.board.flasher import Loader
+
+BANNER_S = 0.4
+"""Wall seconds from the release to the ROM's `waiting for download`; some boards keep it quiet."""
+LOADER_ATTEMPTS = 3
+"""Resets into the loader: one in some hundreds fails on real boards (esptool takes seven)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which chip this is; ``virtual`` ones say so in their eFuses."""
+
+    chip: str
+    mac: str
+    flash_bytes: int
+    virtual: bool
+
+
+class Board:
+    """One board of a rig.
+
+    Args:
+        name: in the rig file.
+        chip: as the rig file says: ``esp32``, ``esp32c3``.
+        url: of its serial port.
+        record: takes its events.
+        baud: of its console.
+        speed: device seconds in a wall second.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        chip: str,
+        url: str,
+        record: Record,
+        *,
+        baud: int = 115200,
+        speed: float = 1.0,
+    ) -> None:
+        self.name, self.chip, self.speed = name, chip, speed
+        self._record = record
+        self.console = Console(name, url, record, baud=baud, speed=speed)
+
+    def __repr__(self) -> str:
+        return f"<Board {self.name} {self.chip} {self.console.url}>"
+
+    def __enter__(self) -> Board:
+        self.open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Open its console; no reset. Raises PortGone."""
+        self.console.open()
+
+    def close(self) -> None:
+        """Close its console. Safe to call twice."""
+        self.console.close()
+
+    def reset(self, *, by: str = "test") -> None:
+        """Reset it by its EN line so that it boots from flash. Raises PortGone."""
+        self._reset(RUN, by)
+
+    def identity(self) -> Identity:
+        """Ask the chip who it is; ends with a reset. Raises LoaderSilent, ConfigError, PortGone."""
+        with self._in_loader() as loader:
+            return Identity(loader.chip, loader.mac(), loader.flash_bytes(), loader.virtual())
+
+    def restore(self, baseline: Baseline) -> Restored:
+        """Bring flash to ``baseline``, writing only what differs; ends with a reset into it.
+
+        Raises:
+            ConfigError: another chip than the rig file says; nothing was written.
+            LoaderSilent: the loader does not answer.
+            FlashFailed: an erase, write or comparison failed.
+            PortGone: the port went away.
+        """
+        start = time.monotonic()
+        with self._in_loader() as loader:
+            loader.start_stub()
+            work = baselines.changes(baseline, loader.md5)
+            baselines.apply(work, loader)
+            moved = loader.serial_bytes
+        return Restored(
+            wrote_bytes=sum(change.size for change in work),
+            serial_bytes=moved,
+            seconds=time.monotonic() - start,
+            regions=tuple(dict.fromkeys(change.name for change in work)),
+        )
+
+    def _reset(self, strategy: Strategy, by: str) -> None:
+        port = self.console.port
+        self.console.mark()
+        self._record("rig", "reset", self.name, by=by, mode=strategy.mode)
+        try:
+            perform(strategy, port, name=self.name, speed=self.speed)
+        except (SerialException, OSError) as error:
+            raise PortGone(
+                f"board {self.name}: {self.console.url} went away during a reset: {error}"
+            ) from error
+
+    @contextmanager
+    def _in_loader(self) -> Iterator[Loader]:
+        """The chip in its loader; whatever happens there, it is reset into run mode at the end."""
+        try:
+            with self._loader() as loader:
+                yield loader
+        except BaseException:
+            with suppress(RigError):  # the first error is the one to tell
+                self.reset(by="rig")
+            raise
+        self.reset(by="rig")
+
+    @contextmanager
+    def _loader(self) -> Iterator[Loader]:
+        # esptool takes half a second to import
+        from pytest_blynk_ota.board.esptool_words import listening
+        from pytest_blynk_ota.board.flasher import connect
+
+        with listening() as words:
+            for left in reversed(range(LOADER_ATTEMPTS)):
+                cursor = self.console.cursor
+                self._reset(LOADER, "rig")
+                self.console.find(WAITING_FOR_DOWNLOAD, after=cursor, wall_s=BANNER_S)
+                with self.console.lend() as port:
+                    try:
+                        loader = connect(port, self.chip, self.name, self.console.baud, words)
+                    except LoaderSilent as error:
+                        if left:
+                            continue
+                        raise LoaderSilent(self._silence(cursor, error)) from error
+                    yield loader
+                    return
+
+    def _silence(self, cursor: int, error: LoaderSilent) -> str:
+        lines = [line.text for line in self.console.lines(cursor)]
+        resets = [mark.data for text in lines for mark in marks(text) if mark.kind == "reset"]
+        if not lines:
+            hint = "The chip said nothing either: is it powered, and are TX and RX right?"
+        elif resets and not resets[-1]["download"]:
+            hint = "It booted from flash: is IO0 wired to DTR?"
+        else:
+            hint = "Its last lines: " + " | ".join(lines[-LAST_LINES:])
+        return (
+            f"board {self.name}: the loader did not answer after {LOADER_ATTEMPTS} resets. {hint} "
+            f"esptool says: {error}"
+        )
