@@ -45,6 +45,7 @@ INTERNAL_REQUESTS: Final = frozenset({"rtc", "utc", "ota", "vfs", "dbg", "acon",
 """First strings of an INTERNAL that is no info (blynk-library, BlynkApi.h; `meta`: new Edgent)."""
 
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # silent where nobody has set logging up
 
 
 class Session(asyncio.Protocol):

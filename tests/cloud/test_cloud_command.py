@@ -67,6 +67,10 @@ async def test_a_signal_ends_it_with_zero_while_a_device_is_logged_in(number):
     async with cloud("--json", "--any-token") as process:
         ready = json.loads(await line(process))
         peer = await login(ready["tcp"], OTHER_TOKEN)
+        await peer.ask(Cmd.LOGIN, 2, OTHER_TOKEN)
+        peer.send(Cmd.REDIRECT, 3, "cut off: an event, no complaint on stderr")
+        await peer.closed()
+        peer = await login(ready["tcp"], OTHER_TOKEN)
         process.send_signal(number)
         assert await peer.closed() == b""
         async with asyncio.timeout(PATIENCE_S):
