@@ -6,6 +6,7 @@ The chip hashes, the host compares, and only sectors that differ cross the seria
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,11 +77,10 @@ class Baseline:
     def __post_init__(self) -> None:
         pieces: list[Region | Span] = sorted((*self.regions, *self.erased), key=lambda p: p.offset)
         for piece in pieces:
-            if piece.offset % SECTOR_BYTES or (
-                isinstance(piece, Span) and piece.size % SECTOR_BYTES
-            ):
+            torn = isinstance(piece, Span) and piece.size % SECTOR_BYTES
+            if torn or piece.offset % SECTOR_BYTES:
                 raise FirmwareError(f"baseline: {piece} is not made of whole 4 KB sectors")
-        for one, other in zip(pieces, pieces[1:], strict=False):
+        for one, other in itertools.pairwise(pieces):
             if one.offset + _whole_sectors(one.size) > other.offset:
                 raise FirmwareError(f"baseline: {one.name} and {other.name} share a 4 KB sector")
 

@@ -17,7 +17,7 @@ _install = threading.Lock()
 _local = threading.local()
 
 
-class _Listener(EspLogBase):  # type: ignore[misc]  # esp_pylib's own logger is untyped in parts
+class _Listener(EspLogBase):
     """Keeps the words of threads that listen; all others go to the logger that was there before."""
 
     def __init__(self, before: Any) -> None:
@@ -77,7 +77,8 @@ def listening() -> Iterator[list[str]]:
     with _install:
         if not isinstance(EspLog.instance, _Listener):
             log.set_logger(_Listener(EspLog.instance))
-    _local.words = words = []
+    words: list[str] = []
+    _local.words = words
     try:
         yield words
     finally:

@@ -213,7 +213,7 @@ def _sync(esp: Any) -> None:
 
 def _chip_that_answers(esp: Any) -> str:
     """The name of the chip: by its id, or by a ROM word where the ROM has no such command."""
-    names = {rom: name for name, rom in CHIP_DEFS.items()}
+    names: dict[Any, str] = {rom: name for name, rom in CHIP_DEFS.items()}
     if esp.USES_MAGIC_VALUE:
         magic = esp.read_reg(MAGIC_REGISTER)
         for rom, name in names.items():
