@@ -91,26 +91,26 @@ def marks(line: str) -> Iterator[Mark]:
                 break
 
 
+_ROM_BOOT_MODES = ("DOWNLOAD", "UART_BOOT", "USB_BOOT")
+"""Boot modes in which the ROM waits for a host and does not look at flash."""
+
+
 def _text(match: re.Match[str]) -> str:
     return match.string.strip()
 
 
 def _reset(match: re.Match[str]) -> Data:
-    code, cause, _, boot = match.groups()
-    return {"code": int(code, 16), "cause": cause, "download": "DOWNLOAD" in (boot or "")}
+    code, cause, boot = match.groups()
+    download = any(mode in (boot or "") for mode in _ROM_BOOT_MODES)
+    return {"code": int(code, 16), "cause": cause, "download": download}
 
 
 def _slot(match: re.Match[str]) -> Data:
     return {"offset": int(match[1], 16)}
 
 
-def _app(match: re.Match[str]) -> Data:
-    field = {"Project name": "project", "App version": "version", "ESP-IDF": "idf"}
-    return {"field": field.get(match[1], "elf_sha256"), "value": match[2].strip().rstrip(".")}
-
-
-def _panic_sha(match: re.Match[str]) -> Data:
-    return {"field": "elf_sha256", "value": match[1]}
+def _app(field: str) -> Build:
+    return lambda match: {"field": field, "value": match[1]}
 
 
 def _what(what: str) -> Build:
@@ -160,8 +160,8 @@ _AT = r"^(?:\[\d+\](?:\[\w\]\[[^]]*\])? ?)?\s*"
 """Start of a Blynk print: ``[ms] `` (old Edgent) or ``[ms][E][file] `` (new)."""
 
 _ROM = (
-    _row("reset", r"rst:0x([0-9a-f]+) \(([^)]+)\)(?:,boot:0x([0-9a-f]+)(?: \((.+)\))?)?", _reset,
-         "ROM"),
+    _row("reset", r"rst:0x([0-9a-f]+) \(([^)]+)\)(?:,boot:0x[0-9a-f]+(?: \((.+?)(?=rst:|$))?)?",
+         _reset, "ROM"),
     _row("boot_error", r"invalid header: 0x[0-9a-f]{8}", _what("invalid_header"), "ROM"),
     _row("boot_error", r"flash read err, \d+", _what("flash_read"), "ROM"),
     _row("boot_error", r"csum err:0x\w+!=0x\w+", _what("bootloader_checksum"), "ROM"),
@@ -174,6 +174,8 @@ _BOOTLOADER = (
          "bootloader_utility.c"),
     _row("boot_error", r"(?:OTA app partition slot \d+|Factory(?: test)? app partition) is not "
          r"bootable", _what("slot_not_bootable"), "bootloader_utility.c"),
+    _row("boot_error", r"ota data partition invalid", _what("otadata_invalid"),
+         "bootloader_utility.c"),
     _row("boot_error", r"ota_info partition size \d+ is too small", _what("otadata_size"),
          "bootloader_utility.c"),
     _row("boot_error", r"Failed to verify partition table|load partition table error!",
@@ -195,10 +197,17 @@ _BOOTLOADER = (
          r"Image requires (?:efuse|chip)", _what("chip_revision"), "bootloader_common_loader.c"),
 )  # fmt: skip
 
+# A value that runs into the next line (the UART loses bytes when its clock changes) must not pass
+# for a version: hence the strict ends.
+_INIT = r"(?:app_init|cpu_start): "
 _APP = (
-    _row("app", r"(?:app_init|cpu_start): (Project name|App version|ESP-IDF|ELF file SHA256):"
-         r"\s+(\S.*)", _app, "esp_app_desc.c, cpu_start.c (IDF up to 5.0)"),
-    _row("app", r"^ELF file SHA256: ([0-9a-f]{8,64})", _panic_sha, "panic.c"),
+    _row("app", _INIT + r"Project name:\s+((?!.*[EWIDV] \(\d+\) )\S.*)$", _app("project"),
+         "esp_app_desc.c; cpu_start.c up to IDF 5.0"),
+    _row("app", _INIT + r"App version:\s+(\S+(?<!\.\.\.))$", _app("version"), "the same"),
+    _row("app", _INIT + r"ESP-IDF:\s+(\S+)$", _app("idf"), "the same"),
+    _row("app", _INIT + r"ELF file SHA256:\s+([0-9a-f]{8,64})(?:\.\.\.)?$", _app("elf_sha256"),
+         "the same"),
+    _row("app", r"^ELF file SHA256: ([0-9a-f]{8,64})$", _app("elf_sha256"), "panic.c"),
 )  # fmt: skip
 
 _CRASHES = (
@@ -241,7 +250,7 @@ _FIRMWARE = (
          _firmware("no_space"), "old OTA.h, new, 8266"),
     _row("firmware", rf"{_AT}(?:Cannot (?:connect|parse URL)|Connection failed)",
          _firmware("connect_failed"), "new, 8266"),
-    _row("firmware", rf"Response timeout|{_AT}Timeout\b", _firmware("timeout"), "new, 8266"),
+    _row("firmware", rf"Response timeout|{_AT}Timeout$", _firmware("timeout"), "new, 8266"),
     _row("firmware", r"=== Update successfully completed\. Rebooting\.", _firmware("success"),
          "old, new, 8266"),
     _row("firmware", r"Restarting after error\.", _firmware("error_restart"), "old, new ESP32"),
