@@ -292,6 +292,7 @@ class Exchange:
             self._all_over()
         self._note(
             "ended",
+            status=self._answer.status,
             by=by,
             how=how,
             written=max(self._taken, acked),

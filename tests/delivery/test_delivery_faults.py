@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +120,11 @@ def test_a_fault_is_due_in_the_attempts_it_names_or_in_all():
     assert faults.stall().due(7)
     assert faults.stall().on_attempt(1, 3).due(3)
     assert not faults.stall().on_attempt(1, 3).due(2)
+
+
+def test_the_two_forms_in_the_reference_are_the_same_faults():
+    page = Path(__file__).parents[2] / "docs/reference/faults.md"
+    rows = re.findall(r"^\| `(faults\.[^`]+)` \| `([^`]+)`", page.read_text("utf-8"), re.MULTILINE)
+    assert {text.split()[0] for _, text in rows} == set(faults.PARAMETERS)
+    for python, text in rows:
+        assert eval(python, {"faults": faults}) == faults.parse(text)

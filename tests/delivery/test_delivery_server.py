@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
+import struct
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +15,9 @@ import pytest
 from pytest_blynk_ota.delivery import faults
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import FaultError, RigError
+
+RECEIVED_OFFSET = 128
+"""``tcpi_bytes_received`` in struct tcp_info (linux/tcp.h)."""
 
 PROMPT_S = 1.0
 """Something that must not wait for any time-out; the shortest around is 10 s."""
@@ -26,7 +32,7 @@ def test_an_offered_file_arrives_whole_and_is_written_down(bench, firmware_bytes
     size = len(firmware_bytes)
     assert ended.board == "c3-a"
     assert ended.data == {
-        "conn": 1, "offer": "o1", "attempt": 1, "by": "server", "how": "complete",
+        "conn": 1, "offer": "o1", "attempt": 1, "status": 200, "by": "server", "how": "complete",
         "written": size, "acked": size, "announced": size, "acked_by": "tcp_info",
     }  # fmt: skip
     kinds = [event.kind for event in bench.timeline.events() if event.kind != "progress"]
@@ -162,6 +168,24 @@ def test_a_device_that_does_not_read_is_not_said_to_have_got_the_file(bench):
     assert 0 < ended["acked"] < len(data)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
+def test_acknowledged_bytes_are_the_body_bytes_that_the_devices_tcp_received(bench):
+    device = bench.device(bench.offer(bytes(16_000_000)).offer("o1")).request()
+
+    def received():
+        info = device.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        head = device.socket.recv(4096, socket.MSG_PEEK).partition(b"\r\n\r\n")[0]
+        return struct.unpack_from("=Q", info, RECEIVED_OFFSET)[0] - len(head) - 4
+
+    def agreed(events):
+        told = [event.data for event in events if event.kind == "progress"]
+        return next((data for data in told if data["acked"] == received()), None)
+
+    last = bench.timeline.wait(agreed, 3)
+    assert last is not None, f"{received()} received, {bench.seen('progress')}"
+    assert 0 < last["acked"] <= last["written"] < last["acked"] + 256 * 1024
+
+
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):
     other = bytes(reversed(firmware_bytes))
     first = bench.offer(firmware_bytes, faults.truncate(1234))
@@ -191,6 +215,15 @@ def test_closing_a_campaign_ends_its_open_answers_and_no_others(bench, firmware_
     assert [(e.board, e.data["by"]) for e in bench.seen("ended")] == [("c3-a", "shutdown")]
     assert devices[0].read().ended == "fin"
     assert time.monotonic() - begun < PROMPT_S
+
+
+def test_a_campaign_can_be_closed_on_the_servers_own_loop(bench, firmware_bytes):
+    campaign = bench.offer(firmware_bytes, faults.stall("50%"))
+    device = bench.device(campaign.offer("o1")).request()
+    bench.wait("fault", phase="fired")
+    bench.loop.call_soon_threadsafe(campaign.close)
+    assert bench.wait("ended").data["by"] == "shutdown"
+    assert device.read().ended == "fin"
 
 
 def test_stopping_the_server_ends_everything_at_once(bench, firmware_bytes):
