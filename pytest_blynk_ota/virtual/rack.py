@@ -106,7 +106,8 @@ def load(path: Path | None, names: Sequence[str] = (), speed: float | None = Non
     rate = speed if speed is not None else section.get("speed", 1) if is_table(section) else 1
     if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
         problems.append(f"rig.speed: expected a number above 0, not {rate!r}")
-    tables = [one for one in data.get("board", []) if is_table(one)]
+    listed = data.get("board", [])
+    tables = [one for one in listed if is_table(one)] if isinstance(listed, list) else []
     played = [one for one in tables if one.get("port") == VIRTUAL_PORT]
     known = [str(one.get("name")) for one in played]
     problems += [f"no virtual board {one!r}{hint(one, known)}" for one in names if one not in known]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from virtual_bench import MAC, SPEED, Bench, ThreadedRack, echo
+from virtual_bench import MAC, Bench, ThreadedRack, threaded_rack
 
 from pytest_blynk_ota.virtual.chips import MODELS, make_chip
 from pytest_blynk_ota.virtual.flash import NorFlash
@@ -29,6 +29,5 @@ def stub(bench: Bench) -> Bench:
 @pytest.fixture
 def rack() -> Iterator[ThreadedRack]:
     """Both default boards, running the echo firmware."""
-    made = ThreadedRack(echo, SPEED)
-    yield made
-    made.close()
+    with threaded_rack() as made:
+        yield made

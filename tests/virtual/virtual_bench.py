@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pytest_blynk_ota.virtual import slip
 from pytest_blynk_ota.virtual.board import Board, Execute
@@ -89,16 +91,16 @@ async def echo(machine: Machine, cause: int) -> int:
 class ThreadedRack:
     """A rack whose event loop runs on a thread, for blocking clients such as esptool."""
 
-    def __init__(self, execute: Execute, speed: float) -> None:
-        self._execute = execute
-        self._speed = speed
+    def __init__(self, rig: Path | None = None, execute: Execute | None = None) -> None:
+        self._execute = execute or echo
+        self._rig = rig
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.rack: Rack = self.call(self._start)
 
     async def _start(self) -> Rack:
-        rack = Rack(load(None, (), self._speed), self._execute)
+        rack = Rack(load(self._rig, (), SPEED), self._execute)
         await rack.start()
         return rack
 
@@ -121,6 +123,16 @@ class ThreadedRack:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+@contextlib.contextmanager
+def threaded_rack(rig: Path | None = None) -> Iterator[ThreadedRack]:
+    """The boards of ``rig``, running the echo firmware."""
+    made = ThreadedRack(rig)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 class Terminal:
