@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board import baseline as baselines
 from pytest_blynk_ota.board.baseline import Baseline, Restored
 from pytest_blynk_ota.board.console import LAST_LINES, Console
-from pytest_blynk_ota.board.patterns import WAITING_FOR_DOWNLOAD, marks
+from pytest_blynk_ota.board.patterns import ROM_BANNER, WAITING_FOR_DOWNLOAD, marks
 from pytest_blynk_ota.board.reset import LOADER, RUN, Strategy, perform
-from pytest_blynk_ota.errors import LoaderSilent, PortGone, RigError
+from pytest_blynk_ota.errors import FlashFailed, LoaderSilent, PortGone, RigError
 from pytest_blynk_ota.evidence.timeline import Record
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.flasher import Loader
+    from pytest_blynk_ota.firmware.partitions import PartitionTable
 
 BANNER_S = 0.4
 """Wall seconds from the release to the ROM's `waiting for download`; some boards keep it quiet."""
+RESET_ATTEMPTS = 3
+"""Resets into run mode: some fail on real boards (esptool#970, PR 1157)."""
 LOADER_ATTEMPTS = 3
 """Resets into the loader: one in some hundreds fails on real boards (esptool takes seven)."""
 
@@ -82,8 +85,26 @@ class Board:
         self.console.close()
 
     def reset(self, *, by: str = "test") -> None:
-        """Reset it by its EN line so that it boots from flash. Raises PortGone."""
-        self._reset(RUN, by)
+        """Reset it by its EN line so that it boots from flash.
+
+        Returns when the ROM has spoken, or after BANNER_S if it keeps quiet.
+
+        Raises:
+            PortGone: the port is gone.
+            RigError: the chip goes into its loader each time.
+        """
+        banner = ""
+        for _ in range(RESET_ATTEMPTS):
+            cursor = self.console.cursor
+            self._reset(RUN, by)
+            found = self.console.find(ROM_BANNER, after=cursor, wall_s=BANNER_S)
+            banner = found.string if found else ""
+            if not _in_download(banner):
+                return
+        raise RigError(
+            f"board {self.name}: after {RESET_ATTEMPTS} resets it still waits for a download "
+            f"({banner}). Is IO0 held low, by a button or by DTR of another program?"
+        )
 
     def identity(self) -> Identity:
         """Ask the chip who it is; ends with a reset. Raises LoaderSilent, ConfigError, PortGone."""
@@ -111,6 +132,34 @@ class Board:
             seconds=time.monotonic() - start,
             regions=tuple(dict.fromkeys(change.name for change in work)),
         )
+
+    def read_flash(
+        self, table: PartitionTable, images: Mapping[str, bytes], *, rollback: bool = False
+    ) -> dict[str, Any]:
+        """Look at flash, record ``flash/read`` and return its data; ends with a reset.
+
+        Args:
+            table: the partition table that should stand there.
+            images: files by name, to be recognised in the slots.
+            rollback: whether the bootloader has rollback on; decides what would boot.
+
+        Raises:
+            RigError: it cannot be read, which is recorded as ``flash/unreadable``.
+        """
+        from pytest_blynk_ota.board.readback import read_back
+
+        try:
+            with self._in_loader() as loader:
+                if loader.encrypted():
+                    raise FlashFailed(f"board {self.name}: its flash is encrypted, not readable")
+                size = loader.flash_bytes()
+                loader.start_stub()
+                data = read_back(loader, size, loader.chip, table, images, rollback=rollback)
+        except RigError as error:
+            self._record("flash", "unreadable", self.name, why=str(error))
+            raise
+        self._record("flash", "read", self.name, **data)
+        return data
 
     def _reset(self, strategy: Strategy, by: str) -> None:
         port = self.console.port
@@ -158,10 +207,10 @@ class Board:
 
     def _silence(self, cursor: int, error: LoaderSilent) -> str:
         lines = [line.text for line in self.console.lines(cursor)]
-        resets = [mark.data for text in lines for mark in marks(text) if mark.kind == "reset"]
+        banners = [line for line in lines if ROM_BANNER.search(line)]
         if not lines:
             hint = "The chip said nothing either: is it powered, and are TX and RX right?"
-        elif resets and not resets[-1]["download"]:
+        elif banners and not _in_download(banners[-1]):
             hint = "It booted from flash: is IO0 wired to DTR?"
         else:
             hint = "Its last lines: " + " | ".join(lines[-LAST_LINES:])
@@ -169,3 +218,7 @@ class Board:
             f"board {self.name}: the loader did not answer after {LOADER_ATTEMPTS} resets. {hint} "
             f"esptool says: {error}"
         )
+
+
+def _in_download(banner: str) -> bool:
+    return any(mark.data["download"] for mark in marks(banner) if mark.kind == "reset")

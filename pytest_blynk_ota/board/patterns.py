@@ -270,5 +270,7 @@ ROWS: tuple[Row, ...] = (
 )
 """Every known text, the special before the general."""
 
+ROM_BANNER = _ROM[0].pattern
+"""The ROM's reset line, the first that every boot prints."""
 WAITING_FOR_DOWNLOAD = re.compile(r"waiting for download")
 """The ROM's last line before it listens as a loader; source: ROM."""
