@@ -7,9 +7,11 @@ pytest-embedded's of the same name. Where a run asks for pytest-embedded's own s
 
 from __future__ import annotations
 
+import queue
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,13 +120,43 @@ def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
     ours, theirs = socket.socketpair()
     with ours, theirs, theirs.makefile("rb", buffering=0) as reader:
         process = PexpectProcess(reader)
-        detach = board.console.attach(ours.sendall)
+        pump = Pump(ours)
+        board.console.attach(pump.put)
         try:
-            made = Dut(process, ToConsole(board), App(), str(folder / "events.jsonl"), name)
+            made = Dut(process, ToConsole(board), App(), str(folder / "serial.log"), name)
             try:
                 yield made
             finally:
                 made.close()
         finally:
-            detach()
+            board.console.detach(pump.put)
             process.terminate()
+            theirs.close()
+            pump.stop()
+
+
+class Pump:
+    """Carries bytes into a socket on a thread of its own: a test that does not read must not
+    hold up the console."""
+
+    def __init__(self, into: socket.socket) -> None:
+        self._into = into
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="blynk-ota dut", daemon=True)
+        self._thread.start()
+
+    def put(self, data: bytes) -> None:
+        """Take bytes; never blocks."""
+        self._queue.put(data)
+
+    def stop(self) -> None:
+        """End the thread; the other end of the socket is closed by now."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (data := self._queue.get()) is not None:
+            try:
+                self._into.sendall(data)
+            except OSError:  # the reader has gone: the test is over
+                return

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.errors import RigError, Undecided, UsageError
+from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.restore import Restored, await_settled, restore
 from pytest_blynk_ota.result import Result
@@ -274,11 +275,13 @@ class Ota:
         """Ask one more witness. The control comes last: it overwrites what the others read."""
         name, record = self._place.name, self._rig.recorder
         if want == "flash":
-            images = {key: (len(image.data), image.md5) for key, image in self._names.items()}
+            images = {key: image.data for key, image in self._names.items()}
             assert self._state is not None
-            self._place.board.read_flash(self._state.table, images)
+            rollback = self._rollback and self._place.profile.rollback
+            with contextlib.suppress(FlashFailed):  # recorded: the judge believes the others then
+                self._place.board.read_flash(self._state.table, images, rollback=rollback)
         elif want == "power_cycle":
-            record("ota", "power_cycled", name, **{"for": "bricked"})
+            record("ota", "power_cycled", name, why="bricked")
             if self._place.power:
                 self._place.power.cycle(by="rig")
             else:

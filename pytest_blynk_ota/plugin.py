@@ -45,7 +45,7 @@ MARKERS = (
 NEEDS = ("power", "rollback", "fixture-firmware")
 SESSION: pytest.StashKey[Any] = pytest.StashKey()
 RUN: pytest.StashKey[str] = pytest.StashKey()
-RESULTS: pytest.StashKey[list[Any]] = pytest.StashKey()
+RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 RIG_ERROR = "blynk_ota_rig_error"
 """Property of a report whose exception was the rack's fault."""
 

@@ -54,6 +54,13 @@ class Result:
         return self.verdict.running
 
     @property
+    def slot(self) -> str | None:
+        """Label of the slot that holds the running image; None if that is not known."""
+        image = self.verdict.running_image
+        labels = [label for label, slot in self.verdict.slots.items() if slot["image"] == image]
+        return labels[0] if image and len(labels) == 1 else None
+
+    @property
     def versions(self) -> tuple[str, ...]:
         """Versions reported during the operation, in order."""
         return self.verdict.versions

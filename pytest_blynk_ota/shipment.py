@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
-from pytest_blynk_ota.delivery.server import Campaign
+from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, RigError
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
@@ -107,7 +107,7 @@ class Offers:
             return
         elif key == ("delivery", "request") and data["method"] == "GET":
             self._air.on_get(data["attempt"])
-        elif key == ("delivery", "ended") and data["how"] == "complete":
+        elif key == ("delivery", "ended") and is_whole_file(data):
             self._air.on_delivered()
 
     def _consider(self, session: int, version: str, build: str) -> None:
@@ -140,6 +140,13 @@ class Offers:
         if not self._closed:
             self._closed = True
             self._rig.recorder("ota", "closed", self._place.name, why=why)
+
+
+def is_whole_file(ended: Mapping[str, Any]) -> bool:
+    """Whether a ``delivery/ended`` event tells of a file that was sent whole, not of a 404 page."""
+    return (
+        ended["how"] == "complete" and bool(ended["announced"]) and 200 <= ended["status"] < 300
+    )
 
 
 class Operation:

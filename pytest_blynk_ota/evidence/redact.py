@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 MIN_SECRET_CHARS = 4
@@ -44,9 +45,7 @@ class Redactor:
             if value in text:
                 text = text.replace(value, self._known[value])
         for name, pattern in PATTERNS:
-            text = pattern.sub(
-                lambda found, name=name: found[0] if found[0].startswith("[") else f"[{name}]", text
-            )
+            text = pattern.sub(partial(_marked, name), text)
         return text
 
     def clean(self, value: Any) -> Any:
@@ -58,3 +57,8 @@ class Redactor:
         if isinstance(value, list | tuple):
             return [self.clean(item) for item in value]
         return value
+
+
+def _marked(name: str, found: re.Match[str]) -> str:
+    """The mark for what was found; what is a mark already stays."""
+    return found[0] if found[0].startswith("[") else f"[{name}]"
