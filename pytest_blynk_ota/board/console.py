@@ -73,7 +73,7 @@ class Console:
         self._port: Port | None = None
         self._lost = "not open"
         self._lending = threading.Lock()
-        self._lent = self._parked = False
+        self._lent = self._parked = self._reading = False
         self._closing = threading.Event()
         self._reader: threading.Thread | None = None
 
@@ -176,8 +176,9 @@ class Console:
                 self._changed.notify_all()
 
     def _interrupt(self) -> None:
+        """End the reader's read; where the port cannot, its time-out does."""
         cancel = getattr(self._port, "cancel_read", None)
-        if cancel is not None:
+        if cancel is not None and self._reading:
             cancel()
 
     # -- the reader thread
@@ -203,12 +204,15 @@ class Console:
             return False
 
     def _read(self, port: Port) -> None:
+        self._reading = True
         try:
             data = port.read(max(1, port.in_waiting))
         except (SerialException, OSError, TypeError) as error:
             # TypeError: pyserial's own when another thread closes the device under a read
             self._lose(str(error), port)
             return
+        finally:
+            self._reading = False
         if data:
             self._feed_sinks(data)
             self._last_byte = time.monotonic()

@@ -112,11 +112,13 @@ class Loader:
 
     def erase(self, offset: int, size: int) -> None:
         """Erase whole 4 KB sectors; needs the stub."""
+        self._attach()
         with self._failing(f"erase {size} bytes at {offset:#x}"):
             self._esp.erase_region(offset, size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Erase the sectors under ``data``, write it compressed and compare its MD5."""
+        self._attach()
         packed = zlib.compress(data, COMPRESSION)
         with self._failing(f"write {len(data)} bytes at {offset:#x}"):
             esp, step = self._esp, self._esp.FLASH_WRITE_SIZE
@@ -136,17 +138,23 @@ class Loader:
             )
 
     def _attach(self) -> None:
-        """Connect the ROM's loader to the flash chip; the stub does so by itself."""
-        if self._attached or self.stubbed:
+        """Connect the ROM's loader to the flash chip (the stub is), and say how large that is."""
+        if self._attached:
             return
-        pads = 0
-        with self._failing("attach the flash"):
-            if self.chip == "esp32":  # packages with flash inside say in eFuses where it is
-                clk, q, d, hd, cs = self._esp.get_chip_spi_pads()
-                pads = hd << 24 | cs << 18 | d << 12 | q << 6 | clk
-            self._esp.flash_spi_attach(pads)
-            self._attached = True
-            self._esp.flash_set_parameters(self.flash_bytes())
+        self._attached = True
+        if not self.stubbed:
+            with self._failing("attach the flash"):
+                self._esp.flash_spi_attach(self._flash_pads())
+        size = self.flash_bytes()
+        with self._failing("set the size of the flash"):
+            self._esp.flash_set_parameters(size)
+
+    def _flash_pads(self) -> int:
+        """The pins of the flash: ESP32 packages with flash inside say in eFuses which."""
+        if self.chip != "esp32":
+            return 0
+        clk, q, d, hd, cs = self._esp.get_chip_spi_pads()
+        return int(hd << 24 | cs << 18 | d << 12 | q << 6 | clk)
 
     @contextmanager
     def _failing(self, what: str) -> Iterator[None]:

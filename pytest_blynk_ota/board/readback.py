@@ -121,7 +121,7 @@ def _entry_offsets(table: PartitionTable) -> tuple[int, ...]:
 def _running(entries: list[bytes], table: PartitionTable) -> str | None:
     if not entries:
         return table.factory.label if table.factory else None
-    parsed = (otadata.Entry.parse(entries[0]), otadata.Entry.parse(entries[1]))
+    parsed = (otadata.parse(entries[0]), otadata.parse(entries[1]))
     slot = bootrules.last_booted(parsed, table.ota_slots)
     if slot is not None:
         return slot.label

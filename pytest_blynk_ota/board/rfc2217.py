@@ -18,6 +18,8 @@ from typing import Any
 from serial import rfc2217
 from serial.serialutil import PortNotOpenError, SerialException
 
+from pytest_blynk_ota.board.telnet import TelnetParser
+
 CONNECT_S = 3.0
 """TCP connect."""
 WRITE_S = 10.0
@@ -293,7 +295,7 @@ class Rfc2217Port(rfc2217.Serial):
 
     def _telnet_read_loop(self) -> None:
         """Sort what comes into data and Telnet commands until the connection ends."""
-        sock, parser, why = self._socket, _TelnetParser(), "the server closed the connection"
+        sock, parser, why = self._socket, TelnetParser(), "the server closed the connection"
         while sock is not None:
             try:
                 chunk = sock.recv(65536)
@@ -330,48 +332,3 @@ class Rfc2217Port(rfc2217.Serial):
         if not known and command in (rfc2217.WILL, rfc2217.DO):
             refusal = rfc2217.DONT if command == rfc2217.WILL else rfc2217.WONT
             self.telnet_send_option(refusal, option)
-
-
-class _TelnetParser:
-    """Splits a Telnet stream into data (command ``b""``), options and subnegotiations."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> list[tuple[bytes, bytes]]:
-        """Take bytes in any pieces; returns (command, payload) pairs in order."""
-        data, items, at = self._rest + chunk, [], 0
-        while at < len(data):
-            iac = data.find(rfc2217.IAC, at)
-            if iac != at:
-                end = len(data) if iac < 0 else iac
-                items.append((b"", data[at:end]))
-                at = end
-                continue
-            item, used = self._command(data, at)
-            if not used:
-                break
-            at += used
-            if item is not None:
-                items.append(item)
-        self._rest = data[at:]
-        return items
-
-    @staticmethod
-    def _command(data: bytes, at: int) -> tuple[tuple[bytes, bytes] | None, int]:
-        """The command at ``at`` and its length; length 0 where it is not complete yet."""
-        verb = data[at + 1 : at + 2]
-        if verb == rfc2217.IAC:
-            return (b"", rfc2217.IAC), 2
-        if verb in (rfc2217.WILL, rfc2217.WONT, rfc2217.DO, rfc2217.DONT):
-            option = data[at + 2 : at + 3]
-            return ((verb, option), 3) if option else (None, 0)
-        if verb != rfc2217.SB:
-            return None, 2 if verb else 0
-        end = at + 2
-        while (end := data.find(rfc2217.IAC, end)) >= 0:
-            if data[end + 1 : end + 2] == rfc2217.SE:
-                body = data[at + 2 : end].replace(rfc2217.IAC_DOUBLED, rfc2217.IAC)
-                return (rfc2217.SB, body), end + 2 - at
-            end += 2
-        return None, 0

@@ -13,7 +13,7 @@ from serial_server import SerialServer
 
 from pytest_blynk_ota.board.ports import open_port
 from pytest_blynk_ota.board.reset import LOADER, RUN, perform
-from pytest_blynk_ota.board.rfc2217 import _TelnetParser
+from pytest_blynk_ota.board.telnet import TelnetParser
 from pytest_blynk_ota.errors import ConfigError, PortGone
 
 
@@ -156,7 +156,7 @@ def merged(items: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 @given(ITEMS, st.lists(st.integers(1, 9), min_size=1))
 def test_a_telnet_stream_is_split_alike_in_any_pieces(items, sizes):
-    stream, parser, found, at, turn = b"".join(map(encode, items)), _TelnetParser(), [], 0, 0
+    stream, parser, found, at, turn = b"".join(map(encode, items)), TelnetParser(), [], 0, 0
     while at < len(stream):
         size = sizes[turn % len(sizes)]
         found += parser.feed(stream[at : at + size])
