@@ -131,6 +131,7 @@ MODELS: dict[str, ChipModel] = {
             0x40001000: 0x00F01D83,  # ROM word that esptool knows the chip by
             0x3FF5A010: 100,  # EFUSE_RD_CK8M_FREQ; with the next: a 40 MHz crystal
             0x3FF5F06C: 1024 << 7,  # RTC_CALI_VALUE: 1024 * 15625 * 100 / 40 = 40 MHz
+            0x3FF44038: 0x03,  # GPIO_STRAP: as the banner says; bit 5, flash at 1.8 V, is clear
             0x3FF4201C: 0x80000000,
             0x3FF42024: 0x70000000,
         },

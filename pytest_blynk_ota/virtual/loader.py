@@ -285,12 +285,7 @@ class Loader:
 
 def xor_checksum(data: bytes) -> int:
     """The checksum of a block: EF xor every byte."""
-    folded = int.from_bytes(data, "little")
-    width = 1 << max(len(data) - 1, 0).bit_length()
-    while width > 16:
-        width //= 2
-        folded = (folded >> 8 * width) ^ (folded & ((1 << 8 * width) - 1))
-    return reduce(xor, folded.to_bytes(width, "little"), CHECKSUM_SEED)
+    return reduce(xor, data, CHECKSUM_SEED)
 
 
 SYNC = 0x08

@@ -109,6 +109,16 @@ def test_power_off_stops_everything_and_power_on_boots():
     asyncio.run(scenario())
 
 
+def test_a_reset_does_not_wake_a_board_without_power():
+    async def scenario():
+        async with running() as board:
+            board.power(False)
+            move(board, (False, True), (False, False), *CLASSIC)
+            assert board.state is State.OFF
+
+    asyncio.run(scenario())
+
+
 def test_power_that_comes_while_reset_is_held_waits_for_the_release():
     async def scenario():
         async with running() as board:
