@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual import panic
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, app_start, elf_text
+from pytest_blynk_ota.virtual.console import Console
 from pytest_blynk_ota.virtual.edgent import Edgent
 from pytest_blynk_ota.virtual.endings import Panic, Reset, rtc_memory
 
@@ -123,10 +124,14 @@ async def _not_ours(log: Log, image: Image) -> NoReturn:
 async def _run_edgent(
     machine: Machine, log: Log, started: Started, behaviour: Behaviour
 ) -> NoReturn:
-    """The firmware, beside a crash that comes whatever it does."""
+    """The firmware, its console, and a crash that comes whatever they do: the first ends all."""
     crash = CrashPlan(machine, behaviour, started.image.sha256)
-    firmware = Edgent(machine, log, started, behaviour, crash)
-    tasks = {asyncio.ensure_future(firmware.run()), asyncio.ensure_future(crash.strike())}
+    lives = (
+        Edgent(machine, log, started, behaviour, crash).run(),
+        Console(machine, log, started, behaviour).run(),
+        crash.strike(),
+    )
+    tasks = {asyncio.ensure_future(life) for life in lives}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

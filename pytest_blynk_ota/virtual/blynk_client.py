@@ -42,11 +42,11 @@ IGNORED = frozenset({Cmd.HARDWARE, Cmd.BRIDGE, Cmd.LOGIN})
 """Commands that reach a handler which this firmware leaves empty."""
 
 
-class TokenRefused(Exception):  # noqa: N818 (an answer, no fault)
+class TokenRefused(Exception):
     """Raised when the cloud answers a login with status 9."""
 
 
-class LinkLost(Exception):  # noqa: N818 (an event, no fault)
+class LinkLost(Exception):
     """Raised inside a session when it has to end; never leaves this module."""
 
 

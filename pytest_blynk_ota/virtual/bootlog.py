@@ -240,6 +240,5 @@ def _description(desc: AppDesc) -> Iterator[Line]:
 
 
 def elf_text(desc: AppDesc) -> str:
-    """The short ELF hash in hex, whichever of hex or bytes the description holds."""
-    sha = desc.elf_sha256
-    return (sha if isinstance(sha, str) else bytes(sha).hex())[:SHA_SHOWN]
+    """The short ELF hash in hex."""
+    return desc.elf_sha256.hex()[:SHA_SHOWN]

@@ -18,8 +18,8 @@ from pytest_blynk_ota.firmware.nvs import EdgentConfig, read_edgent_config
 from pytest_blynk_ota.virtual import http_get
 from pytest_blynk_ota.virtual.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU
-from pytest_blynk_ota.virtual.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.endings import Reset
+from pytest_blynk_ota.virtual.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.update import Update
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Edgent:
         self._url: str | None = None
         self._timers: list[tuple[float, Callable[[], Awaitable[None]]]] = []
         self._self_test_begun = False
+        tag = started.image.tag
+        self._library = (tag.pairs if tag else {}).get("blynk", LIBRARY)
 
     async def run(self) -> NoReturn:
         """Live until the next reset.
@@ -107,7 +109,7 @@ class Edgent:
             "   / _ )/ /_ _____  / /__",
             "  / _  / / // / _ \\/  '_/",
             " /____/_/\\_, /_//_/_/\\_\\",
-            f"        /___/ v{LIBRARY} on {board}",
+            f"        /___/ v{self._library} on {board}",
             "",
         )
         self._log.blynk("\n".join(art))
@@ -142,7 +144,7 @@ class Edgent:
             token=config.token,
             host=config.host,
             port=config.port,
-            info=info_pairs(self._behaviour, self._machine.chip.name),
+            info=info_pairs(self._behaviour, self._machine.chip.name, self._library),
             heartbeat_s=self._behaviour.heartbeat_s,
             on_ota=self._on_ota,
         )
@@ -287,20 +289,20 @@ class Edgent:
             await self._run_timers()
 
 
-def info_pairs(behaviour: Behaviour, chip: str) -> list[str]:
+def info_pairs(behaviour: Behaviour, chip: str, library: str) -> list[str]:
     """What is sent after login: keys and values in the order of BlynkApiArduino.h."""
     version: str | None = behaviour.version
     build: str | None = behaviour.build
     if behaviour.reports == "nothing":
         version = build = None
-    elif isinstance(behaviour.reports, dict):
+    elif not isinstance(behaviour.reports, str):
         version = behaviour.reports.get("version", version)
         build = behaviour.reports.get("build", build)
     pairs = (
         ("mcu", version),
         ("fw-type", behaviour.fw_type),
         ("build", build),
-        ("blynk", LIBRARY),
+        ("blynk", library),
         ("h-beat", f"{behaviour.heartbeat_s:g}"),
         ("buff-in", str(BUFF_IN)),
         ("dev", BOARDS.get(chip, chip)),

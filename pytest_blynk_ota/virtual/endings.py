@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
 
 
-class Reset(Exception):  # noqa: N818 (an event, no fault)
+class Reset(Exception):
     """Raised when the software resets the chip. ``cause`` is the code that the ROM will print."""
 
     def __init__(self, cause: int) -> None:
@@ -20,7 +20,7 @@ class Reset(Exception):  # noqa: N818 (an event, no fault)
         super().__init__(f"reset 0x{cause:x}")
 
 
-class Panic(Exception):  # noqa: N818 (an event of the board, no fault of ours)
+class Panic(Exception):
     """Raised when the application crashes: ``panic`` (a bad read), ``abort`` or ``illegal``."""
 
     def __init__(self, how: str, pc: int | None = None) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import xor
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.firmware.image import Image, parse
+from pytest_blynk_ota.firmware.image import HASH_BYTES, MAGIC, Image, checksum, parse
+from pytest_blynk_ota.firmware.partitions import TABLE_OFFSET
 from pytest_blynk_ota.virtual import app, bootloader
 from pytest_blynk_ota.virtual.bootlog import ROMS, Rom, rom_banner, rom_load
-from pytest_blynk_ota.virtual.log import Log
 from pytest_blynk_ota.virtual.endings import Reset, forget_if_powered_on
+from pytest_blynk_ota.virtual.log import Log
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
@@ -23,10 +22,6 @@ WATCHDOG_S = 1.0
 """The ROM's watchdog, from the reset on."""
 HEADER_TRIES = 8
 """``invalid header`` lines until the watchdog bites."""
-TABLE_OFFSET = 0x8000
-IMAGE_MAGIC = 0xE9
-CHECKSUM_SEED = 0xEF
-HASH_BYTES = 32
 
 
 async def execute(machine: Machine, cause: int) -> int:
@@ -65,7 +60,7 @@ async def _rom(machine: Machine, log: Log, cause: int) -> Image:
 
 
 def _readable(data: bytes) -> Image | None:
-    if data[0] != IMAGE_MAGIC:
+    if data[0] != MAGIC:
         return None
     try:
         return parse(data, "the bootloader")
@@ -82,7 +77,7 @@ async def _no_header(machine: Machine, log: Log, rom: Rom, data: bytes) -> None:
 
 
 async def _bad_checksum(machine: Machine, log: Log, rom: Rom, image: Image) -> None:
-    calculated = reduce(xor, (byte for part in image.segments for byte in part.data), CHECKSUM_SEED)
+    calculated = checksum(part.data for part in image.segments)
     stored = image.data[image.length - 1 - (HASH_BYTES if image.hash_appended else 0)]
     for line in rom.bad_checksum:
         log.text(line.format(calculated=calculated, stored=stored))

@@ -5,11 +5,12 @@ Each change of otadata erases one 4 KB sector and programs 32 bytes (facts/esp.m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.bootrules import check_image
-from pytest_blynk_ota.firmware.otadata import Entry, State
+from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, error, info
 from pytest_blynk_ota.virtual.endings import Reset
 from pytest_blynk_ota.virtual.flash import SECTOR_BYTES
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.bootloader import Started
     from pytest_blynk_ota.virtual.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
-
-ENTRY_BYTES = 32
 
 
 class OtaOps:
@@ -44,9 +43,9 @@ class OtaOps:
         """Whether the bootloader waits for this application's confirmation."""
         running = self._slot_of(self._started.partition)
         return any(
-            entry.state == State.PENDING_VERIFY and (entry.seq - 1) % len(self._slots) == running
+            entry.state == State.PENDING_VERIFY and entry.slot(len(self._slots)) == running
             for entry in self._entries()
-            if _valid(entry)
+            if entry.is_valid
         )
 
     def verify(self, partition: Partition) -> bool:
@@ -68,13 +67,13 @@ class OtaOps:
         active = _active(entries)
         state = State.NEW if self._started.rollback else State.UNDEFINED
         if active is None:
-            await self._rewrite(0, target + 1, state)
+            await self._rewrite(0, Entry(target + 1, state))
             return True
         seq = target + 1
         while seq < entries[active].seq:
             seq += count
         sector = active if seq == entries[active].seq else 1 - active
-        await self._rewrite(sector, seq, state)
+        await self._rewrite(sector, Entry(seq, state))
         return True
 
     async def mark_valid(self) -> None:
@@ -82,7 +81,7 @@ class OtaOps:
         entries = self._entries()
         active = _active(entries)
         if active is not None and entries[active].state != State.VALID:
-            await self._rewrite(active, entries[active].seq, State.VALID)
+            await self._rewrite(active, replace(entries[active], state=State.VALID))
 
     async def mark_invalid_and_reboot(self) -> None:
         """esp_ota_mark_app_invalid_rollback_and_reboot; returns if there is nothing to go back to.
@@ -97,12 +96,12 @@ class OtaOps:
             self._log.idf([error("esp_ota_ops", why)])
             return
         self._log.idf([info("esp_ota_ops", "Rollback to previously worked partition. Restart.")])
-        await self._rewrite(active, entries[active].seq, State.INVALID)
+        await self._rewrite(active, replace(entries[active], state=State.INVALID))
         raise Reset(SOFTWARE_CPU)
 
     def _rollback_possible(self, entries: tuple[Entry, Entry], active: int) -> bool:
         other = entries[1 - active]
-        if _valid(other) and self.verify(self._slots[(other.seq - 1) % len(self._slots)]):
+        if other.is_valid and self.verify(self._slots[other.slot(len(self._slots))]):
             return True
         factory = self._table.factory
         return factory is not None and self.verify(factory)
@@ -114,32 +113,18 @@ class OtaOps:
     def _entries(self) -> tuple[Entry, Entry]:
         place = self._table.otadata
         if place is None:
-            blank = otadata.parse(b"\xff" * ENTRY_BYTES)
-            return blank, blank
-        read = self._machine.flash.read
-        return (
-            otadata.parse(read(place.offset, ENTRY_BYTES)),
-            otadata.parse(read(place.offset + SECTOR_BYTES, ENTRY_BYTES)),
-        )
+            return Entry(ERASED, ERASED), Entry(ERASED, ERASED)
+        return otadata.parse(self._machine.flash.read(place.offset, 2 * SECTOR_BYTES))
 
-    async def _rewrite(self, sector: int, seq: int, state: State) -> None:
+    async def _rewrite(self, sector: int, entry: Entry) -> None:
         place = self._table.otadata
         assert place is not None
         offset = place.offset + sector * SECTOR_BYTES
         await self._machine.erase(offset, SECTOR_BYTES)
-        await self._machine.program(offset, otadata.build(seq, state))
-
-
-def _valid(entry: Entry) -> bool:
-    """bootloader_common_ota_select_valid."""
-    return (
-        entry.seq != 0xFFFFFFFF
-        and entry.state not in (State.INVALID, State.ABORTED)
-        and entry.crc_ok
-    )
+        await self._machine.program(offset, entry.build())
 
 
 def _active(entries: tuple[Entry, Entry]) -> int | None:
     """bootloader_common_get_active_otadata: the valid entry with the larger seq; a tie: 0."""
-    valid = [number for number in (0, 1) if _valid(entries[number])]
+    valid = [number for number in (0, 1) if entries[number].is_valid]
     return max(valid, key=lambda number: (entries[number].seq, -number), default=None)

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from vfw_peer import ANSI, real_lines
 
 from pytest_blynk_ota.virtual import bootlog, panic
-
-REAL = Path(__file__).parents[1] / "data" / "serial"
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def real_lines(name: str) -> list[str]:
-    text = (REAL / f"{name}.log").read_bytes().decode("utf-8", "replace")
-    return ANSI.sub("", text).replace("\r\n", "\n").split("\n")
 
 
 def shape(lines: list[str]) -> list[str]:

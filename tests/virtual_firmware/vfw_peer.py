@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.cloud.protocol import Cmd, Decoder, Frame, encode, frame, pairs, response
@@ -19,6 +20,13 @@ TOKEN = "t" * 32
 SPEED = 500.0
 PATIENCE_S = 15.0
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+REAL = Path(__file__).parents[1] / "data" / "serial"
+
+
+def real_lines(name: str) -> list[str]:
+    """A recorded log of real ROM, bootloader and application code, without its colours."""
+    text = (REAL / f"{name}.log").read_bytes().decode("utf-8", "replace")
+    return ANSI.sub("", text).replace("\r\n", "\n").split("\n")
 
 
 class PowerCut(BaseException):
