@@ -1,0 +1,160 @@
+"""The NVS partition of old Edgent: settings as the firmware keeps them.
+
+Namespace ``blynk``, key ``config``, a blob of 212 packed bytes (blynk-library
+``Edgent_ESP32/ConfigStore.h``). Writing is done by Espressif's own generator; it works on files,
+so this one function uses a temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from pytest_blynk_ota.errors import FirmwareError
+
+NVS_BYTES = 0x5000
+PAGE_BYTES = 4096
+ENTRY_BYTES = 32
+FIRST_ENTRY = 64
+ENTRIES = 126
+PAGE_ACTIVE, PAGE_FULL = 0xFFFFFFFE, 0xFFFFFFFC
+WRITTEN = 0b10
+TYPE_U8, TYPE_BLOB, TYPE_BLOB_DATA = 0x01, 0x41, 0x42
+
+CONFIG = struct.Struct("<I15sB34s64s34s34sH5Ii")
+CONFIG_MAGIC = 0x626C6E6B
+FLAG_VALID = 1
+FIELDS = {"ssid": 33, "password": 63, "token": 33, "host": 33}
+
+
+@dataclass(frozen=True, slots=True)
+class EdgentConfig:
+    """What old Edgent stores of its network and its cloud."""
+
+    ssid: str
+    password: str
+    token: str
+    host: str
+    port: int
+
+
+def edgent_config(
+    *, ssid: str, password: str, token: str, host: str, port: int, size: int = NVS_BYTES
+) -> bytes:
+    """An NVS partition that holds the settings and nothing else.
+
+    Raises:
+        FirmwareError: a text is longer than the firmware's field for it.
+    """
+    texts = {"ssid": ssid, "password": password, "token": token, "host": host}
+    for name, text in texts.items():
+        if len(text.encode()) > FIELDS[name]:
+            raise FirmwareError(
+                f"Edgent settings: {name} has {len(text.encode())} bytes, room is for "
+                f"{FIELDS[name]}"
+            )
+    blob = CONFIG.pack(
+        CONFIG_MAGIC,
+        b"0.1.0",
+        FLAG_VALID,
+        ssid.encode(),
+        password.encode(),
+        token.encode(),
+        host.encode(),
+        port,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+    return _generate(blob, size)
+
+
+def _generate(blob: bytes, size: int) -> bytes:
+    from esp_idf_nvs_partition_gen import nvs_partition_gen
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        table = folder / "settings.csv"
+        table.write_text(
+            f"key,type,encoding,value\nblynk,namespace,,\nconfig,data,hex2bin,{blob.hex()}\n"
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            nvs_partition_gen.generate(
+                SimpleNamespace(
+                    input=str(table),
+                    output="nvs.bin",
+                    outdir=str(folder),
+                    size=hex(size),
+                    version=2,
+                    inputkey=None,
+                    keygen=False,
+                    keyfile=None,
+                )
+            )
+        return (folder / "nvs.bin").read_bytes()
+
+
+def read_edgent_config(nvs: bytes) -> EdgentConfig | None:
+    """The settings in an NVS partition; None if there are none that are valid."""
+    blob = read_blob(nvs, "blynk", "config")
+    if blob is None or len(blob) != CONFIG.size:
+        return None
+    magic, _, flags, ssid, password, token, host, port, *_ = CONFIG.unpack(blob)
+    if magic != CONFIG_MAGIC or not flags & FLAG_VALID:
+        return None
+    return EdgentConfig(_text(ssid), _text(password), _text(token), _text(host), port)
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0")[0].decode("utf-8", "replace")
+
+
+def read_blob(nvs: bytes, namespace: str, key: str) -> bytes | None:
+    """A blob by namespace and key (ESP-IDF NVS format 2); None if it is not there."""
+    entries = list(_entries(nvs))
+    spaces = {
+        entry[8:24].split(b"\0")[0]: entry[24]
+        for entry, _ in entries
+        if entry[0] == 0 and entry[1] == TYPE_U8
+    }
+    index = spaces.get(namespace.encode())
+    chunks: dict[int, bytes] = {}
+    for entry, data in entries:
+        if (
+            entry[0] == index
+            and entry[1] in (TYPE_BLOB, TYPE_BLOB_DATA)
+            and (entry[8:24].split(b"\0")[0] == key.encode())
+        ):
+            size, crc = struct.unpack("<H2xI", entry[24:32])
+            if zlib.crc32(data[:size], 0xFFFFFFFF) != crc:
+                return None
+            chunks[entry[3]] = data[:size]
+    return b"".join(chunks[number] for number in sorted(chunks)) if chunks else None
+
+
+def _entries(nvs: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each written entry of each page in use, with the data that follows it."""
+    for page in range(0, len(nvs) - PAGE_BYTES + 1, PAGE_BYTES):
+        if struct.unpack_from("<I", nvs, page)[0] not in (PAGE_ACTIVE, PAGE_FULL):
+            continue
+        number = 0
+        while number < ENTRIES:
+            bits = nvs[page + 32 + number // 4] >> (number % 4 * 2) & 0b11
+            at = page + FIRST_ENTRY + number * ENTRY_BYTES
+            entry = nvs[at : at + ENTRY_BYTES]
+            span = max(entry[2], 1)
+            if bits == WRITTEN and span <= ENTRIES - number:
+                yield entry, nvs[at + ENTRY_BYTES : at + span * ENTRY_BYTES]
+                number += span
+            else:
+                number += 1
