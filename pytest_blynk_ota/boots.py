@@ -1,0 +1,150 @@
+"""Boots out of resets: which reset was ours, where each boot begins and ends. Pure.
+
+A reset by the test or the rig is one event of ours and, where the UART was listening, one ROM
+banner; both together are one boot. A hub-powered board may lose the banner: the power event
+stands for it. Leaving download mode takes a reset of ours, said or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_blynk_ota.sightings import LONG_AGO, Act, Banner, Noted, Operation, Sightings
+
+OWN_CODES = frozenset({0x1, 0xF, 0x15})
+"""Reset codes that an EN pin, a power switch or a USB reset give (esp.md section 4)."""
+
+POWER_ON = 0x1
+DEEP_SLEEP = 0x5
+BROWNOUT = 0xF
+PLAIN_CODES = frozenset({0xC, 0x3})
+"""``esp_restart``: 0xc; some C3 builds say 0x3."""
+
+CLAIM_WALL_S = 3.0
+"""A banner this long after our own reset is still its banner: the lines are held for 0.1 s, a
+switched hub takes 1 to 2 s."""
+
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Boot:
+    """From one reset to the next. Times are host seconds.
+
+    Attributes:
+        by: ``test`` or ``rig`` where it was ours; "" where the board did it itself.
+        loader: it is download mode, no boot of an app.
+        inferred: nobody saw the reset; a login suggests that there may have been one.
+        seen_from: where its UART text begins.
+        until: when the next reset or a power cut ended it.
+    """
+
+    start: float
+    seq: int
+    code: int | None = None
+    cause: str = ""
+    by: str = ""
+    loader: bool = False
+    inferred: bool = False
+    seen_from: float = LONG_AGO
+    until: float = NEVER
+    index: int = 0
+    powered_off: bool = False
+    expected: str = ""
+    marks: list[Noted] = field(default_factory=list)
+
+    @property
+    def own(self) -> bool:
+        """Whether the test or the rig began it."""
+        return bool(self.by)
+
+    def marked(self, kind: str) -> list[Noted]:
+        """Its marks of one kind."""
+        return [mark for mark in self.marks if mark.kind == kind]
+
+    @property
+    def crash(self) -> Noted | None:
+        """The crash that it told of first. A task watchdog's warning alone kills nothing."""
+        return next((m for m in self.marked("crash") if m.data["what"] != "task_wdt"), None) or (
+            next((m for m in self.marked("crash") if self.until < NEVER), None)
+        )
+
+
+def boots_of(seen: Sightings, operation: Operation) -> list[Boot]:
+    """All boots, download mode included, in order; the first began before the evidence."""
+    found = [Boot(LONG_AGO, 0), *_from_resets(seen, operation.skew)]
+    found.sort(key=lambda boot: (boot.start, boot.seq))
+    offs = sorted(act.t for act in seen.acts if act.what == "off")
+    for boot, after in zip(found, [*found[1:], None], strict=True):
+        boot.until = after.start if after else NEVER
+        cut = next((t for t in offs if boot.start <= t < boot.until), None)
+        if cut is not None:
+            boot.until, boot.powered_off = cut, True
+    for index, boot in enumerate(found):
+        boot.index = index
+    _hand_out(found, seen)
+    return found
+
+
+def _hand_out(found: list[Boot], seen: Sightings) -> None:
+    """Each mark belongs to the last boot whose text had begun."""
+    at = 0
+    order = sorted(found, key=lambda boot: boot.seen_from)
+    for mark in sorted(seen.marks, key=lambda mark: (mark.t, mark.seq)):
+        while at + 1 < len(order) and order[at + 1].seen_from <= mark.t:
+            at += 1
+        order[at].marks.append(mark)
+
+
+def _from_resets(seen: Sightings, skew: float) -> list[Boot]:
+    """Boots of banners and of our own acts; a banner that an act explains makes one with it."""
+    claims = _claims(seen, skew)
+    found = []
+    claimed = {id(act): banner for banner, act in claims if act is not None}
+    for own in seen.acts:
+        if own.what == "off":
+            continue
+        told = claimed.get(id(own))
+        boot = Boot(own.t, own.seq, by=own.by, loader=own.what == "loader", seen_from=own.t)
+        if told is not None:
+            boot.start, boot.seen_from = min(own.t, told.t), told.t
+            boot.code, boot.cause, boot.loader = told.code, told.cause, told.download
+        found.append(boot)
+    for banner, act in claims:
+        if act is None:
+            found.append(_own_boot(banner, _ours(banner, seen, skew)))
+    return found
+
+
+def _own_boot(banner: Banner, by: str) -> Boot:
+    return Boot(
+        banner.t, banner.seq, banner.code, banner.cause, by, banner.download, seen_from=banner.t
+    )
+
+
+def _claims(seen: Sightings, skew: float) -> list[tuple[Banner, Act | None]]:
+    """Each banner with the act that explains it, if one does; an act explains one banner."""
+    free = sorted((act for act in seen.acts if act.what != "off"), key=lambda act: act.t)
+    claims: list[tuple[Banner, Act | None]] = []
+    for banner in sorted(seen.banners, key=lambda banner: (banner.t, banner.seq)):
+        near = [act for act in free if act.t - skew <= banner.t <= act.t + max(CLAIM_WALL_S, skew)]
+        fits = banner.code is None or banner.code in OWN_CODES
+        act = near[-1] if near and fits else None
+        if act is not None:
+            free.remove(act)
+        claims.append((banner, act))
+    return claims
+
+
+def _ours(banner: Banner, seen: Sightings, skew: float) -> str:
+    """Who made a reset that no single act explains: the loader's own pulses, a power slope."""
+    if banner.download:
+        return "rig"
+    if banner.code is not None and banner.code not in OWN_CODES:
+        return ""
+    before = [other for other in seen.banners if other.t < banner.t]
+    if before and max(before, key=lambda other: other.t).download:
+        return "rig"
+    acts = [act for act in seen.acts if act.t <= banner.t + skew]
+    last = max(acts, key=lambda act: (act.t, act.seq), default=None)
+    return last.by if last is not None and last.what in ("off", "loader") else ""

@@ -1,0 +1,320 @@
+"""What is worth knowing beside the outcome: one function for each finding, in one table. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from pytest_blynk_ota.late import late
+from pytest_blynk_ota.losses import unexplained_loss
+from pytest_blynk_ota.otadata_seen import NEW, PENDING, UNDEFINED, top
+from pytest_blynk_ota.outcome import Finding, Outcome, Severity
+from pytest_blynk_ota.rig_faults import unfired
+from pytest_blynk_ota.rows import Case, away, new_first_start
+from pytest_blynk_ota.sightings import Noted
+from pytest_blynk_ota.story import Story
+
+ERROR, WARN, INFO = Severity.ERROR, Severity.WARN, Severity.INFO
+
+ABOUT_RESETS = (
+    Outcome.BRICKED,
+    Outcome.BOOT_LOOP,
+    Outcome.OFFLINE,
+    Outcome.ROLLED_BACK,
+    Outcome.REVERTED,
+)
+"""Outcomes that New's resets lead to: there they are part of the outcome, not survived."""
+
+NEW_RUNS = (Outcome.UPGRADED, Outcome.NOT_REPORTED, Outcome.MISREPORTED)
+
+TOO_LONG_SHARE = 0.25
+TOO_LONG_WALL_S = 0.5
+"""A wait may take so much more than the profile says: timers are coarse, hosts are busy."""
+
+HEAP = re.compile(r"(?i)\bheap\b[^0-9]{0,16}(\d{3,})")
+HEAP_ROWS, HEAP_SHARE = 5, 0.1
+"""Free heap printed so often in one boot, each time less, and a tenth gone in all."""
+
+SECRET = re.compile(
+    r"\[((?!url |console )[^]]*\b(?:token|passphrase|password|header|secret)\b[^]]*)\]"
+)
+"""The marks that redaction leaves (evidence/redact.py). Not the token of a download URL, which old
+Edgent prints at each update and which is used up by then; not the echo of a typed command."""
+
+CONFIG_MODE = ("WAIT_CONFIG", "WAIT CONFIG", "Entering config")
+"""Words of both Edgents for a board that lost its settings (BlynkState.h, ConfigMode.h)."""
+
+Found = Iterator[Finding]
+
+
+def hang(case: Case, outcome: Outcome) -> Found:
+    """A download open past the device's own stall limit, though the device is there."""
+    for one in case.story.downloads:
+        quiet = case.story.device(one.moved, case.story.until)
+        limit = case.story.operation.ways.stall_s
+        if one.ended == "open" and quiet > limit and not away(case.story):
+            yield Finding(
+                "hang",
+                ERROR,
+                f"download of {one.offer} is open without a byte for {quiet:.1f} s; "
+                f"the firmware's own limit is {limit:g} s",
+                one.events,
+            )
+
+
+def false_success(case: Case, outcome: Outcome) -> Found:
+    """It printed success and booted Old."""
+    if outcome is not Outcome.REJECTED:
+        return
+    for boot in case.story.window:
+        for mark in boot.marked("firmware"):
+            if mark.data["what"] == "success" and mark.t >= case.story.operation.t:
+                yield Finding(
+                    "false success",
+                    ERROR,
+                    "the firmware printed success, but the old image booted",
+                    (mark.seq,),
+                )
+
+
+def went_back(case: Case, outcome: Outcome) -> Found:
+    """Old, New, Old, New."""
+    ran = [one for one in case.images.ran if one.image is not None]
+    new = [i for i, one in enumerate(ran) if one.image == case.images.new]
+    if (
+        outcome in NEW_RUNS
+        and new
+        and any(one.image != case.images.new for one in ran[new[0] : new[-1]])
+    ):
+        between = [one.boot.seq for one in ran[new[0] :]]
+        yield Finding(
+            "went back", ERROR, "New ran, then another image ran, then New again", tuple(between)
+        )
+
+
+def fault_not_reached(case: Case, outcome: Outcome) -> Found:
+    """A planned fault never fired, and the outcome stands without it."""
+    for _, text in unfired(case.story):
+        yield Finding(
+            "fault not reached",
+            ERROR,
+            f"the fault {text!r} was planned and never fired; {outcome} came first",
+            (case.story.operation.seq,),
+        )
+
+
+def unexpected_resets(case: Case, outcome: Outcome) -> Found:
+    """Resets that nobody expected, and crashes; survived ones are errors."""
+    since = new_first_start(case)
+    for boot in case.story.unexpected():
+        before = case.story.window[case.story.window.index(boot) - 1]
+        # A reset of New itself comes after its first start: the first start is none.
+        blamed = outcome in ABOUT_RESETS and (since is None or boot.start >= since)
+        level = INFO if blamed else ERROR
+        cause = f"reset 0x{boot.code:x} ({boot.cause})" if boot.code is not None else "a reset"
+        if before.crash is not None:
+            yield Finding(
+                "crash",
+                level,
+                f"{before.crash.data['text']}; then {cause}",
+                (before.crash.seq, boot.seq),
+            )
+        else:
+            yield Finding("unexpected reset", level, f"{cause} that nobody asked for", (boot.seq,))
+
+
+def no_rollback_protection(case: Case, outcome: Outcome) -> Found:
+    """New runs and its otadata entry has no state: the bootloader cannot go back."""
+    state = _top_state(case)
+    if outcome in NEW_RUNS and state == UNDEFINED and case.images.selected():
+        level = ERROR if case.story.operation.ways.rollback else INFO
+        yield Finding(
+            "no rollback protection",
+            level,
+            "otadata says that the bootloader keeps no state of New: it could not have gone back",
+            _flash(case),
+        )
+
+
+def confirmation_not_seen(case: Case, outcome: Outcome) -> Found:
+    """New settled and is still unconfirmed: the next reset takes it away."""
+    if outcome in NEW_RUNS and _top_state(case) in (NEW, PENDING):
+        yield Finding(
+            "confirmation not seen",
+            ERROR,
+            "New settled but never confirmed itself: the next reset brings Old back",
+            _flash(case),
+        )
+
+
+def confirmed_early(case: Case, outcome: Outcome) -> Found:
+    """A reset inside New's self-test, and New came back: it had been confirmed before."""
+    ways = case.story.operation.ways
+    if not ways.self_test_s or not ways.rollback:
+        return
+    for first, second in pairwise(case.images.ran):
+        if first.image == second.image == case.images.new and not second.boot.inferred:
+            age = case.story.device(first.boot.start, second.boot.start)
+            if age < ways.self_test_s:
+                yield Finding(
+                    "confirmed before self-test",
+                    ERROR,
+                    f"New was reset {age:.1f} s after its start, inside its self-test of "
+                    f"{ways.self_test_s:g} s, and was not taken back",
+                    (first.boot.seq, second.boot.seq),
+                )
+            return
+
+
+def _top_state(case: Case) -> int | None:
+    newest = top(case.flash.data["otadata"]) if case.flash is not None else None
+    return newest[1] if newest else None
+
+
+def _flash(case: Case) -> tuple[int, ...]:
+    return (case.flash.seq,) if case.flash is not None else ()
+
+
+def _slack(story: Story, limit: float) -> float:
+    """A limit of the profile in device seconds, with what a measurement may add to it."""
+    more = max(TOO_LONG_SHARE * limit, TOO_LONG_WALL_S * story.operation.speed)
+    return limit + more + story.operation.skew_s
+
+
+def stall_too_long(case: Case, outcome: Outcome) -> Found:
+    """The device sat on a stalled download longer than its profile says."""
+    limit = case.story.operation.ways.stall_s
+    for one in case.story.downloads:
+        if one.ended != "stalled" or one.end is None:
+            continue
+        quiet = case.story.device(one.moved, one.end)
+        if quiet > _slack(case.story, limit):
+            yield Finding(
+                "stall too long",
+                ERROR,
+                f"it took {quiet:.1f} s without a byte to give up the download of "
+                f"{one.offer}; its profile says {limit:g} s",
+                one.events,
+            )
+
+
+def offline_too_long(case: Case, outcome: Outcome) -> Found:
+    """The device came back, but later than its profile says."""
+    story, ways = case.story, case.story.operation.ways
+    limit = _slack(story, ways.boot_s + ways.login_s)
+    after_download = max(ways.apply_s, ways.error_restart_s)
+    for before, visit in pairwise(story.visits):
+        if not story.operation.t < visit.login <= story.until:
+            continue
+        begin = max(before.end, story.operation.t)
+        ends = [d.end for d in story.downloads if d.end and begin <= d.end <= visit.login]
+        away_s = story.device(max([begin, *ends]), visit.login)
+        allowed = limit + (after_download if ends else ways.request_s)
+        if away_s > allowed:
+            yield Finding(
+                "offline too long",
+                ERROR,
+                f"away for {away_s:.1f} s; its profile allows {allowed:.1f} s",
+                (visit.session.seq,),
+            )
+
+
+def config_lost(case: Case, outcome: Outcome) -> Found:
+    """The board asks to be configured."""
+    for line in _lines(case.story):
+        if any(word in line.data["text"] for word in CONFIG_MODE):
+            yield Finding(
+                "config lost",
+                ERROR,
+                f"the board waits to be configured: {line.data['text']}",
+                (line.seq,),
+            )
+            return
+
+
+def heap_falling(case: Case, outcome: Outcome) -> Found:
+    """The free heap falls with each print of it in one boot."""
+    for boot in case.story.window:
+        rows = [
+            (int(found[1]), line.seq)
+            for line in _lines(case.story)
+            if boot.seen_from <= line.t < boot.until and (found := HEAP.search(line.data["text"]))
+        ]
+        sizes = [size for size, _ in rows]
+        falling = all(b < a for a, b in pairwise(sizes))
+        if len(rows) >= HEAP_ROWS and falling and sizes[-1] <= sizes[0] * (1 - HEAP_SHARE):
+            yield Finding(
+                "heap falling",
+                ERROR,
+                f"free heap fell from {sizes[0]} to {sizes[-1]} bytes in one boot",
+                (rows[0][1], rows[-1][1]),
+            )
+
+
+def other_slot_damaged(case: Case, outcome: Outcome) -> Found:
+    """The slot that Old ran from does not hold it any more, and no second update wrote it."""
+    operation = case.story.operation
+    label = case.images.labels.get(case.story.window[0].index)
+    if case.flash is None or label is None or operation.running is None:
+        return
+    started_new = [one.boot for one in case.images.ran if case.images.new in one.options]
+    if any(d.boot is boot for d in case.story.downloads for boot in started_new):
+        return
+    now = case.flash.data["slots"].get(label, {}).get("image")
+    if now != operation.running:
+        yield Finding(
+            "other slot damaged",
+            ERROR,
+            f"slot {label} held the image that ran at the start, and now holds "
+            f"{now or 'no known image'}",
+            _flash(case),
+        )
+
+
+def secret_in_log(case: Case, outcome: Outcome) -> Found:
+    """The board printed a secret; redaction took it out of the evidence."""
+    lines = [line for line in _lines(case.story) if SECRET.search(line.data["text"])]
+    if lines:
+        found = SECRET.search(lines[0].data["text"])
+        assert found is not None
+        yield Finding(
+            "secret in the log",
+            ERROR,
+            f"the board printed a secret ({found[1]}) on its UART",
+            tuple(line.seq for line in lines),
+        )
+
+
+def _lines(story: Story) -> list[Noted]:
+    return [x for x in story.seen.lines if story.operation.t <= x.t <= story.until]
+
+
+Rule = Callable[[Case, Outcome], Found]
+
+RULES: Sequence[Rule] = (
+    hang,
+    false_success,
+    went_back,
+    fault_not_reached,
+    unexpected_resets,
+    no_rollback_protection,
+    confirmation_not_seen,
+    confirmed_early,
+    stall_too_long,
+    offline_too_long,
+    config_lost,
+    heap_falling,
+    other_slot_damaged,
+    secret_in_log,
+    unexplained_loss,
+    late,
+)
+"""Every finding; ``late`` looks at what came after the watch."""
+
+
+def findings_of(case: Case, outcome: Outcome) -> tuple[Finding, ...]:
+    """All findings, errors first."""
+    order = list(Severity)
+    found = [finding for rule in RULES for finding in rule(case, outcome)]
+    return tuple(sorted(found, key=lambda one: -order.index(one.severity)))

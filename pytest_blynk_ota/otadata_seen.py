@@ -1,0 +1,46 @@
+"""What two otadata entries say about an operation. Pure; layout and states: esp.md section 2."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_blynk_ota.sightings import Operation
+
+ENTRY = struct.Struct("<I20sII")
+ERASED = 0xFFFFFFFF
+NEW, PENDING, UNDEFINED = 0, 1, 0xFFFFFFFF
+
+
+def entries(otadata: Sequence[str] | None) -> list[tuple[int, int]]:
+    """Sequence number and state of each entry with a right CRC."""
+    found = []
+    for text in otadata or ():
+        try:
+            seq, _, state, crc = ENTRY.unpack(bytes.fromhex(text))
+        except (ValueError, struct.error):
+            continue
+        if seq != ERASED and crc == zlib.crc32(struct.pack("<I", seq), ERASED):
+            found.append((seq, state))
+    return found
+
+
+def top(otadata: Sequence[str] | None) -> tuple[int, int] | None:
+    """The entry with the highest sequence number, whatever its state."""
+    return max(entries(otadata), default=None)
+
+
+def selected_by_otadata(operation: Operation, read: Mapping[str, Any]) -> bool | None:
+    """Whether otadata holds a seq above those at the start; None: that cannot be told."""
+    now = top(read["otadata"])
+    if operation.otadata is not None:
+        before = top(operation.otadata)
+        return now is not None and (before is None or now[0] > before[0])
+    labels = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
+    if now is None or not labels:
+        return None
+    named = labels[(now[0] - 1) % len(labels)]
+    same = operation.slots[named]["image"] == operation.running
+    return False if same and operation.running is not None else None

@@ -1,0 +1,182 @@
+"""When there is no outcome, because the rack failed or the test proved nothing. Pure.
+
+Two tables: what makes a verdict impossible before any outcome is looked at, and what takes an
+outcome back. Each row raises the error or lets pass (verdict.md, "RigError, no outcome").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pytest_blynk_ota import errors
+from pytest_blynk_ota.boots import POWER_ON
+from pytest_blynk_ota.downloads_seen import DownloadSeen
+from pytest_blynk_ota.errors import FaultNotReached, OldNotSettled, RigError
+from pytest_blynk_ota.outcome import Outcome
+from pytest_blynk_ota.rows import Case, loop_resets, new_first_start
+from pytest_blynk_ota.sightings import Session
+from pytest_blynk_ota.story import Story
+
+NEEDS_ITS_FAULT = (
+    Outcome.UPGRADED,
+    Outcome.DOWNLOAD_LIMIT_REACHED,
+    Outcome.STALLED,
+    Outcome.DOWNLOAD_FAILED,
+)
+"""Outcomes 5, 9, 12 and 13: without the fault they prove nothing."""
+
+OFFSET = re.compile(r"\b(?:after|at)=(last )?(\d+(?:\.\d+)?)(%?)")
+"""The offset in a fault's text form (delivery/faults.py)."""
+
+
+def rack_failed(case: Case) -> None:
+    """A port, outlet, lease, network or server failed."""
+    for note in case.story.seen.rig:
+        if case.story.operation.t <= note.t <= case.story.until:
+            name = str(note.data.get("error", "RigError"))
+            kind = getattr(errors, name, RigError)
+            plain = kind if kind in _PLAIN else RigError
+            raise plain(f"{name} during the operation: {note.data.get('message', '')}")
+
+
+_PLAIN = (errors.PortGone, errors.LoaderSilent, errors.FlashFailed, errors.OutletUnreachable)
+"""Errors that are made of one message."""
+
+
+def old_did_not_settle(case: Case) -> None:
+    """After a restore, Old has to be up before the operation begins."""
+    story, begin = case.story, case.story.operation
+    restored = [
+        n for n in story.seen.notes if n.kind in ("restored", "operation") and n.seq < begin.seq
+    ]
+    if not restored or restored[-1].kind != "restored":
+        return
+    wanted = begin.ways.settle_s / begin.speed - begin.skew
+    for visit in story.visits:
+        if visit.login < begin.t and min(visit.end, begin.t) - visit.login >= wanted:
+            return
+    raise OldNotSettled(
+        f"board {begin.board}: after the restore, Old was not logged in for "
+        f"{begin.ways.settle_s:g} s before the operation began; look at its log and its settings"
+    )
+
+
+def two_devices(case: Case) -> None:
+    """Two devices spoke in turns on one token; a half-open old link is silent."""
+    sessions = case.story.seen.own_sessions()
+    skew = case.story.operation.skew
+    for at, first in enumerate(sessions):
+        for second in sessions[at + 1 :]:
+            if _in_turns(first, second, skew) and second.opened <= case.story.until:
+                raise RigError(
+                    f"two devices use the token of board {case.story.operation.board}: cloud "
+                    f"session {first.number} ({first.peer}) still spoke after session "
+                    f"{second.number} ({second.peer}) had logged in; give each its own token"
+                )
+
+
+def _in_turns(first: Session, second: Session, skew: float) -> bool:
+    if second.login is None or not first.said or not second.said:
+        return False
+    again = [t for t in first.said if t > second.login + skew]
+    return bool(again) and any(t > again[0] for t in second.said)
+
+
+def left_without_power(case: Case) -> None:
+    """The test itself kept the device away at the end."""
+    if case.story.held_at(case.story.until):
+        raise RigError(
+            f"board {case.story.operation.board}: the test kept it away (power, loader or network) "
+            "up to the end of the watch, so nothing can be said; give it back before the end"
+        )
+
+
+def control_failed(case: Case) -> None:
+    """Old does not come back either: it is not New's fault that the board is away."""
+    if case.control is not None and not case.control.data["ok"]:
+        raise RigError(
+            f"board {case.story.operation.board} is away, and so it stays with Old restored: "
+            f"{case.control.data.get('detail', '')}"
+        )
+
+
+BEFORE: Sequence[Callable[[Case], None]] = (
+    rack_failed,
+    old_did_not_settle,
+    two_devices,
+    left_without_power,
+    control_failed,
+)
+"""Asked before any outcome is looked at."""
+
+
+def fault_not_reached(case: Case, outcome: Outcome) -> None:
+    """A planned fault did not fire, though due; or the outcome proves nothing without it."""
+    for index, text in unfired(case.story):
+        fault = case.story.operation.faults[index]
+        if any(_due(fault, download) for download in case.story.downloads):
+            raise FaultNotReached(
+                f"the fault {text!r} was due and did not fire: the firmware server failed"
+            )
+        if outcome in NEEDS_ITS_FAULT and not case.story.unexpected():
+            raise FaultNotReached(
+                f"the fault {text!r} never fired: the operation ended as {outcome} after "
+                f"{len(case.story.downloads)} downloads; plan it for one that takes place"
+            )
+
+
+def unfired(story: Story) -> list[tuple[int, str]]:
+    """The planned faults that never fired, with their places in the plan."""
+    fired = {
+        fault.index
+        for request in story.seen.requests
+        for fault in request.fired
+        if request.operation == story.operation.seq
+    }
+    return [
+        (index, str(fault["text"]))
+        for index, fault in enumerate(story.operation.faults)
+        if index not in fired
+    ]
+
+
+def _due(fault: Mapping[str, Any], download: DownloadSeen) -> bool:
+    """Whether a download went beyond the point at which the fault had to fire."""
+    last = download.last
+    if last is None or (fault["attempts"] and download.attempt not in fault["attempts"]):
+        return False
+    text = str(fault["text"])
+    if text.startswith("status"):
+        return last.status is not None
+    if download.whole and last.ended_how == "complete":
+        return True
+    found = OFFSET.search(text)
+    if not download.good_answer or last.announced is None or not found:
+        return False
+    number = float(found[2])
+    offset = last.announced * number / 100 if found[3] else number
+    return last.acked > (last.announced - number if found[1] else offset) + 1
+
+
+def rests_on_a_power_on(case: Case, outcome: Outcome) -> None:
+    """A power-on reset that neither test nor outlet made: a cable, a supply, a hand."""
+    if outcome is Outcome.BOOT_LOOP:
+        resets = loop_resets(case)
+    elif outcome in (Outcome.ROLLED_BACK, Outcome.REVERTED):
+        since = new_first_start(case)
+        resets = case.story.unexpected(since) if since is not None else []
+    else:
+        return
+    for boot in resets:
+        if boot.code == POWER_ON:
+            raise RigError(
+                f"board {case.story.operation.board}: {outcome} would rest on a power-on reset "
+                f"(event #{boot.seq}) that neither the test nor the outlet made; look at its "
+                "supply and its reset line"
+            )
+
+
+AFTER: Sequence[Callable[[Case, Outcome], None]] = (fault_not_reached, rests_on_a_power_on)
+"""Asked of an outcome that stands."""

@@ -1,0 +1,454 @@
+"""What each witness saw of one board, as plain records: the raw side of a story.
+
+Collecting does not depend on the order in which different witnesses' events arrive; all meaning
+is given afterwards, by their times (story.py). Pure, and cheap enough to follow a live board.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_blynk_ota.evidence.timeline import Event
+
+LONG_AGO = float("-inf")
+"""Begin of what was there before the evidence starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The firmware profile of an operation; ``_s`` fields are device seconds.
+
+    The numbers stand for a firmware without a profile; ``named`` is False then.
+    """
+
+    name: str = "none"
+    login_s: float = 60.0
+    request_s: float = 20.0
+    stall_s: float = 30.0
+    apply_s: float = 30.0
+    error_restart_s: float = 10.0
+    boot_s: float = 15.0
+    settle_s: float = 10.0
+    self_test_s: float = 0.0
+    in_flight_stall_s: float = 5.0
+    loop: int = 4
+    rollback: bool = True
+    sleeper: bool = False
+    named: bool = False
+
+    @classmethod
+    def of(cls, profile: Mapping[str, Any] | None) -> Ways:
+        """Read the profile as it stands in the evidence; what it does not say is a default."""
+        given = {
+            key: value
+            for key, value in (profile or {}).items()
+            if key in cls.__slots__ and key != "named" and value is not None
+        }
+        named = given.get("name", "default") != "default"
+        return cls(**given, named=named)
+
+    @property
+    def settle(self) -> float:
+        """Device seconds of unbroken login that make a board settled (verdict.md)."""
+        return max(self.settle_s, self.self_test_s + 5 if self.self_test_s else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The ``ota/operation`` event, typed. Names are keys of ``images``."""
+
+    t: float
+    seq: int
+    board: str | None
+    number: int
+    op: str
+    limit: int | None
+    deadline_s: float
+    speed: float
+    skew_s: float
+    ways: Ways
+    images: Mapping[str, Mapping[str, Any]]
+    running: str | None
+    offered: str
+    slots: Mapping[str, Mapping[str, Any]]
+    otadata: tuple[str, ...] | None
+    faults: tuple[Mapping[str, Any], ...]
+    uart: bool
+    flash: bool
+
+    @classmethod
+    def of(cls, event: Event) -> Operation:
+        data = event.data
+        return cls(
+            t=event.t,
+            seq=event.seq,
+            board=event.board,
+            number=data["number"],
+            op=data["op"],
+            limit=data["limit"],
+            deadline_s=data["deadline_s"],
+            speed=data["speed"],
+            skew_s=data["skew_s"],
+            ways=Ways.of(data["profile"]),
+            images=data["images"],
+            running=data["running"],
+            offered=data["offered"],
+            slots=data["slots"],
+            otadata=tuple(data["otadata"]) if data["otadata"] else None,
+            faults=tuple(data["faults"]),
+            uart=data["uart"],
+            flash=data["flash"],
+        )
+
+    @property
+    def skew(self) -> float:
+        """Wall seconds within which two witnesses' events have no order."""
+        return self.skew_s / self.speed
+
+    def wall(self, device_s: float) -> float:
+        """Device seconds in wall seconds."""
+        return device_s / self.speed
+
+
+@dataclass(slots=True)
+class Banner:
+    """One ROM banner."""
+
+    t: float
+    seq: int
+    code: int | None
+    cause: str
+    download: bool
+
+
+@dataclass(slots=True)
+class Act:
+    """Something that the test or the rig did: ``run``, ``loader``, ``off`` or ``on``."""
+
+    t: float
+    seq: int
+    what: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One info of the device that was read as a version report; "" for what it did not name."""
+
+    t: float
+    seq: int
+    session: int
+    version: str
+    build: str
+
+
+@dataclass(slots=True)
+class Session:
+    """One TCP connection to the cloud. Times are None until seen."""
+
+    number: int
+    opened: float
+    seq: int
+    peer: str = ""
+    login: float | None = None
+    reports: list[Report] = field(default_factory=list)
+    said: list[float] = field(default_factory=list)
+    closed: float | None = None
+    closed_by: str = ""
+    closed_why: str = ""
+    closed_seq: int = 0
+    mine: bool = False
+    """Whether an event of it named the board; before its login nobody knows whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """One fault taking effect (``over``: when it ended, if it did)."""
+
+    index: int
+    text: str
+    seq: int
+
+
+@dataclass(slots=True)
+class Request:
+    """One request to the firmware server and its answer."""
+
+    operation: int
+    conn: int
+    offer: str
+    attempt: int
+    method: str
+    t: float
+    seq: int
+    status: int | None = None
+    announced: int | None = None
+    written: int = 0
+    acked: int = 0
+    moved: float = 0.0
+    """When bytes were last seen to move, sent or acknowledged."""
+    waiting: float = 0.0
+    """Since when bytes have waited for an acknowledgement, if any do."""
+    fired: list[Fired] = field(default_factory=list)
+    over: set[int] = field(default_factory=set)
+    ended: float | None = None
+    ended_by: str = ""
+    ended_how: str = ""
+    ended_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection to the firmware server."""
+
+    conn: int
+    t: float
+    seq: int
+    board: str | None
+    operation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One URL on its way to the device."""
+
+    operation: int
+    offer: str
+    session: int
+    t: float
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An event kept as it is: what the board printed, or what the rig noted."""
+
+    t: float
+    seq: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+LOST_LINK = re.compile(r"(?i)heartbeat|silen|timed? ?out|unreachable|no route")
+"""Why a session closed, in words of the cloud or the kernel, where the link was lost."""
+
+UART_MARKS = frozenset({"slot", "app", "crash", "boot_error", "firmware"})
+
+SURROUNDINGS = frozenset({"wifi", "ap", "cloud", "network"})
+HOLDS = frozenset({"off", "down", "stop"})
+RELEASES = frozenset({"on", "up", "start"})
+"""``test/action`` words by which a test keeps a device away, and lets it come back."""
+
+
+class Sightings:
+    """Everything seen of one board. Feed it events; read the lists.
+
+    Args:
+        board: the board's name; events with no board count as its own.
+    """
+
+    def __init__(self, board: str | None) -> None:
+        self.board = board
+        self.banners: list[Banner] = []
+        self.acts: list[Act] = []
+        self.held: list[tuple[float, str, bool]] = []
+        self.gaps: list[tuple[float, float]] = []
+        self.sessions: dict[int, Session] = {}
+        self.offers: list[Offer] = []
+        self.connections: list[Connection] = []
+        self.requests: list[Request] = []
+        self.marks: list[Noted] = []
+        self.lines: list[Noted] = []
+        self.rig: list[Noted] = []
+        self.notes: list[Noted] = []
+        self.flash: list[Noted] = []
+        self.others: set[str] = set()
+        self.other_losses: list[tuple[str, float]] = []
+        self.last_t = LONG_AGO
+        self._operation = 0
+        self._offered: dict[str, int] = {}
+        self._live: dict[int, Request] = {}
+        self._lost: float | None = None
+
+    def feed(self, events: Iterable[Event]) -> Sightings:
+        """Take events in the order of their timeline."""
+        for event in events:
+            if event.board not in (self.board, None):
+                self._other(event)
+                continue
+            self.last_t = max(self.last_t, event.t)
+            handler = _HANDLERS.get(event.source)
+            if handler is not None:
+                handler(self, event)
+        return self
+
+    def _other(self, event: Event) -> None:
+        """Of other boards only their losses of the network matter."""
+        board = event.board or ""
+        self.others.add(board)
+        key = (event.source, event.kind)
+        link = key == ("cloud", "closed") and LOST_LINK.search(str(event.data["why"]))
+        cut = key == ("delivery", "ended") and event.data["how"] in ("timeout", "error", "rst")
+        if link or (cut and event.data["by"] == "device"):
+            self.other_losses.append((board, event.t))
+
+    def _uart(self, event: Event) -> None:
+        kind, data = event.kind, event.data
+        if kind == "reset":
+            self.banners.append(
+                Banner(event.t, event.seq, data["code"], data["cause"], bool(data["download"]))
+            )
+        elif kind in UART_MARKS:
+            self.marks.append(Noted(event.t, event.seq, kind, data))
+        elif kind == "line":
+            self.lines.append(Noted(event.t, event.seq, kind, data))
+        elif kind == "port_lost":
+            self._lost = event.t
+            self.gaps.append((event.t, float("inf")))
+        elif kind == "port_back" and self._lost is not None:
+            self.gaps[-1] = (self._lost, event.t)
+            self._lost = None
+
+    def _rig(self, event: Event) -> None:
+        if event.kind == "reset":
+            what = "loader" if event.data.get("mode") == "loader" else "run"
+            self.acts.append(Act(event.t, event.seq, what, event.data.get("by", "rig")))
+        elif event.kind == "error":
+            self.rig.append(Noted(event.t, event.seq, event.kind, event.data))
+
+    def _power(self, event: Event) -> None:
+        if event.kind in ("on", "off"):
+            self.acts.append(Act(event.t, event.seq, event.kind, event.data.get("by", "rig")))
+
+    def _test(self, event: Event) -> None:
+        """What the test did to the world around the board: ``wifi.off``, ``cloud.start``…"""
+        where, _, what = str(event.data.get("what", "")).partition(".")
+        if event.kind == "action" and where in SURROUNDINGS and what in HOLDS | RELEASES:
+            self.held.append((event.t, where, what in HOLDS))
+
+    def _session(self, event: Event) -> Session:
+        """The session of a cloud event; one that began before the evidence is made up."""
+        number = event.data["session"]
+        if number not in self.sessions:
+            self.sessions[number] = Session(number, LONG_AGO, event.seq, login=LONG_AGO)
+        return self.sessions[number]
+
+    def own_sessions(self) -> list[Session]:
+        """The sessions that are known to be of this board, in the order of their opening."""
+        mine = [session for session in self.sessions.values() if session.mine]
+        return sorted(mine, key=lambda session: (session.opened, session.number))
+
+    def _cloud(self, event: Event) -> None:
+        self._said_to_cloud(event)
+        session = self.sessions.get(event.data.get("session", -1))
+        if session is not None and event.board == self.board:
+            session.mine = True
+
+    def _said_to_cloud(self, event: Event) -> None:
+        kind, data = event.kind, event.data
+        if kind == "connected":
+            session = Session(data["session"], event.t, event.seq, str(data.get("peer", "")))
+            self.sessions[session.number] = session
+        elif kind == "closed":
+            if data["session"] in self.sessions:
+                session = self.sessions[data["session"]]
+                session.closed, session.closed_seq = event.t, event.seq
+                session.closed_by, session.closed_why = data["by"], str(data["why"])
+        elif kind == "ota_sent":
+            self._session(event)
+            self.offers.append(
+                Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
+            )
+        elif kind in ("login", "info", "report", "log_event"):
+            session = self._session(event)
+            session.said.append(event.t)
+            if session.login is None:
+                session.login = event.t
+            if kind == "report":
+                session.reports.append(
+                    Report(
+                        event.t,
+                        event.seq,
+                        data["session"],
+                        data["version"] or "",
+                        data["build"] or "",
+                    )
+                )
+
+    def _delivery(self, event: Event) -> None:
+        kind, data = event.kind, event.data
+        if kind == "connection":
+            self.connections.append(
+                Connection(data["conn"], event.t, event.seq, event.board, self._operation)
+            )
+            return
+        if kind == "request":
+            operation = self._offered.get(data["offer"], self._operation)
+            request = Request(
+                operation,
+                data["conn"],
+                data["offer"] or "",
+                data["attempt"] or 0,
+                data["method"],
+                event.t,
+                event.seq,
+                moved=event.t,
+                waiting=event.t,
+            )
+            self.requests.append(request)
+            self._live[data["conn"]] = request
+            return
+        live = self._live.get(data.get("conn", -1))
+        if live is not None:
+            _answer(live, event)
+
+    def _ota(self, event: Event) -> None:
+        if event.kind == "operation":
+            self._operation = event.seq
+        elif event.kind == "offer":
+            self._offered[event.data["offer"]] = self._operation
+        self.notes.append(Noted(event.t, event.seq, event.kind, event.data))
+
+    def _flash(self, event: Event) -> None:
+        self.flash.append(Noted(event.t, event.seq, event.kind, event.data))
+
+
+def _answer(request: Request, event: Event) -> None:
+    """What became of a request."""
+    kind, data = event.kind, event.data
+    if kind == "response":
+        request.status, request.announced = data["status"], data["announced"]
+    elif kind == "fault":
+        if data["phase"] == "over":
+            if request.ended is None:  # an end that interrupts a fault is said before its over
+                request.over.add(data["index"])
+        else:
+            request.fired.append(Fired(data["index"], str(data["fault"]), event.seq))
+    elif kind in ("progress", "ended"):
+        if kind == "progress":
+            if (data["written"], data["acked"]) != (request.written, request.acked):
+                request.moved = event.t
+            if data["acked"] > request.acked or request.written == request.acked:
+                request.waiting = event.t
+        request.written = max(request.written, data["written"])
+        request.acked = max(request.acked, data["acked"])
+        if kind == "ended":
+            request.ended, request.ended_seq = event.t, event.seq
+            request.ended_by, request.ended_how = data["by"], data["how"]
+            if data.get("announced") is not None:
+                request.announced = data["announced"]
+
+
+_HANDLERS = {
+    "uart": Sightings._uart,
+    "rig": Sightings._rig,
+    "power": Sightings._power,
+    "test": Sightings._test,
+    "cloud": Sightings._cloud,
+    "delivery": Sightings._delivery,
+    "ota": Sightings._ota,
+    "flash": Sightings._flash,
+}

@@ -1,0 +1,94 @@
+"""What may stand in each OTA slot: the state at the start, changed by each download. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_blynk_ota.downloads_seen import DownloadSeen
+from pytest_blynk_ota.sightings import Operation
+
+Options = frozenset[str | None]
+"""Names of images of which one is there; None: nothing that boots."""
+
+THIRD = "third"
+"""Any image that is neither Old nor New nor known by name."""
+
+
+@dataclass(slots=True)
+class SlotMap:
+    """Slot labels in the order of their offsets, each with what may be in it."""
+
+    operation: Operation
+    options: dict[str, Options]
+
+    @classmethod
+    def at_start(cls, operation: Operation) -> SlotMap:
+        """As the operation's event says."""
+        order = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
+        return cls(
+            operation, {label: frozenset([operation.slots[label]["image"]]) for label in order}
+        )
+
+    def label_at(self, offset: int) -> str | None:
+        """The slot that begins at an offset."""
+        return next(
+            (label for label, slot in self.operation.slots.items() if slot["offset"] == offset),
+            None,
+        )
+
+    def bootable(self) -> frozenset[str]:
+        """The images that may stand in some slot."""
+        return frozenset(name for options in self.options.values() for name in options if name)
+
+    def only_slot_of(self, image: str | None) -> str | None:
+        """The one slot that may hold an image; None if several or none may."""
+        found = [label for label, options in self.options.items() if image in options]
+        return found[0] if image is not None and len(found) == 1 else None
+
+    def after(self, label: str | None) -> str | None:
+        """The slot that an update from ``label`` goes to: the next one (esp_ota_ops.c)."""
+        labels = list(self.options)
+        if label not in labels:
+            return None
+        return labels[(labels.index(label) + 1) % len(labels)]
+
+    def received(self, download: DownloadSeen, running: str | None) -> None:
+        """A download from the slot ``running`` (None: not known) changes its target."""
+        target = self.after(running)
+        for label in self.options if target is None else (target,):
+            self.options[label] = self._after(self.options[label], download, target is not None)
+
+    def _after(self, before: Options, download: DownloadSeen, sure: bool) -> Options:
+        last = download.last
+        if last is None or not download.good_answer or not last.written:
+            return before
+        new = self.operation.offered
+        if download.whole:
+            torn: Options = frozenset([None]) if download.corrupted else frozenset()
+            return torn | {new} | (frozenset() if sure else before)
+        maybe: Options = frozenset()
+        if last.announced is not None and last.written >= last.announced:
+            maybe = frozenset([new])  # the last acknowledgement may have been lost
+        return before | {None} | maybe
+
+    def believed(self, running: str | None, image: str | None) -> dict[str, dict[str, Any]]:
+        """One image a slot, as the next operation should believe it; rather New than nothing."""
+        result = {}
+        for label, options in self.options.items():
+            names = sorted(name for name in options if name is not None)
+            new = self.operation.offered
+            best = new if new in names else names[0] if names else None
+            if label == running and image is not None:
+                best = image
+            result[label] = {**self.operation.slots[label], "image": best}
+        return result
+
+
+def from_flash(operation: Operation, read: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The slot map as a flash read shows it."""
+    return {
+        label: {**dict(operation.slots.get(label, {})), **slot}
+        for label, slot in read["slots"].items()
+    }

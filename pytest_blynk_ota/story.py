@@ -1,0 +1,313 @@
+"""The story of one operation: boots, cloud sessions, downloads, what was expected. Pure.
+
+Built from sightings by their times alone. Two witnesses within the skew have no order: where a
+session's boot depends on it, the session keeps all boots that it may belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from pytest_blynk_ota.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
+from pytest_blynk_ota.downloads_seen import DownloadSeen, downloads_of
+from pytest_blynk_ota.sightings import LONG_AGO, Noted, Operation, Report, Session, Sightings
+
+
+@dataclass(slots=True)
+class Visit:
+    """A session as the device lived it.
+
+    Attributes:
+        boot: the boot in which its connection was opened.
+        near: all boots in which it may have been opened, where only the skew tells them apart.
+        end: when it ended for the device, which TCP may notice later. Host seconds.
+    """
+
+    session: Session
+    boot: Boot
+    near: tuple[Boot, ...]
+    end: float = NEVER
+
+    @property
+    def login(self) -> float:
+        """When it logged in; infinite if it never did."""
+        return NEVER if self.session.login is None else self.session.login
+
+    @property
+    def reports(self) -> list[Report]:
+        """What it reported, in order."""
+        return self.session.reports
+
+
+@dataclass(slots=True)
+class Story:
+    """One operation up to ``until`` (host seconds), on the background of all that came before."""
+
+    operation: Operation
+    seen: Sightings
+    until: float
+    boots: list[Boot]
+    visits: list[Visit]
+    held: list[tuple[float, float]]
+    downloads: list[DownloadSeen] = field(default_factory=list)
+
+    @property
+    def window(self) -> list[Boot]:
+        """The boot that runs when the operation begins, and those that begin in it."""
+        app = [boot for boot in self.boots if not boot.loader and boot.start <= self.until]
+        first = max((i for i, boot in enumerate(app) if boot.start <= self.operation.t), default=0)
+        return app[first:]
+
+    @property
+    def started(self) -> list[Boot]:
+        """The boots that began in the operation and that somebody saw."""
+        return [boot for boot in self.window[1:] if not boot.inferred]
+
+    @property
+    def final(self) -> Boot:
+        """The boot at the end."""
+        return self.window[-1]
+
+    @property
+    def last_download(self) -> DownloadSeen | None:
+        """The last download of the operation."""
+        return self.downloads[-1] if self.downloads else None
+
+    @property
+    def watched_uart(self) -> bool:
+        """Whether the UART could have seen each reset of the operation."""
+        return self.operation.uart and not self.blind(self.operation.t, self.until)
+
+    def blind(self, start: float, end: float) -> bool:
+        """Whether the serial port was gone for a time that no power switching explains."""
+        offs = [act.t for act in self.seen.acts if act.what == "off"]
+        return any(
+            lost < end and back > start and not any(abs(lost - off) <= 3.0 for off in offs)
+            for lost, back in self.seen.gaps
+        )
+
+    def device(self, start: float, end: float) -> float:
+        """Device seconds between two host times, without those that the test took away."""
+        start, end = max(start, min(self.operation.t, end)) if start == LONG_AGO else start, end
+        away = sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in self.held)
+        return (end - start - away) * self.operation.speed
+
+    def after(self, start: float, device_s: float) -> float:
+        """The host time so many device seconds after ``start``, taken-away time left out."""
+        due = start + self.operation.wall(device_s)
+        for begin, stop in self.held:
+            if begin < due and stop > start:
+                due += stop - max(begin, start)
+        return due
+
+    def live(self, t: float) -> Visit | None:
+        """The visit that is logged in at ``t``."""
+        return next((v for v in reversed(self.visits) if v.login <= t < v.end), None)
+
+    def held_at(self, t: float) -> bool:
+        """Whether the test keeps the device away at ``t``."""
+        return any(begin <= t < stop for begin, stop in self.held)
+
+    def visits_in(self, boot: Boot) -> list[Visit]:
+        """The visits of one boot that logged in."""
+        return [v for v in self.visits if v.boot is boot and v.login <= self.until]
+
+    def app_signs(self, boot: Boot, until: float = NEVER) -> list[int]:
+        """Events up to ``until`` that show that an app ran in this boot."""
+        marks = [
+            m.seq
+            for kind in ("slot", "app", "firmware", "crash")
+            for m in boot.marked(kind)
+            if m.t <= until
+        ]
+        visits = [
+            v.session.seq for v in self.visits if v.boot is boot and v.session.opened <= until
+        ]
+        downloads = [d.seq for d in self.downloads if d.boot is boot]
+        return marks + visits + downloads
+
+    def reports(self, boot: Boot | None = None) -> list[Report]:
+        """Reports of the operation's boots up to its end, in order; of one boot if given."""
+        boots = self.window if boot is None else [boot]
+        rows = [
+            report
+            for visit in self.visits
+            if any(visit.boot is one for one in boots)
+            for report in visit.reports
+            if report.t <= self.until
+        ]
+        return sorted(rows, key=lambda report: (report.t, report.seq))
+
+    def settled_point(self, visit: Visit) -> float:
+        """When this visit made the board settled, if it lasted; host seconds."""
+        ways = self.operation.ways
+        if ways.sleeper:
+            at = next((i for i, v in enumerate(self.visits) if v is visit), 0)
+            before = self.visits[at - 1] if at else None
+            same = before is not None and _said(before) == _said(visit)
+            return visit.login if same else NEVER
+        begin = max(visit.login, self.operation.t - 1e9)
+        return begin + self.operation.wall(ways.settle)
+
+    def settled_at(self, t: float) -> Visit | None:
+        """The visit that makes the board settled at ``t``."""
+        visit = self.live(t)
+        if visit is None and self.operation.ways.sleeper:
+            visit = next((v for v in reversed(self.visits) if v.login <= t), None)
+        return visit if visit is not None and self.settled_point(visit) <= t else None
+
+    def last_settled(self, t: float) -> float:
+        """The last moment up to ``t`` at which the board was settled; long ago if never."""
+        return max(
+            (min(v.end, t) for v in self.visits if self.settled_point(v) <= min(v.end, t)),
+            default=LONG_AGO,
+        )
+
+    def drops(self, t: float) -> list[Visit]:
+        """Visits that ended since the board last settled, our own doings left out."""
+        since = self.last_settled(t)
+        return [
+            v
+            for v in self.visits
+            if max(since, self.operation.t) < v.end <= t
+            and v.login < NEVER
+            and not self._ours(v.end)
+        ]
+
+    def _ours(self, t: float) -> bool:
+        skew = self.operation.skew
+        return any(abs(act.t - t) <= skew for act in self.seen.acts)
+
+    def unexpected(self, since: float = LONG_AGO) -> list[Boot]:
+        """Boots of the operation that began with a reset that nobody expected."""
+        return [boot for boot in self.started if not boot.expected and boot.start > since]
+
+    def crashes(self) -> list[Noted]:
+        """The first crash of each boot of the operation that told of one."""
+        found = [boot.crash for boot in self.window]
+        return [c for c in found if c is not None and self.operation.t <= c.t <= self.until]
+
+    def notes(self, kind: str) -> list[Noted]:
+        """The ``ota`` events of one kind within the operation."""
+        begin = self.operation.seq
+        return [n for n in self.seen.notes if n.kind == kind and n.seq > begin]
+
+    def offers(self) -> list[float]:
+        """When URLs of this operation were sent."""
+        return [o.t for o in self.seen.offers if o.operation == self.operation.seq]
+
+
+def _said(visit: Visit) -> tuple[str, str] | None:
+    return (visit.reports[-1].version, visit.reports[-1].build) if visit.reports else None
+
+
+def tell(seen: Sightings, operation: Operation, until: float) -> Story:
+    """The story of ``operation`` as it stands at ``until`` (host seconds)."""
+    boots = boots_of(seen, operation)
+    visits = _visits(seen, operation, boots)
+    if not operation.uart or seen.gaps:
+        boots = _infer(seen, operation, boots, visits)
+        visits = _visits(seen, operation, boots)
+    story = Story(operation, seen, until, boots, visits, _held(seen))
+    story.downloads = downloads_of(story)
+    _expect(story)
+    return story
+
+
+def _visits(seen: Sightings, operation: Operation, boots: Sequence[Boot]) -> list[Visit]:
+    app = [boot for boot in boots if not boot.loader]
+    visits = [
+        Visit(session, *home(session, app, operation.skew)) for session in seen.own_sessions()
+    ]
+    for at, visit in enumerate(visits):
+        ends = [visit.boot.until]
+        if visit.session.closed is not None:
+            ends.append(visit.session.closed)
+        ends += [later.login for later in visits[at + 1 :]]
+        visit.end = min(ends)
+    return visits
+
+
+def home(session: Session, app: Sequence[Boot], skew: float) -> tuple[Boot, tuple[Boot, ...]]:
+    """The boot of a session, and all that it may be.
+
+    What was said later than the skew after a reset was said by the boot after it.
+    """
+    at = max((i for i, boot in enumerate(app) if boot.start <= session.opened), default=0)
+    here = app[at]
+    spoke = max(session.said, default=session.opened)
+    if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
+        after = app[at + 1]
+        return (after, (after,)) if spoke > after.start + skew else (here, (here, after))
+    young = session.opened - here.start <= skew
+    if at and young and spoke <= here.start + skew and here.until - here.start > skew:
+        return here, (here, app[at - 1])
+    return here, (here,)
+
+
+def _infer(
+    seen: Sightings, operation: Operation, boots: list[Boot], visits: Sequence[Visit]
+) -> list[Boot]:
+    """Where the UART saw nothing, each new session may be a boot of its own."""
+    extra = []
+    for before, visit in pairwise(visits):
+        opened = visit.session.opened
+        unseen = not operation.uart or any(
+            lost < opened and back > before.session.opened for lost, back in seen.gaps
+        )
+        known = any(before.session.opened < b.start <= opened for b in boots)
+        if unseen and not known and visit.boot is before.boot:
+            extra.append(Boot(opened, visit.session.seq, inferred=True, seen_from=opened))
+    if not extra:
+        return boots
+    merged = sorted([*boots, *extra], key=lambda boot: (boot.start, boot.seq))
+    result = []
+    for at, boot in enumerate(merged):
+        after = merged[at + 1] if at + 1 < len(merged) else None
+        until = min(boot.until, after.start) if after else boot.until
+        result.append(replace(boot, until=until, index=at))
+    return result
+
+
+def _held(seen: Sightings) -> list[tuple[float, float]]:
+    """Times in which the test or the rig kept the device away, merged."""
+    spans: list[tuple[float, float]] = []
+    begun: dict[str, float] = {}
+    switched = [act for act in seen.acts if act.what in ("on", "off")]
+    changes = [(act.t, "power", act.what == "off") for act in switched]
+    changes += [(act.t, "loader", act.what == "loader") for act in seen.acts if act.what != "off"]
+    for t, where, holds in sorted([*changes, *seen.held]):
+        if holds:
+            begun.setdefault(where, t)
+        elif where in begun:
+            spans.append((begun.pop(where), t))
+    spans += [(t, NEVER) for t in begun.values()]
+    merged: list[tuple[float, float]] = []
+    for begin, stop in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((begin, stop))
+    return merged
+
+
+def _expect(story: Story) -> None:
+    """Say of each boot why its reset was to be expected; "" if it was not."""
+    app = [boot for boot in story.boots if not boot.loader]
+    downloads = downloads_of(story, every=True)
+    skew = story.operation.skew
+    for before, boot in pairwise(app):
+        if boot.own:
+            boot.expected = f"reset by the {boot.by}"
+        elif boot.inferred:
+            boot.expected = "nobody saw a reset"
+        elif story.operation.ways.sleeper and boot.code == DEEP_SLEEP:
+            boot.expected = "wake of a sleeper"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(one.boot is before and one.given_up(boot.start + skew) for one in downloads)
+        ):
+            boot.expected = "restart after a download"

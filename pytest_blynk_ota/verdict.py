@@ -1,0 +1,178 @@
+"""``judge``: one place decides, over what independent witnesses saw. Pure: no sockets, no clock.
+
+Missing evidence widens, never picks: each outcome that the rest allows stays. One left is given;
+more raise :class:`~pytest_blynk_ota.errors.Undecided`, which names the witness to ask. The caller
+asks it, adds what it said to the events, and judges again.
+
+=============  =====================================================================
+sightings      what each witness saw, as records
+story          boots, cloud sessions, downloads; which resets were expected
+images_seen    which image ran in each boot
+rig_faults     when there is no outcome
+rows           the thirteen outcomes in order
+findings       what else is worth knowing
+=============  =====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_blynk_ota.air import air_status
+from pytest_blynk_ota.errors import EvidenceError, Undecided
+from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.findings import findings_of
+from pytest_blynk_ota.images_seen import WEAK, images_of
+from pytest_blynk_ota.outcome import Download, Finding, Outcome, Reason, Severity, Verdict
+from pytest_blynk_ota.reasons import reasons_of
+from pytest_blynk_ota.rig_faults import AFTER, BEFORE
+from pytest_blynk_ota.rows import Case, Holds, possible
+from pytest_blynk_ota.sightings import Noted, Operation, Sightings
+from pytest_blynk_ota.story import tell
+
+__all__ = [
+    "Download",
+    "Finding",
+    "Outcome",
+    "Reason",
+    "Severity",
+    "Verdict",
+    "judge",
+]
+
+
+def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
+    """Say what happened in one operation.
+
+    Args:
+        events: a timeline, from its beginning on.
+        operation: the operation's number; the last one if None.
+
+    Raises:
+        Undecided: several outcomes are left; ``wants`` names the witnesses to ask.
+        RigError: the rack failed, or the test proved nothing.
+        EvidenceError: the events hold no such operation.
+    """
+    begin = find_operation(events, operation)
+    case, partial = _case(begin, events)
+    for check in BEFORE:
+        check(case)
+    left = possible(case)
+    _raise_if_open(case, left)
+    outcome = left[0][0]
+    for raise_if in AFTER:
+        raise_if(case, outcome)
+    return _verdict(case, outcome, partial, events)
+
+
+def find_operation(events: Sequence[Event], number: int | None) -> Operation:
+    """The ``ota/operation`` event with a number; the last one if None."""
+    for event in reversed(events):
+        if (event.source, event.kind) == ("ota", "operation") and number in (
+            None,
+            event.data["number"],
+        ):
+            return Operation.of(event)
+    which = "an operation" if number is None else f"operation {number}"
+    raise EvidenceError(f"the evidence holds no {which}: there is nothing to judge")
+
+
+def _case(operation: Operation, events: Sequence[Event]) -> tuple[Case, str]:
+    """The case, and why it is partial ("" if it is not)."""
+    own, control = _of_one(operation, events)
+    seen = Sightings(operation.board).feed(own)
+    until = _until(operation, own)
+    story = tell(seen, operation, until)
+    read = next(
+        (n for n in seen.flash if n.kind == "read" and n.seq > operation.seq and n.t >= until), None
+    )
+    tried = any(n.seq > operation.seq and n.t >= until for n in seen.flash)
+    askable = operation.flash and not tried
+    images = images_of(story, flash=read, believe=not askable)
+    cycled = next(iter(story.notes("power_cycled")), None)
+    after = tuple(b for b in story.boots if cycled is not None and b.start >= cycled.t)
+    case = Case(story, images, cycled, after, control, read, askable)
+    return case, _missing(case)
+
+
+def _missing(case: Case) -> str:
+    """Which witness was missing, in words; "" if none was."""
+    if not case.story.operation.uart:
+        return "the board has no UART"
+    if not case.story.watched_uart:
+        return "the serial port was gone for a time"
+    if case.flash is None and not case.askable and case.images.final.by in WEAK:
+        return f"flash cannot be read, so the {case.images.final.by} of the firmware is believed"
+    return ""
+
+
+def _of_one(operation: Operation, events: Sequence[Event]) -> tuple[list[Event], Noted | None]:
+    """The events up to the next restore or operation; and the control, which is a restore."""
+    own: list[Event] = []
+    control = None
+    over = False
+    for event in events:
+        key = (event.source, event.kind)
+        mine = event.board in (operation.board, None)
+        if event.seq > operation.seq and key == ("ota", "operation") and mine:
+            break
+        if event.seq > operation.seq and key == ("ota", "control") and mine:
+            control = Noted(event.t, event.seq, event.kind, event.data)
+        over = over or (event.seq > operation.seq and key == ("ota", "restored") and mine)
+        if not over:
+            own.append(event)
+    return own, control
+
+
+def _until(operation: Operation, events: Sequence[Event]) -> float:
+    """The end of the watch; without one, the last event."""
+    after = [e for e in events if e.seq >= operation.seq]
+    ended = next((e.t for e in after if (e.source, e.kind) == ("ota", "watch_ended")), None)
+    return max(e.t for e in after) if ended is None else ended
+
+
+def _raise_if_open(case: Case, left: list[tuple[Outcome, Holds]]) -> None:
+    if len(left) > 1:
+        wants = frozenset[str]().union(*(holds.wants for _, holds in left))
+        why = next((holds.why for _, holds in left if holds.why), "a witness is missing")
+        raise Undecided([str(outcome) for outcome, _ in left], wants, why)
+    if left[0][0] is Outcome.OFFLINE and case.control is None:
+        raise Undecided(
+            [str(Outcome.OFFLINE)],
+            {"control"},
+            "the board is away; whether Old would log in from here was not tried",
+        )
+
+
+def _verdict(case: Case, outcome: Outcome, partial: str, events: Sequence[Event]) -> Verdict:
+    story, final = case.story, case.images.final
+    own = [e for e in events if e.seq >= story.operation.seq and e.t <= story.until]
+    known = story.operation.images.get(final.image or "", {}).get("version")
+    told = [report.version for report in story.reports(final.boot) if report.version]
+    starts = outcome is not Outcome.BRICKED
+    return Verdict(
+        outcome=outcome,
+        air_status=air_status(own),
+        reasons=reasons_of(case, outcome, partial=partial),
+        findings=findings_of(case, outcome),
+        partial=bool(partial),
+        running=(known or (told[-1] if told else None)) if starts else None,
+        running_image=final.image if starts else None,
+        versions=_versions(case),
+        downloads=tuple(
+            one.told(number, story.device) for number, one in enumerate(story.downloads, 1)
+        ),
+        boots=len(story.started),
+        crashes=tuple(str(crash.data["text"]) for crash in story.crashes()),
+        seconds=round(story.device(story.operation.t, story.until), 3),
+        slots=case.images.believed_slots(),
+    )
+
+
+def _versions(case: Case) -> tuple[str, ...]:
+    """Reported within the operation, repeats in a row left out."""
+    found: list[str] = []
+    for report in case.story.reports():
+        if report.version and report.t >= case.story.operation.t and found[-1:] != [report.version]:
+            found.append(report.version)
+    return tuple(found)

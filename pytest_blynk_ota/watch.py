@@ -1,0 +1,227 @@
+"""When nothing that could change the outcome is still to come. Pure: the time is an argument.
+
+The watch ends with the first of (verdict.md, "The end of the watch"):
+
+1. New reported and settled;
+2. the shipment closed, or the one try over, and then settled;
+3. the deadline, and then the last look: settled, looping, or away for long enough.
+
+A try is over when none of the profile's waits runs. Time in which the test kept the device away
+does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_blynk_ota.boots import NEVER
+from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.images_seen import declares
+from pytest_blynk_ota.sightings import LONG_AGO, Operation, Sightings
+from pytest_blynk_ota.story import Story, Visit, tell
+
+QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
+"""Events that can only make the watch longer: they may wait for the next look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The state of the watch.
+
+    Attributes:
+        over: whether it has ended.
+        why: what ended it; "" before.
+        phase: what is awaited, in words.
+        wake_in: wall seconds after which time alone may change the answer; infinite: never.
+    """
+
+    over: bool
+    why: str
+    phase: str
+    wake_in: float
+
+
+def watch(events: Sequence[Event], now: float) -> Watch:
+    """The state of the last operation's watch at ``now``, on the clock of the events.
+
+    Raises:
+        ValueError: the events hold no operation.
+    """
+    return Watcher()(events, now)
+
+
+class Watcher:
+    """The same for a timeline that grows: reads each event once. Give it the whole timeline."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._operation: Operation | None = None
+        self._seen = Sightings(None)
+        self._last: tuple[Watch, float] | None = None
+
+    def __call__(self, events: Sequence[Event], now: float) -> Watch:
+        """As :func:`watch`."""
+        new = events[self._read :]
+        first = self._operation is None
+        for event in new:
+            if (event.source, event.kind) == ("ota", "operation"):
+                self._operation, self._last = Operation.of(event), None
+        if self._operation is None:
+            raise ValueError("the events hold no operation: there is nothing to watch")
+        if first or self._seen.board != self._operation.board:
+            self._seen = Sightings(self._operation.board)
+            new = events
+        self._seen.feed(new)
+        self._read = len(events)
+        if self._last is not None and all((e.source, e.kind) in QUIET for e in new):
+            state, due = self._last
+            if now < due:
+                return Watch(False, "", state.phase, due - now)
+        state = look(tell(self._seen, self._operation, now))
+        self._last = None if state.over else (state, now + state.wake_in)
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait of the profile that runs: what for, and until when (host seconds)."""
+
+    phase: str
+    until: float
+
+
+def look(story: Story) -> Watch:
+    """The state of the watch at the end of a story."""
+    now = story.until
+    if story.held_at(now):
+        return _kept_away(story)
+    settled = story.settled_at(now)
+    if settled is not None and _reports_new(story, settled):
+        return _over("New reported and settled")
+    ended = _closed(story)
+    waits = [] if ended else _waits(story)
+    if not ended and _tried(story) and not waits:
+        ended = "the one try is over"
+    if ended and settled is not None:
+        return _over(f"{ended}, and the device settled")
+    deadline = story.after(story.operation.t, story.operation.deadline_s)
+    if now >= deadline:
+        return _last_look(story, settled)
+    times = [deadline, _settles(story), *(wait.until for wait in waits)]
+    phase = waits[0].phase if waits else "settling" if ended else "the next login"
+    return _on(phase, now, times)
+
+
+def _over(why: str) -> Watch:
+    return Watch(True, why, "over", 0.0)
+
+
+def _on(phase: str, now: float, times: Sequence[float]) -> Watch:
+    return Watch(False, "", phase, min((t - now for t in times if t > now), default=NEVER))
+
+
+def _kept_away(story: Story) -> Watch:
+    """The test holds the device; nothing is lost in that time, but it is not for ever."""
+    begin = next(begin for begin, stop in story.held if begin <= story.until < stop)
+    limit = begin + story.operation.wall(story.operation.deadline_s)
+    if story.until >= limit:
+        return _over("the test kept the device away for longer than the deadline")
+    return _on("the test to give the device back", story.until, [limit])
+
+
+def _reports_new(story: Story, visit: Visit) -> bool:
+    """Whether the visit's boot names New, and not Old."""
+    operation = story.operation
+    first = next((r for v in story.visits for r in v.reports if r.version), None)
+    return any(
+        declares(operation, operation.offered, report, first)
+        and not (operation.running and declares(operation, operation.running, report, first))
+        for report in story.reports(visit.boot)
+        if report.version
+    )
+
+
+def _closed(story: Story) -> str:
+    for kind in ("closed", "cancelled", "withheld"):
+        notes = story.notes(kind)
+        if notes and (kind == "closed" or story.operation.op == "offer" or kind == "cancelled"):
+            return f"the operation was {kind}: {notes[0].data.get('why', '')}"
+    return ""
+
+
+def _tried(story: Story) -> bool:
+    return story.operation.op == "offer" and bool(story.offers())
+
+
+def _settles(story: Story) -> float:
+    visit = story.live(story.until)
+    return NEVER if visit is None else story.settled_point(visit)
+
+
+def _waits(story: Story) -> list[Wait]:
+    """The profile's waits that run now, the nearest cause first."""
+    offers = story.offers()
+    if not offers:
+        return []
+    now, slack = story.until, story.operation.skew
+    found = [_download_wait(story, offers[-1]), _login_wait(story)]
+    return [Wait(w.phase, w.until + slack) for w in found if w and w.until + slack > now]
+
+
+def _download_wait(story: Story, offered: float) -> Wait | None:
+    """Of the request, the download, and what follows it in the same boot."""
+    ways, last = story.operation.ways, story.last_download
+    if last is None or last.start < offered - story.operation.skew:
+        if any(boot.start > offered for boot in story.window):
+            return None
+        return Wait("the request", story.after(offered, ways.request_s))
+    if any(boot.start > last.start for boot in story.window):
+        return None
+    if last.end is None:
+        limit = story.after(last.moved, ways.stall_s)
+        if limit > story.until:
+            return Wait("the download", limit)
+        return Wait("the restart after an error", story.after(limit, ways.error_restart_s))
+    if last.whole:
+        return Wait("the restart into New", story.after(last.end, ways.apply_s))
+    # A device may take our FIN for silence (blynk.md trap 6): its stall limit runs first.
+    ours = last.last is not None and last.last.ended_by == "server" and last.ended == "cut"
+    seconds = ways.error_restart_s + (ways.stall_s if ours else 0.0)
+    return Wait("the restart after an error", story.after(last.end, seconds))
+
+
+def _login_wait(story: Story) -> Wait | None:
+    """After a reset: boot and login. After a lost link: login."""
+    if story.live(story.until) is not None:
+        return None
+    ways, boot = story.operation.ways, story.final
+    ended = max(
+        (v.end for v in story.visits if v.boot is boot and v.end <= story.until), default=LONG_AGO
+    )
+    if ended > LONG_AGO:
+        return Wait("the login", story.after(ended, ways.login_s))
+    if boot.start == LONG_AGO:
+        return Wait("the login", story.after(story.operation.t, ways.login_s))
+    return Wait("boot and login", story.after(boot.start, ways.boot_s + ways.login_s))
+
+
+def _last_look(story: Story, settled: Visit | None) -> Watch:
+    """After the deadline: settled, looping, or away."""
+    now, ways = story.until, story.operation.ways
+    if settled is not None:
+        return _over("the deadline passed, and the device is settled")
+    since = story.last_settled(now)
+    resets = story.unexpected(since)
+    if len(resets) >= ways.loop:
+        return _over(f"the deadline passed, and the device resets in a loop ({len(resets)} times)")
+    drops = story.drops(now)
+    if len(drops) >= ways.loop:
+        return _over(f"the deadline passed, and the link drops in a loop ({len(drops)} times)")
+    if story.live(now) is not None:
+        return _on("the last look: settling", now, [_settles(story)])
+    left = max((v.end for v in story.visits if v.end <= now), default=LONG_AGO)
+    limit = story.after(max(left, story.operation.t), ways.login_s)
+    if now >= limit:
+        return _over(f"the deadline passed, and the device was away for {ways.login_s:g} s")
+    return _on("the last look: login", now, [limit])
