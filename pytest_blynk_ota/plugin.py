@@ -278,7 +278,7 @@ def ota(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     yield
-    if uses_rig(item) and item.config.stash.get(RESULTS, None):
+    if uses_rig(item) and RESULTS in item.config.stash:
         from pytest_blynk_ota.reporting import fail_on_findings
 
         fail_on_findings(item, item.config.stash[RESULTS])

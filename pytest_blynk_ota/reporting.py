@@ -109,7 +109,8 @@ def explain(config: pytest.Config, op: str, left: object, right: object) -> list
     if not isinstance(left, Outcome | AirStatus) or op not in ("is", "=="):
         return None
     lines = [f"expected {right!s}, got {left!s}"]
-    for result in reversed(config.stash.get(RESULTS, [])):
+    results = config.stash[RESULTS] if RESULTS in config.stash else []
+    for result in reversed(results):
         if left in (result.outcome, result.air_status):
             return [*lines, *(line for text in result.explain() for line in text.splitlines())]
     return lines

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -70,14 +70,22 @@ class CommandPower(Section):
 class Power(Section):
     """Exactly one way to switch a board's power."""
 
+    virtual: bool = False
     command: CommandPower | None = None
     http: str | None = None
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Power:
-        if (self.command is None) == (self.http is None):
-            raise ValueError("expected exactly one of the keys command, http")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, data: Any) -> Any:
+        if data == VIRTUAL:
+            return {"virtual": True}
+        if not isinstance(data, dict):
+            raise ValueError(f'expected "virtual" or a table with command or http, got {data!r}')
+        if "command" in data and "http" in data:
+            raise ValueError("expected one of the keys command and http, got both")
+        if not data:
+            raise ValueError("expected one of the keys command and http, got none")
+        return data
 
 
 class Provision(Section):
@@ -108,7 +116,7 @@ class BoardSection(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     chip: Annotated[str, one_of("chip", CHIPS)]
     port: str
-    power: Literal["virtual"] | Power | None = None
+    power: Power | None = None
     provision: Provision | None = None
     token: str | None = None
     profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"

@@ -169,10 +169,10 @@ class Rig:
                 names = [board.name for board in self.config.board if board.is_virtual]
                 self._virtual = VirtualRack(self._path, names, self._run / "virtual-rack.log")
             port = self._virtual.ports[section.name]
-            return port.url, HttpOutlet(port.outlet) if section.power == "virtual" else None
+            return port.url, HttpOutlet(port.outlet) if section.power else None
         if section.power is None:
             return section.port, None
-        if section.power == "virtual":
+        if section.power.virtual:
             raise UsageError(f'board {section.name} is real: power = "virtual" is not for it')
         if section.power.http:
             return section.port, HttpOutlet(section.power.http)

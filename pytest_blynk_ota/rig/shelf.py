@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +76,19 @@ def read_image(path: Path, option: str) -> Image:
 
 
 def next_version(version: str) -> str:
-    """The same version with its last number one higher: 1.2.9 → 1.2.10."""
-    numbered = re.fullmatch(r"(.*?)(\d+)(\D*)", version)
-    if not numbered:
-        raise FirmwareError(f"version {version!r} has no number to raise; give --new as well")
-    return f"{numbered[1]}{int(numbered[2]) + 1}{numbered[3]}"
+    """A higher version of the same length, for a tag has no room to grow: 1.2.9 → 1.3.0.
+
+    Raises:
+        FirmwareError: there is none: no number in it, or nines alone.
+    """
+    digits = [at for at, letter in enumerate(version) if letter.isdecimal()]
+    letters = list(version)
+    for at in reversed(digits):
+        if letters[at] != "9":
+            letters[at] = str(int(letters[at]) + 1)
+            return "".join(letters)
+        letters[at] = "0"
+    raise FirmwareError(f"no higher version of the length of {version!r}; give --new as well")
 
 
 def refuse_equal(old: Image, new: Image, words: tuple[str, str] = ("--old", "--new")) -> None:

@@ -62,8 +62,8 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
 @pytest.mark.parametrize(
     ("board", "words"),
     [
-        ({"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}}, "exactly one"),
-        ({"power": "mains"}, "power"),
+        ({"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}}, "got both"),
+        ({"power": "mains"}, "got 'mains'"),
         ({"token": "0123456789abcdef0123456789abcdef"}, "in clear"),
         ({"provision": {"kind": "edgent-nsv"}}, "did you mean 'edgent-nvs'?"),
         ({"profile": "edgent"}, "expected a firmware profile"),
