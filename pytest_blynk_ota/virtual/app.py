@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual import panic
+from pytest_blynk_ota.virtual.bootloader import revision_text
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, app_start, elf_text
 from pytest_blynk_ota.virtual.console import Console
 from pytest_blynk_ota.virtual.edgent import Edgent
@@ -74,7 +75,7 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
         _enter(image, arch)
         behaviour = image.behaviour
         log.verbose = _logs_at_info(image)
-        log.idf(app_start(machine.chip.name, revision_text(machine), image.app_desc))
+        log.idf(app_start(machine.chip.name, revision_text(machine.chip.revision), image.app_desc))
         if behaviour is None or behaviour.kind != "app":
             await _not_ours(log, image)
         await _run_edgent(machine, log, started, behaviour)
@@ -82,11 +83,6 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
         elf = elf_text(image.app_desc) if image.app_desc else "0" * 9
         log.text(*_last_words(arch, crash, elf))
         raise Reset(SOFTWARE_CPU) from crash
-
-
-def revision_text(machine: Machine) -> str:
-    """The chip's revision as the log has it: 300 is v3.0."""
-    return f"v{machine.chip.revision // 100}.{machine.chip.revision % 100}"
 
 
 def _enter(image: Image, arch: str) -> None:

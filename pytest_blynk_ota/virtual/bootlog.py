@@ -158,8 +158,13 @@ def greeting(chip: str, revision: str, header: bytes) -> Iterator[Line]:
     tag = f"boot.{chip}"
     yield info(tag, f"SPI Speed      : {FLASH_SPEEDS.get(header[3] & 0xF, '40MHz')}")
     yield info(tag, f"SPI Mode       : {FLASH_MODES.get(header[2], 'DIO')}")
-    yield info(tag, f"SPI Flash Size : {1 << (header[3] >> 4)}MB")
+    yield info(tag, f"SPI Flash Size : {flash_bytes(header) >> 20}MB")
     yield info("boot", "Enabling RNG early entropy source...")
+
+
+def flash_bytes(header: bytes) -> int:
+    """The flash size in an image header: a power of two, in MB."""
+    return 1 << 20 + (header[3] >> 4)
 
 
 USAGE = {
@@ -191,18 +196,6 @@ def table(rows: Iterable[Partition]) -> Iterator[Line]:
         place = f"{row.type:02x} {row.subtype:02x} {row.offset:08x} {row.size:08x}"
         yield info("boot", f"{number:2d} {row.label:16s} {usage(row):16s} {place}")
     yield info("boot", "End of partition table")
-
-
-def segment(number: int, place: int, address: int, size: int, how: str) -> Line:
-    """One segment of an image that is being loaded (esp_image_format.c)."""
-    where = f"paddr={place:08x} vaddr={address:08x}"
-    return info("esp_image", f"segment {number}: {where} size={size:05x}h ({size:6d}) {how}")
-
-
-def loaded(offset: int) -> Iterator[Line]:
-    """The bootloader's last lines (bootloader_utility.c)."""
-    yield info("boot", f"Loaded app from partition at offset 0x{offset:x}")
-    yield info("boot", "Disabling RNG early entropy source...")
 
 
 def app_start(chip: str, revision: str, desc: AppDesc | None) -> Iterator[Line]:

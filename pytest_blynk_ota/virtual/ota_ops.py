@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.bootrules import check_image
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
+from pytest_blynk_ota.virtual.bootloader import read_flash
 from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, error, info
 from pytest_blynk_ota.virtual.endings import Reset
 from pytest_blynk_ota.virtual.flash import SECTOR_BYTES
@@ -51,7 +52,7 @@ class OtaOps:
     def verify(self, partition: Partition) -> bool:
         """The full image check; a fault is logged at ERROR, as in the bootloader."""
         chip = self._machine.chip
-        problem = check_image(self._machine.flash.read, partition, chip.name, chip.revision)
+        problem = check_image(read_flash(self._machine), partition, chip.name, chip.revision)
         if problem is not None:
             self._log.idf([error(*problem.log)])
         return problem is None
@@ -64,7 +65,7 @@ class OtaOps:
         if target is None or self._table.otadata is None:
             return False
         entries = self._entries()
-        active = _active(entries)
+        active = otadata.active(entries)
         state = State.NEW if self._started.rollback else State.UNDEFINED
         if active is None:
             await self._rewrite(0, Entry(target + 1, state))
@@ -79,7 +80,7 @@ class OtaOps:
     async def mark_valid(self) -> None:
         """esp_ota_mark_app_valid_cancel_rollback."""
         entries = self._entries()
-        active = _active(entries)
+        active = otadata.active(entries)
         if active is not None and entries[active].state != State.VALID:
             await self._rewrite(active, replace(entries[active], state=State.VALID))
 
@@ -90,7 +91,7 @@ class OtaOps:
             Reset: the application has rejected itself.
         """
         entries = self._entries()
-        active = _active(entries)
+        active = otadata.active(entries)
         if active is None or not self._rollback_possible(entries, active):
             why = "Rollback is not possible, do not have any suitable apps in slots"
             self._log.idf([error("esp_ota_ops", why)])
@@ -122,9 +123,3 @@ class OtaOps:
         offset = place.offset + sector * SECTOR_BYTES
         await self._machine.erase(offset, SECTOR_BYTES)
         await self._machine.program(offset, entry.build())
-
-
-def _active(entries: tuple[Entry, Entry]) -> int | None:
-    """bootloader_common_get_active_otadata: the valid entry with the larger seq; a tie: 0."""
-    valid = [number for number in (0, 1) if entries[number].is_valid]
-    return max(valid, key=lambda number: (entries[number].seq, -number), default=None)

@@ -1,0 +1,126 @@
+"""The second-stage bootloader: it does what firmware.bootrules decides, and says so.
+
+How it was built is in its own image: our bootloaders carry a behaviour segment. For a foreign one
+the rig file says whether it rolls back, and its log level shows in the strings that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware.bootrules import Decision, Reader, Write, decide
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.image import parse
+from pytest_blynk_ota.virtual import bootlog
+from pytest_blynk_ota.virtual.bootlog import SOFTWARE_SYSTEM, Line, error
+from pytest_blynk_ota.virtual.endings import Reset
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.image import Image
+    from pytest_blynk_ota.firmware.partitions import Partition, PartitionTable
+    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.machine import Machine
+
+BOOTLOADER_S = 0.25
+"""From the ROM's jump to the application's entry."""
+LOG_TEXT = b"Loaded app from partition at offset"
+"""In the strings of a bootloader that logs at INFO; at WARN it is not compiled in."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the bootloader hands over.
+
+    Attributes:
+        partition: where the application stands.
+        image: the application, without what lies behind it in the partition.
+        rollback: whether this build knows rollback; the application shares its sdkconfig.
+    """
+
+    partition: Partition
+    image: Image
+    table: PartitionTable
+    rollback: bool
+
+
+async def run(machine: Machine, log: Log, own: Image) -> Started:
+    """Choose the application, write otadata as the rules say, and start it.
+
+    Raises:
+        Reset: there is nothing to start.
+    """
+    rollback, log.verbose = _build(machine, own)
+    chip = machine.chip
+    log.idf(bootlog.greeting(chip.name, revision_text(chip.revision), own.data[:4]))
+    await machine.clock.spend(BOOTLOADER_S)
+    decision = _decide(machine, log, own, rollback)
+    log.idf(bootlog.table(decision.table.rows))
+    for step in decision.steps:
+        if isinstance(step, Write):
+            await machine.erase(step.offset, step.erase)
+            await machine.program(step.offset, step.data)
+        else:
+            log.idf([Line(step.level, step.tag, step.text)])
+    if decision.loaded is None:
+        raise Reset(SOFTWARE_SYSTEM)
+    log.idf([bootlog.info("boot", "Disabling RNG early entropy source...")])
+    image = _read_image(machine, decision.loaded)
+    return Started(decision.loaded, image, decision.table, rollback)
+
+
+def revision_text(revision: int) -> str:
+    """A chip's revision as logs have it: 300 is v3.0."""
+    return f"v{revision // 100}.{revision % 100}"
+
+
+def _build(machine: Machine, own: Image) -> tuple[bool, bool]:
+    """Rollback, and whether it logs at INFO."""
+    behaviour = own.behaviour
+    if behaviour is None or behaviour.kind != "bootloader":
+        return bool(machine.foreign_rollback), LOG_TEXT in own.data
+    return behaviour.rollback, behaviour.log == "info"
+
+
+def _decide(machine: Machine, log: Log, own: Image, rollback: bool) -> Decision:
+    """The decision; a table that cannot be read is logged as the bootloader does.
+
+    Raises:
+        Reset: there is no table.
+    """
+    chip = machine.chip
+    try:
+        return decide(
+            read_flash(machine),
+            rollback,
+            CHIPS[chip.name],
+            revision=chip.revision,
+            flash_size=bootlog.flash_bytes(own.data),
+        )
+    except FirmwareError as refused:
+        log.idf(_no_table(str(refused)))
+        raise Reset(SOFTWARE_SYSTEM) from refused
+
+
+def _no_table(why: str) -> Iterator[Line]:
+    yield error("flash_parts", why)
+    yield error("boot", "Failed to verify partition table")
+    yield error("boot", "load partition table error!")
+
+
+def read_flash(machine: Machine) -> Reader:
+    """Reads as the bootloader does: what lies behind the end of the chip is missing."""
+    flash = machine.flash
+
+    def read(offset: int, length: int) -> bytes:
+        start = min(offset, flash.size)
+        return flash.read(start, min(length, flash.size - start))
+
+    return read
+
+
+def _read_image(machine: Machine, partition: Partition) -> Image:
+    data = machine.flash.read(partition.offset, partition.size)
+    return parse(data[: parse(data).length])
