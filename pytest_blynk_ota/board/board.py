@@ -15,7 +15,7 @@ from pytest_blynk_ota.board.baseline import Baseline, Restored
 from pytest_blynk_ota.board.console import LAST_LINES, Console
 from pytest_blynk_ota.board.patterns import ROM_BANNER, WAITING_FOR_DOWNLOAD, marks
 from pytest_blynk_ota.board.reset import LOADER, RUN, Strategy, perform
-from pytest_blynk_ota.errors import FlashFailed, LoaderSilent, PortGone, RigError
+from pytest_blynk_ota.errors import BlynkOtaError, FlashFailed, LoaderSilent, PortGone, RigError
 from pytest_blynk_ota.evidence.timeline import Record
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ class Board:
             rollback: whether the bootloader has rollback on; decides what would boot.
 
         Raises:
-            RigError: it cannot be read, which is recorded as ``flash/unreadable``.
+            RigError: it cannot be read; recorded as ``flash/unreadable``, as the next is.
+            ConfigError: another chip than the rig file says.
         """
         from pytest_blynk_ota.board.readback import read_back
 
@@ -155,7 +156,7 @@ class Board:
                 size = loader.flash_bytes()
                 loader.start_stub()
                 data = read_back(loader, size, loader.chip, table, images, rollback=rollback)
-        except RigError as error:
+        except BlynkOtaError as error:
             self._record("flash", "unreadable", self.name, why=str(error))
             raise
         self._record("flash", "read", self.name, **data)

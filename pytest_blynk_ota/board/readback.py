@@ -41,6 +41,7 @@ class LazyFlash:
     def __init__(self, flash: Flash, flash_bytes: int) -> None:
         self._flash, self.size = flash, flash_bytes
         self._sectors: dict[int, bytes] = {}
+        self._fetched_to = -1
 
     def put(self, offset: int, data: bytes) -> None:
         """Bytes known to stand at a sector's start; a last part of a sector is left out."""
@@ -58,14 +59,12 @@ class LazyFlash:
         return data[offset % SECTOR_BYTES :][:length]
 
     def _fetch(self, sector: int, last: int) -> None:
-        wanted = last - sector + 1
-        if sector - 1 in self._sectors:
-            wanted = max(wanted, AHEAD_SECTORS)
-        end = min(sector + wanted, self.size // SECTOR_BYTES)
-        known = (at for at in range(sector, end) if at in self._sectors)
-        count = next(known, end) - sector
-        self.put(sector * SECTOR_BYTES, self._flash.read(sector * SECTOR_BYTES,
-                                                         count * SECTOR_BYTES))  # fmt: skip
+        ahead = AHEAD_SECTORS if sector == self._fetched_to else 1
+        end = min(max(last + 1, sector + ahead), self.size // SECTOR_BYTES)
+        end = next((at for at in range(sector, end) if at in self._sectors), end)
+        self._fetched_to = end
+        size = (end - sector) * SECTOR_BYTES
+        self.put(sector * SECTOR_BYTES, self._flash.read(sector * SECTOR_BYTES, size))
 
 
 def read_back(
@@ -121,7 +120,7 @@ def _entry_offsets(table: PartitionTable) -> tuple[int, ...]:
 def _running(entries: list[bytes], table: PartitionTable) -> str | None:
     if not entries:
         return table.factory.label if table.factory else None
-    parsed = (otadata.parse(entries[0]), otadata.parse(entries[1]))
+    parsed = (otadata.Entry.parse(entries[0]), otadata.Entry.parse(entries[1]))
     slot = bootrules.last_booted(parsed, table.ota_slots)
     if slot is not None:
         return slot.label

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,11 @@ from pytest_blynk_ota.board.baseline import Baseline, Region, Span
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.errors import ConfigError, LoaderSilent, RigError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.firmware import otadata, recipe
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
 
 SPEED = 20
+RECIPES = Path(__file__).parents[2] / "firmware_fixtures"
 CHIPS = {"c3-a": "esp32c3", "esp32-a": "esp32"}
 OTADATA, APP0, APP1, NVS = 0xE000, 0x10000, 0x150000, 0x9000
 
@@ -154,3 +158,44 @@ def test_a_refused_write_is_flash_failed_with_esptools_words(device):
         device._in_loader() as loader,
     ):
         loader.start_stub().write(0x400000, b"beyond the end")
+
+
+@pytest.fixture
+def old(name) -> bytes:
+    text = (RECIPES / "old.toml").read_text()
+    return recipe.make(recipe.loads(text, "old.toml"), CHIPS[name])
+
+
+@pytest.fixture
+def provisioned(old) -> Baseline:
+    """Old in its slot, confirmed, the other slot unbootable."""
+    otadata_sectors = b"".join(otadata.entries_for(0))
+    return Baseline(
+        (
+            Region("table", TABLE_OFFSET, DEFAULT_TABLE.build()),
+            Region("otadata", OTADATA, otadata_sectors),
+            Region("app0", APP0, old),
+        ),
+        (Span("app1", APP1, 0x1000),),
+    )
+
+
+def test_a_look_at_flash_names_what_runs_and_is_recorded(device, timeline, provisioned, old):
+    device.restore(provisioned)
+    seen = device.read_flash(DEFAULT_TABLE, {"old": old})
+    assert (seen["running"], seen["would_boot"]) == ("app0", "app0")
+    assert {label: slot["image"] for label, slot in seen["slots"].items()} == {
+        "app0": "old", "app1": None}  # fmt: skip
+    recorded = [event.data for event in timeline.events() if event.source == "flash"]
+    assert recorded == [seen]
+    assert resets(timeline) == ["loader", "run", "loader", "run"]
+
+
+def test_a_flash_that_cannot_be_read_is_recorded_with_the_reason(url, name, timeline, old):
+    wrong = {"esp32": "esp32c3", "esp32c3": "esp32"}[CHIPS[name]]
+    with (
+        Board(name, wrong, url, Recorder(timeline), speed=SPEED) as board,
+        pytest.raises(ConfigError),
+    ):
+        board.read_flash(DEFAULT_TABLE, {"old": old})
+    assert [event.kind for event in timeline.events() if event.source == "flash"] == ["unreadable"]
