@@ -116,10 +116,14 @@ def explain(config: pytest.Config, op: str, left: object, right: object) -> list
     return lines
 
 
+def _is_rig_error(report: pytest.TestReport) -> bool:
+    return RIG_ERROR in dict(report.user_properties)
+
+
 def summarize(reporter: Any, config: pytest.Config) -> None:
     """One line with the result and the evidence, and the rack errors by themselves."""
     reports = list(_reports(reporter))
-    errors = [report for report in reports if RIG_ERROR in dict(report.user_properties)]
+    errors = [report for report in reports if report.failed and _is_rig_error(report)]
     if errors:
         reporter.section("rack errors (not the firmware's fault)", yellow=True)
         for report in errors:

@@ -60,6 +60,7 @@ class VirtualRack:
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 start_new_session=True,
+                bufsize=0,
             )
         try:
             self.ports = self._announced()

@@ -149,7 +149,10 @@ class BlynkClient:
             self.close()
 
     async def serve(self, until: float) -> bool:
-        """Answer the cloud until the device time ``until``; False when the link is lost first."""
+        """Answer the cloud until the device time ``until``; False when the link is lost first.
+
+        An ``ota`` command ends it early: its handler sets a timer that the caller has to look at.
+        """
         while self._clock.now() < until:
             try:
                 await self._heartbeat()
@@ -157,6 +160,8 @@ class BlynkClient:
                 message = await self._receive(due - self._clock.now())
                 if message is not None:
                     await self._handle(message)
+                    if message.cmd == Cmd.INTERNAL:
+                        return True
             except Redirected:
                 self.close()
                 if not await self.login():
