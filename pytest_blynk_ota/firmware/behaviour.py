@@ -217,13 +217,19 @@ def parse(data: bytes) -> Behaviour:
     return Behaviour.from_data(values, where)
 
 
+def segment_of(segments: Iterable[Segment]) -> Segment | None:
+    """The segment that holds a behaviour."""
+    for segment in segments:
+        if segment.address == 0 and segment.data.startswith(MAGIC):
+            return segment
+    return None
+
+
 def find(segments: Iterable[Segment]) -> Behaviour | None:
     """The behaviour among an image's segments; ``None`` for firmware that is not ours.
 
     Raises:
         FirmwareError: the segment is there but cannot be read.
     """
-    for segment in segments:
-        if segment.address == 0 and segment.data.startswith(MAGIC):
-            return parse(segment.data)
-    return None
+    segment = segment_of(segments)
+    return None if segment is None else parse(segment.data)

@@ -1,115 +1,168 @@
-"""Images made from another one: restamped, or broken in one known way."""
+"""Images made from another one: restamped, or broken in one known way.
+
+What is made from an image ends with right hashes, unless a wrong one is the point: the check that
+is meant to refuse it is the only one that can.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
-from pytest_blynk_ota.firmware import tag
+from pytest_blynk_ota.firmware import behaviour as behaviours
+from pytest_blynk_ota.firmware import tag as tags
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.firmware.image import HASH_BYTES, Image, mend, parse
+from pytest_blynk_ota.firmware.image import HASH_BYTES, HEADER, Image, Segment, mend, parse
 
-ENTRY_BYTES = 4
-"""Zeros are an illegal instruction on both architectures."""
-CHIP_ID_OFFSET = 12
-VERSION_OFFSET, VERSION_BYTES = 16, 32
-
-
-def _open(data: bytes, what: str) -> Image:
-    """Read the image; refuse what could not pass for its maker's after a change."""
-    image = parse(data, f"{what}: the given image")
-    if image.signed:
-        raise FirmwareError(f"{what}: the image is signed; any change breaks its signature")
-    return image
+ILLEGAL_INSTRUCTION = bytes(4)
+"""Zeros are no instruction on either architecture (xtensa ``ill``, RISC-V 0x0000)."""
+CHIP_ID_AT = 12
+"""In the image header."""
+VERSION_AT, VERSION_BYTES = 16, 32
+"""In the application description."""
+IDENTITY = ("kind", "version", "build", "fw_type")
+"""What tag and description say too: to change it alone would make the image lie by accident."""
 
 
 def restamped(data: bytes, version: str) -> bytes:
-    """The same firmware under another version: tag, descriptor and behaviour, hashes right.
+    """The same firmware under another version: tag, description and behaviour say it.
 
     Raises:
-        FirmwareError: no tag, no room, signed, encrypted, or the version is empty or too long.
+        FirmwareError: the version does not fit, nothing in the image names one, or it is signed.
     """
-    if not version or len(version) >= VERSION_BYTES:
+    image = _open(data, "cannot be restamped")
+    if not 0 < len(version.encode()) < VERSION_BYTES:
         raise FirmwareError(f"version {version!r}: expected 1 to {VERSION_BYTES - 1} characters")
-    image = _open(data, "restamp")
-    fresh = tag.restamp(data, version)
-    if image.app_desc:
-        at = image.segments[0].offset + VERSION_OFFSET
-        raw = version.encode().ljust(VERSION_BYTES, b"\0")
-        fresh = fresh[:at] + raw + fresh[at + VERSION_BYTES :]
-    fresh = mend(fresh)
-    if image.behaviour:
-        return with_behaviour(fresh, version=version)
-    return fresh
+    if image.tag is None and image.app_desc is None:
+        raise FirmwareError(
+            "cannot be restamped: the image has neither a blnkinf tag nor an app description"
+        )
+    if image.tag is not None:
+        data = tags.restamp(data, version, room=_room(image))
+    if image.app_desc is not None:
+        data = _put(data, image.segments[0].offset + VERSION_AT, _padded(version))
+    data = mend(data)
+    return data if image.behaviour is None else _behaving(data, {"version": version})
 
 
 def wrong_chip(data: bytes) -> bytes:
-    """The image with another chip in its header, hashes right."""
-    image = _open(data, "wrong chip")
-    others = [chip.image_id for chip in CHIPS.values() if chip.name != image.chip]
-    raw = others[0].to_bytes(2, "little")
-    return mend(data[:CHIP_ID_OFFSET] + raw + data[CHIP_ID_OFFSET + 2 :])
+    """The image with another chip in its header."""
+    image = _open(data, "cannot be made for a wrong chip")
+    other = next(chip for chip in CHIPS.values() if chip.name != image.chip)
+    return mend(_put(data, CHIP_ID_AT, other.image_id.to_bytes(2, "little")))
 
 
 def bad_hash(data: bytes) -> bytes:
     """The image with one bit of its appended SHA-256 flipped."""
-    image = _open(data, "bad hash")
+    image = _open(data, "cannot be given a bad hash")
     if not image.hash_appended:
-        raise FirmwareError("bad hash: the image has no appended SHA-256")
-    return _flip(data, image.length - HASH_BYTES)
+        raise FirmwareError("cannot be given a bad hash: the image has no appended SHA-256")
+    return _flipped(data, image.length - HASH_BYTES)
 
 
 def bad_checksum(data: bytes) -> bytes:
-    """The image with one bit of its checksum byte flipped; the hash stays as it was."""
-    image = _open(data, "bad checksum")
-    return _flip(data, image.length - 1 - (HASH_BYTES if image.hash_appended else 0))
+    """The image with one bit of its checksum flipped; the SHA-256 over it is right."""
+    image = _open(data, "cannot be given a bad checksum")
+    end = image.length - (HASH_BYTES if image.hash_appended else 0)
+    broken = _flipped(data, end - 1)
+    digest = hashlib.sha256(broken[:end]).digest() if image.hash_appended else b""
+    return _put(broken, end, digest)
 
 
 def cut(data: bytes, keep: int) -> bytes:
-    """The first ``keep`` bytes."""
-    _open(data, "cut")
-    if not 0 < keep < len(data):
-        raise FirmwareError(f"cut: keep is 1 to {len(data) - 1} bytes, got {keep}")
+    """The first ``keep`` bytes.
+
+    Raises:
+        FirmwareError: that is not even the image header, or the whole image.
+    """
+    image = _open(data, "cannot be cut")
+    if not HEADER.size <= keep < image.length:
+        raise FirmwareError(
+            f"cannot be cut after {keep} bytes: expected {HEADER.size} to {image.length - 1}"
+        )
     return data[:keep]
 
 
 def crash_at_start(data: bytes) -> bytes:
-    """The image with an illegal instruction at its entry, hashes right."""
-    image = _open(data, "crash at start")
+    """The image with an illegal instruction at its entry."""
+    image = _open(data, "cannot be made to crash")
+    size = len(ILLEGAL_INSTRUCTION)
     for segment in image.segments:
-        at = image.entry - segment.address
-        if segment.address and 0 <= at <= len(segment.data) - ENTRY_BYTES:
-            start = segment.offset + at
-            return mend(data[:start] + b"\0" * ENTRY_BYTES + data[start + ENTRY_BYTES :])
-    raise FirmwareError(f"crash at start: the entry 0x{image.entry:08x} is in no segment")
+        start = image.entry - segment.address
+        if segment.address and 0 <= start <= len(segment.data) - size:
+            return mend(_put(data, segment.offset + start, ILLEGAL_INSTRUCTION))
+    raise FirmwareError(
+        f"cannot be made to crash: its entry 0x{image.entry:08x} lies in no segment"
+    )
 
 
 def with_behaviour(data: bytes, **changes: Any) -> bytes:
-    """A fixture image with other behaviour, hashes right.
+    """A fixture image that behaves otherwise; keys as in the recipes' ``behaviour``.
 
     Raises:
-        FirmwareError: the image carries no behaviour, or a change is unknown.
+        FirmwareError: the image has no behaviour, or a change is unknown or changes what it is.
     """
-    image = _open(data, "behaviour")
-    if image.behaviour is None:
+    for key in IDENTITY:
+        if key in changes:
+            raise FirmwareError(
+                f"behaviour: {key} is what the image is, not what it does; restamp it, or make "
+                "another one from a recipe"
+            )
+    return _behaving(data, changes)
+
+
+def _behaving(data: bytes, changes: dict[str, Any]) -> bytes:
+    image = _open(data, "cannot behave otherwise")
+    place = behaviours.segment_of(image.segments)
+    if image.behaviour is None or place is None:
         raise FirmwareError(
-            "this image carries no behaviour: only a fixture image can be told to misbehave"
+            "cannot behave otherwise: the image has no behaviour segment; only images made from "
+            "recipes have one"
         )
-    current = {key: value for key, value in dataclasses.asdict(image.behaviour).items()}
-    fresh = Behaviour.from_data({**current, **changes}).to_segment()
-    segment = next(
-        part for part in image.segments if part.address == 0 and part.data.startswith(b"BOTABEHV")
+    fresh = Behaviour.from_data({**image.behaviour.to_data(), **changes}).to_segment()
+    room = len(place.data)
+    if len(fresh) > room:
+        raise FirmwareError(f"behaviour: {len(fresh)} bytes, its segment has room for {room}")
+    return mend(_put(data, place.offset, fresh.ljust(room, b"\0")))
+
+
+def _open(data: bytes, what: str) -> Image:
+    """The image, if a change could go unnoticed.
+
+    Raises:
+        FirmwareError: it is damaged, or signed: any change breaks its signature.
+    """
+    image = parse(data, what)
+    if image.signed:
+        raise FirmwareError(f"{what}: it is signed, and a change breaks the signature")
+    if image.problems:
+        raise FirmwareError(f"{what}: it is damaged already: {'; '.join(image.problems)}")
+    return image
+
+
+def _room(image: Image) -> int:
+    """Zeros behind the tag that are kept free for longer versions: in our own images only."""
+    if image.tag is None or image.behaviour is None:
+        return 0
+    end = image.tag.offset + image.tag.size
+    tail: Segment | None = next(
+        (part for part in image.segments if 0 <= end - part.offset < len(part.data)), None
     )
-    if len(fresh) > len(segment.data):
-        raise FirmwareError(
-            f"behaviour: needs {len(fresh)} bytes, the segment has {len(segment.data)}"
-        )
-    fresh = fresh.ljust(len(segment.data), b"\0")
-    start = segment.offset
-    return mend(data[:start] + fresh + data[start + len(fresh) :])
+    if tail is None:
+        return 0
+    rest = tail.data[end - tail.offset :]
+    return len(rest) - len(rest.lstrip(b"\0"))
 
 
-def _flip(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 0x01]) + data[at + 1 :]
+def _padded(version: str) -> bytes:
+    return version.encode().ljust(VERSION_BYTES, b"\0")
+
+
+def _flipped(data: bytes, place: int) -> bytes:
+    return _put(data, place, bytes([data[place] ^ 0x01]))
+
+
+def _put(data: bytes, place: int, fresh: bytes) -> bytes:
+    return data[:place] + fresh + data[place + len(fresh) :]

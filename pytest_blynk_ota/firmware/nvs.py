@@ -1,21 +1,17 @@
 """The NVS partition of old Edgent: settings as the firmware keeps them.
 
-Namespace ``blynk``, key ``config``, a blob of 212 packed bytes (blynk-library
-``Edgent_ESP32/ConfigStore.h``). Writing is done by Espressif's own generator; it works on files,
-so this one function uses a temporary folder.
+Namespace ``blynk``, key ``config``, a blob of 212 packed bytes (blynk-library 1.4.0,
+``Edgent_ESP32/ConfigStore.h``). Espressif's own generator writes it, in memory; reading it back is
+ours, so that each checks the other. Format: ESP-IDF ``nvs_flash`` documentation, version 2.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from types import SimpleNamespace
 
 from pytest_blynk_ota.errors import FirmwareError
 
@@ -30,6 +26,8 @@ TYPE_U8, TYPE_BLOB, TYPE_BLOB_DATA = 0x01, 0x41, 0x42
 
 CONFIG = struct.Struct("<I15sB34s64s34s34sH5Ii")
 CONFIG_MAGIC = 0x626C6E6B
+CONFIG_VERSION = b"0.1.0"
+NAMESPACE, KEY = "blynk", "config"
 FLAG_VALID = 1
 FIELDS = {"ssid": 33, "password": 63, "token": 33, "host": 33}
 
@@ -51,8 +49,10 @@ def edgent_config(
     """An NVS partition that holds the settings and nothing else.
 
     Raises:
-        FirmwareError: a text is longer than the firmware's field for it.
+        FirmwareError: a text is longer than the firmware's field for it, or there is no such port.
     """
+    if not 0 < port < 0x10000:
+        raise FirmwareError(f"Edgent settings: port {port}, expected 1 to 65535")
     texts = {"ssid": ssid, "password": password, "token": token, "host": host}
     for name, text in texts.items():
         if len(text.encode()) > FIELDS[name]:
@@ -60,53 +60,27 @@ def edgent_config(
                 f"Edgent settings: {name} has {len(text.encode())} bytes, room is for "
                 f"{FIELDS[name]}"
             )
-    blob = CONFIG.pack(
-        CONFIG_MAGIC,
-        b"0.1.0",
-        FLAG_VALID,
-        ssid.encode(),
-        password.encode(),
-        token.encode(),
-        host.encode(),
-        port,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    )
-    return _generate(blob, size)
+    packed = [text.encode() for text in texts.values()]
+    no_addresses, no_error = (0,) * 5, 0
+    head = (CONFIG_MAGIC, CONFIG_VERSION, FLAG_VALID)
+    return _generate(CONFIG.pack(*head, *packed, port, *no_addresses, no_error), size)
 
 
 def _generate(blob: bytes, size: int) -> bytes:
-    from esp_idf_nvs_partition_gen import nvs_partition_gen
+    """Espressif's generator; it keeps the last page of a partition free."""
+    from esp_idf_nvs_partition_gen import nvs_partition_gen as generator
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        table = folder / "settings.csv"
-        table.write_text(
-            f"key,type,encoding,value\nblynk,namespace,,\nconfig,data,hex2bin,{blob.hex()}\n"
-        )
-        with contextlib.redirect_stdout(io.StringIO()):
-            nvs_partition_gen.generate(
-                SimpleNamespace(
-                    input=str(table),
-                    output="nvs.bin",
-                    outdir=str(folder),
-                    size=hex(size),
-                    version=2,
-                    inputkey=None,
-                    keygen=False,
-                    keyfile=None,
-                )
-            )
-        return (folder / "nvs.bin").read_bytes()
+    result = io.BytesIO()
+    nvs = generator.nvs_open(result, size - PAGE_BYTES, generator.Page.VERSION2)
+    generator.write_entry(nvs, NAMESPACE, "namespace", "", "")
+    generator.write_entry(nvs, KEY, "data", "hex2bin", blob.hex())
+    generator.nvs_close(nvs)
+    return result.getvalue()
 
 
 def read_edgent_config(nvs: bytes) -> EdgentConfig | None:
     """The settings in an NVS partition; None if there are none that are valid."""
-    blob = read_blob(nvs, "blynk", "config")
+    blob = read_blob(nvs, NAMESPACE, KEY)
     if blob is None or len(blob) != CONFIG.size:
         return None
     magic, _, flags, ssid, password, token, host, port, *_ = CONFIG.unpack(blob)

@@ -114,7 +114,10 @@ def _pack(row: Partition) -> bytes:
 
 
 def _rows(data: bytes, flash_size: int | None) -> Iterable[Partition]:
-    """Rows in order. Raises FirmwareError where the bootloader stops."""
+    """Rows in order. Raises FirmwareError where the bootloader stops.
+
+    Blank flash is no table, as for IDF 6; older ones found an empty table and no application in it.
+    """
     rows: list[Partition] = []
     has_md5 = False
     for number, place in enumerate(range(0, len(data) - ROW.size + 1, ROW.size)):
@@ -128,7 +131,7 @@ def _rows(data: bytes, flash_size: int | None) -> Iterable[Partition]:
             if raw[16:] != digest:
                 raise FirmwareError("Incorrect MD5 checksum")
             has_md5 = True
-        elif raw[:4] == END[:4]:
+        elif rows and raw[:4] == END[:4]:
             return rows
         else:
             magic = int.from_bytes(raw[:2], "little")

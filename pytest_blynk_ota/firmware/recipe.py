@@ -1,29 +1,43 @@
-"""Recipes: fixture images written down as TOML, made into bytes for a chip."""
+"""Recipes: fixture images written down as TOML, made into bytes for a chip.
+
+Every key: docs/reference/firmware-recipes.md.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.behaviour import Behaviour
-from pytest_blynk_ota.firmware.chips import Chip, chip
-from pytest_blynk_ota.firmware.image import AppDesc, Segment, build_image
+from pytest_blynk_ota.firmware.chips import MAPPED_PAGE_BYTES, Chip, chip
+from pytest_blynk_ota.firmware.image import (
+    CHECKSUM_BLOCK_BYTES,
+    SEGMENT,
+    AppDesc,
+    Segment,
+    build_image,
+)
 from pytest_blynk_ota.firmware.tag import Tag
+from pytest_blynk_ota.firmware.words import did_you_mean
 
-KEYS = {"kind", "version", "build", "type", "size", "seed", "project", "idf", "behaviour"}
 BEHAVIOUR_ROOM = 1024
 """Bytes kept for the behaviour, so that a derived one fits."""
 TAG_ROOM = 32
+"""Zeros behind the tag, so that a longer version fits."""
 DATA_BYTES = 4096
-CODE_BYTES = 32768
-LOADER_BYTES = 12288
-RODATA_BYTES = 32768
-LIBRARY = "1.3.2"
+LEAST_CODE_BYTES = 32768
+LOADER_DATA_BYTES, LOADER_CODE_BYTES = 2048, 12288
+"""A real bootloader has 20 to 28 KB; less is written faster."""
+LIBRARY = "1.4.0"
+"""Of blynk-library, whose Edgent example the fixture images stand for."""
+CODE_PAGE = MAPPED_PAGE_BYTES
+"""Code begins on the second page of the file, one page behind the constants, as linkers do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,42 +46,61 @@ class Recipe:
 
     Attributes:
         kind: ``app`` or ``bootloader``.
-        version, build, type: what the firmware is; they go into tag, descriptor and behaviour.
-        size: bytes of the whole file (an app).
-        seed: of the noise that it is filled with.
-        behaviour: what it does; see :class:`Behaviour`.
+        version, build, type: what the firmware is; tag, description and behaviour say it.
+        size: bytes of the whole file; applications only.
+        seed: of the noise that the image is filled with.
+        behaviour: what it does: the keys of :class:`Behaviour` that are not named here.
     """
 
     kind: str = "app"
     version: str = "1.0.0"
     build: str = "Nov 23 2026 17:29:49"
     type: str = "TMPLvirtual01"
-    size: int = 200_000
+    size: int = 204800
     seed: int = 1
     project: str = "blynk-edgent"
     idf: str = "v5.1.4"
     behaviour: Mapping[str, Any] = field(default_factory=dict)
 
 
+KEYS = tuple(one.name for one in fields(Recipe))
+NUMBERS, TABLES = ("size", "seed"), ("behaviour",)
+BEHAVIOUR_NAMES = {"kind": "kind", "version": "version", "build": "build", "fw_type": "type"}
+"""Keys of a behaviour that a recipe has outside of its ``behaviour`` table."""
+
+
 def loads(text: str, name: str) -> Recipe:
-    """Read a recipe. Raises FirmwareError naming the file and the key."""
+    """Read a recipe.
+
+    Raises:
+        FirmwareError: it is no TOML or says what cannot be; names the file and the key.
+    """
+    where = f"recipe {name}"
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise FirmwareError(f"recipe {name}: is no TOML: {error}") from error
-    unknown = sorted(set(data) - KEYS)
-    if unknown:
-        raise FirmwareError(
-            f"recipe {name}: unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS))}"
-        )
+        raise FirmwareError(f"{where}: no TOML: {error}") from error
+    for key, value in data.items():
+        if key not in KEYS:
+            known = ", ".join(KEYS)
+            near = did_you_mean(key, KEYS)
+            raise FirmwareError(f"{where}: unknown key {key!r}; known are {known}{near}")
+        kind, words = _expected(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise FirmwareError(f"{where}: {key}: expected {words}, not {value!r}")
     recipe = Recipe(**data)
-    if recipe.kind not in ("app", "bootloader"):
-        raise FirmwareError(f"recipe {name}: kind is app or bootloader, got {recipe.kind!r}")
-    for key in ("size", "seed"):
-        if not isinstance(getattr(recipe, key), int):
-            raise FirmwareError(f"recipe {name}: {key} is a whole number")
-    _behaviour(recipe, name, None)
+    for key in recipe.behaviour:
+        if key in BEHAVIOUR_NAMES:
+            outer = BEHAVIOUR_NAMES[key]
+            raise FirmwareError(f"{where}: behaviour: {key} belongs outside, as {outer!r}")
+    _behaviour(recipe, where)
     return recipe
+
+
+def _expected(key: str) -> tuple[type, str]:
+    if key in NUMBERS:
+        return int, "a whole number"
+    return (dict, "a table") if key in TABLES else (str, "a text")
 
 
 def make(
@@ -80,76 +113,90 @@ def make(
 ) -> bytes:
     """The image of a recipe for a chip; the same arguments give the same bytes.
 
+    Args:
+        size, version: instead of the recipe's.
+        log: ``quiet`` or ``info``, instead of the behaviour's.
+
     Raises:
-        FirmwareError: the chip is unknown, or the size is too small.
+        FirmwareError: the chip is unknown, or a value does not fit.
     """
     target = chip(chip_name)
-    changes = {"size": size, "version": version}
-    recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
-    behaviour = _behaviour(recipe, "recipe", log)
+    if size is not None:
+        recipe = replace(recipe, size=size)
+    if version is not None:
+        recipe = replace(recipe, version=version)
+    if log is not None:
+        recipe = replace(recipe, behaviour={**recipe.behaviour, "log": log})
+    behaviour = _behaviour(recipe, "recipe")
     if recipe.kind == "bootloader":
         return _bootloader(recipe, target, behaviour)
     return _app(recipe, target, behaviour)
 
 
-def _behaviour(recipe: Recipe, name: str, log: str | None) -> Behaviour:
-    data = {
-        "kind": recipe.kind,
-        "version": recipe.version,
-        "build": recipe.build,
-        "fw_type": recipe.type,
-        **recipe.behaviour,
-    }
-    if log is not None:
-        data["log"] = log
-    return Behaviour.from_data(data, f"{name}: behaviour")
+def _behaviour(recipe: Recipe, where: str) -> Behaviour:
+    """Raises FirmwareError for what no behaviour can be."""
+    outer = {key: getattr(recipe, name) for key, name in BEHAVIOUR_NAMES.items()}
+    return Behaviour.from_data({**outer, **recipe.behaviour}, f"{where}: behaviour")
 
 
 def _noise(recipe: Recipe, target: Chip, part: str, size: int) -> bytes:
-    """Seeded noise, never zeros: it does not compress, as real code hardly does."""
+    """Seeded noise: like real code, it does not compress to nothing."""
     return random.Random(f"{recipe.seed}/{target.name}/{part}").randbytes(size)
 
 
 def _app(recipe: Recipe, target: Chip, behaviour: Behaviour) -> bytes:
-    words = recipe.build.split(" ")
-    date, time = " ".join(words[:-1]), words[-1]
-    elf = hashlib.sha256(f"{recipe!r}/{target.name}".encode()).digest()
-    desc = AppDesc(recipe.version, recipe.project, time, date, recipe.idf, 0, elf).build()
-    tag = Tag(
-        {
-            "mcu": recipe.version,
-            "fw-type": recipe.type,
-            "build": recipe.build,
-            "blynk": LIBRARY,
-        }
-    ).build_bytes()
-    head = desc + tag.ljust(-(-len(tag) // 16) * 16 + TAG_ROOM, b"\0")
-    segment = Segment(0, behaviour.to_segment().ljust(BEHAVIOUR_ROOM, b"\0"))
+    """Constants, data and behaviour fill the first page of the file, code all others."""
+    head = _description(recipe, target, behaviour).build() + _tag(recipe)
+    told = _told(behaviour)
     data = Segment(target.dram_base, _noise(recipe, target, "data", DATA_BYTES))
-
-    def build(rodata: int, code: int) -> bytes:
-        constants = Segment(target.drom_base, head + _noise(recipe, target, "rodata", rodata))
-        text = Segment(
-            target.irom_base + _page(target, len(head) + rodata),
-            _noise(recipe, target, "code", code),
-        )
-        return build_image(target, [constants, segment, data, text], text.address)
-
-    smallest = len(build(RODATA_BYTES, CODE_BYTES))
-    if recipe.size < smallest:
-        raise FirmwareError(f"recipe: size is {recipe.size}, the least is {smallest}")
-    return build(RODATA_BYTES, CODE_BYTES + (recipe.size - smallest) // 16 * 16)
+    others = sum(SEGMENT.size + len(part.data) for part in (data, told)) + SEGMENT.size
+    constants = head + _noise(recipe, target, "constants", CODE_PAGE - others - len(head))
+    least = len(_laid_out(target, constants, [data, told], bytes(LEAST_CODE_BYTES)))
+    if recipe.size < least:
+        raise FirmwareError(f"recipe: size {recipe.size}: expected {least} or more")
+    more = (recipe.size - least) // CHECKSUM_BLOCK_BYTES * CHECKSUM_BLOCK_BYTES
+    code = _noise(recipe, target, "code", LEAST_CODE_BYTES + more)
+    return _laid_out(target, constants, [data, told], code)
 
 
-def _page(target: Chip, mapped: int) -> int:
-    """Code lives on the 64 KB page behind the constants, as a linker places it."""
-    return -(-(mapped + 0x20) // 0x10000) * 0x10000
+def _laid_out(target: Chip, constants: bytes, others: list[Segment], code: bytes) -> bytes:
+    """Constants first, code last; it is entered at its start."""
+    entry = target.irom_base + CODE_PAGE
+    first, last = Segment(target.drom_base, constants), Segment(entry, code)
+    return build_image(target, [first, *others, last], entry)
+
+
+def _description(recipe: Recipe, target: Chip, behaviour: Behaviour) -> AppDesc:
+    date, _, time = recipe.build.rpartition(" ")
+    source = json.dumps([recipe.seed, recipe.size, target.name, behaviour.to_data()])
+    elf = hashlib.sha256(source.encode()).digest()
+    return AppDesc(recipe.version, recipe.project, time, date, recipe.idf, elf_sha256=elf)
+
+
+def _tag(recipe: Recipe) -> bytes:
+    pairs = {
+        "mcu": recipe.version,
+        "fw-type": recipe.type,
+        "build": recipe.build,
+        "blynk": LIBRARY,
+    }
+    tag = Tag(pairs).build_bytes()
+    return tag + bytes(TAG_ROOM - len(tag) % 4)
+
+
+def _told(behaviour: Behaviour) -> Segment:
+    """The behaviour's segment, with room for another one."""
+    data = behaviour.to_segment()
+    if len(data) > BEHAVIOUR_ROOM:
+        raise FirmwareError(f"recipe: behaviour has {len(data)} bytes, room is {BEHAVIOUR_ROOM}")
+    return Segment(0, data.ljust(BEHAVIOUR_ROOM, b"\0"))
 
 
 def _bootloader(recipe: Recipe, target: Chip, behaviour: Behaviour) -> bytes:
+    """A second-stage bootloader: all of it is loaded into RAM."""
     segments = [
-        Segment(target.dram_base, _noise(recipe, target, "data", 2048)),
-        Segment(0, behaviour.to_segment().ljust(BEHAVIOUR_ROOM, b"\0")),
-        Segment(target.iram_base, _noise(recipe, target, "code", LOADER_BYTES)),
+        Segment(target.dram_base, _noise(recipe, target, "data", LOADER_DATA_BYTES)),
+        _told(behaviour),
+        Segment(target.iram_base, _noise(recipe, target, "code", LOADER_CODE_BYTES)),
     ]
     return build_image(target, segments, target.iram_base)
