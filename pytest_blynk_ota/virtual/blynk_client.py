@@ -148,20 +148,18 @@ class BlynkClient:
         except LinkLost:
             self.close()
 
-    async def serve(self, until: float) -> bool:
-        """Answer the cloud until the device time ``until``; False when the link is lost first.
+    async def serve(self, until: Callable[[], float]) -> bool:
+        """Answer the cloud until a device time; False when the link is lost first.
 
-        An ``ota`` command ends it early: its handler sets a timer that the caller has to look at.
+        ``until`` is asked again after each message, because a handler may set a timer.
         """
-        while self._clock.now() < until:
+        while self._clock.now() < until():
             try:
                 await self._heartbeat()
-                due = min(until, self._next_heartbeat())
+                due = min(until(), self._next_heartbeat())
                 message = await self._receive(due - self._clock.now())
                 if message is not None:
                     await self._handle(message)
-                    if message.cmd == Cmd.INTERNAL:
-                        return True
             except Redirected:
                 self.close()
                 if not await self.login():

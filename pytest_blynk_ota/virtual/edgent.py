@@ -157,7 +157,7 @@ class Edgent:
             if self._state != "OTA_UPGRADE":
                 self._enter("RUNNING")
                 await self._greeted()
-                while self._state == "RUNNING" and await client.serve(self._next_timer()):
+                while self._state == "RUNNING" and await client.serve(self._next_timer):
                     await self._run_timers()
             if self._state != "OTA_UPGRADE":
                 self._enter("CONNECTING_CLOUD")
@@ -202,8 +202,8 @@ class Edgent:
             self._log.blynk("Self-test failed")
             await self._ota.mark_invalid_and_reboot()
         elif self._behaviour.confirm == "self_test":
-            self._log.blynk("Self-test passed")
             await self._confirm()
+            self._log.blynk("Self-test passed")
 
     async def _confirm(self) -> None:
         if self._ota.running_is_pending():

@@ -13,7 +13,15 @@ from pytest_blynk_ota.virtual.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.log import Log
 
 INFO = ("mcu", "1.0.0", "build", "B")
-FOR_EVER = float("inf")
+
+
+def for_ever() -> float:
+    return float("inf")
+
+
+def until(machine, seconds):
+    end = machine.clock.now() + seconds
+    return lambda: end
 
 
 @asynccontextmanager
@@ -93,7 +101,7 @@ def test_each_ota_command_is_handed_on_and_a_ping_is_answered_with_its_id():
         )
         async with device(peer) as (_, client, urls):
             await client.login()
-            serving = asyncio.ensure_future(client.serve(FOR_EVER))
+            serving = asyncio.ensure_future(client.serve(for_ever))
             await peer.hears(lambda p: response(9) in p.heard)
             assert urls == ["http://a/1", ""]
             assert not serving.done()
@@ -116,7 +124,7 @@ def test_what_the_library_cannot_bear_ends_the_session(message):
     async def story():
         async with device(BlynkPeer(sends=[message])) as (_, client, urls):
             await client.login()
-            assert not await client.serve(FOR_EVER)
+            assert not await client.serve(for_ever)
             assert not client.connected
             assert urls == []
 
@@ -130,7 +138,7 @@ def test_an_idle_device_pings_and_gives_up_on_a_cloud_that_says_nothing():
             await client.login()
             await peer.hears(lambda p: p.infos)
             peer.silent = True
-            assert not await client.serve(FOR_EVER)
+            assert not await client.serve(for_ever)
         assert any(one.cmd == Cmd.PING for one in peer.heard)
         assert "Heartbeat timeout" in machine.text
 
@@ -142,7 +150,7 @@ def test_pings_keep_a_session_alive_until_the_time_asked_for():
         peer = BlynkPeer()
         async with device(peer, speed=100.0, heartbeat_s=10.0) as (machine, client, _):
             await client.login()
-            assert await client.serve(machine.clock.now() + 60.0)
+            assert await client.serve(until(machine, 60.0))
         assert sum(one.cmd == Cmd.PING for one in peer.heard) >= 3
 
     run(story())
@@ -155,7 +163,7 @@ def test_a_redirection_is_followed_at_once():
             first = BlynkPeer(sends=[frame(Cmd.REDIRECT, 3, host, str(port))])
             async with device(first) as (machine, client, _):
                 await client.login()
-                serving = asyncio.ensure_future(client.serve(FOR_EVER))
+                serving = asyncio.ensure_future(client.serve(for_ever))
                 await second.hears(lambda p: p.infos)
                 serving.cancel()
                 assert f"Redirecting to {host}:{port}" in machine.text
@@ -186,7 +194,7 @@ def test_bytes_that_come_at_the_end_of_a_wait_are_not_lost():
             client._handle = lambda message: asyncio.sleep(0, seen.append(message.id))
             assert await client.login()
             while len(seen) < len(pings):
-                assert await client.serve(machine.clock.now() + 0.5)
+                assert await client.serve(until(machine, 0.5))
             client.close()
         machine.close()
         assert seen == [ping.id for ping in pings]

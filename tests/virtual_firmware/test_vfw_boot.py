@@ -50,6 +50,7 @@ def started(bench: Bench) -> int:
 )
 def test_otadata_decides_and_is_rewritten_as_the_rules_say(before, rollback, slot, after):
     with Bench(rollback=rollback, confirm="never") as bench:
+        bench.put(APP1, bench.app("2.0.0", confirm="never"))
         bench.otadata(*before)
         story(bench.until("Connecting to WiFi"))
         assert started(bench) == slot
@@ -94,11 +95,20 @@ def test_a_bootloader_with_a_flipped_bit_is_not_entered(chip, cause):
         assert "entry 0x" not in bench.text
 
 
-def test_without_a_partition_table_the_bootloader_says_so():
+def test_a_damaged_partition_table_is_refused_in_the_words_of_a_real_bootloader():
+    with Bench("esp32") as bench:
+        bench.damage_table()
+        assert story(bench.boot()) == 0x3
+        ours = between(bench.machine.lines, "2nd stage", "load partition table error!")
+        real = real_lines("esp32_partition_table_bad_md5")
+        assert shape(ours) == shape(between(real, "2nd stage", "load partition table error!"))
+
+
+def test_an_erased_partition_table_is_none():
     with Bench() as bench:
         bench.erase_table()
         assert story(bench.boot()) == 0x3
-        assert "Failed to verify partition table" in bench.text
+        assert "partition 0 invalid magic number 0xffff" in bench.text
 
 
 def test_a_quiet_board_prints_the_rom_banner_and_its_own_lines_only():
@@ -145,6 +155,7 @@ def test_an_image_without_a_behaviour_stays_up_and_says_that_it_cannot_be_run():
 def test_a_foreign_bootloader_rolls_back_only_if_the_rig_says_so():
     for rollback, state in ((None, State.NEW), (False, State.NEW), (True, State.PENDING_VERIFY)):
         with Bench(confirm="never") as bench:
+            bench.put(APP1, bench.app("2.0.0", confirm="never"))
             bench.foreign_bootloader()
             bench.machine.foreign_rollback = rollback
             bench.otadata(entry(1), entry(2, State.NEW))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from vfw_peer import ANSI, real_lines
+from vfw_peer import real_lines
 
 from pytest_blynk_ota.virtual import bootlog, panic
 
@@ -90,8 +90,3 @@ def test_a_c3_says_where_it_was_unless_it_was_powered_on():
 )
 def test_each_cause_has_its_chips_name(chip, cause, text):
     assert text in list(bootlog.rom_banner(bootlog.ROMS[chip], cause))
-
-
-def test_the_segment_line_is_the_real_one():
-    line = bootlog.segment(0, 0x1C0020, 0x3F400020, 35068, "map").render(851)
-    assert ANSI.sub("", line) in real_lines("esp32_slot1_bad_hash")

@@ -23,8 +23,11 @@ APP0, APP1 = (slot.offset for slot in DEFAULT_TABLE.ota_slots)
 SLOT_BYTES = DEFAULT_TABLE.ota_slots[0].size
 NVS = DEFAULT_TABLE.find("nvs")
 OTADATA = DEFAULT_TABLE.otadata
+LABEL_AT = 12
+"""Of the label in a row of the partition table."""
 IMAGE_BYTES = 40 << 10
 SEGMENT_BYTES = 4096
+FW_TYPE = "TMPLbench"
 
 
 def entry(seq: int, state: State = State.VALID) -> Entry:
@@ -70,7 +73,7 @@ class Bench:
 
     def app(self, version: str, *, size: int = IMAGE_BYTES, **behaviour: Any) -> bytes:
         """A fixture image: description and noise, code, data, behaviour."""
-        told = {"version": version, "log": self._log, **behaviour}
+        told = {"version": version, "fw_type": FW_TYPE, "log": self._log, **behaviour}
         return self._image(version, size, [Segment(0, Behaviour.from_data(told).to_segment())])
 
     def stranger(self) -> bytes:
@@ -125,6 +128,10 @@ class Bench:
 
     def erase_table(self) -> None:
         self.machine.flash.erase(TABLE_OFFSET, SECTOR_BYTES)
+
+    def damage_table(self) -> None:
+        """Change the first label behind the back of the MD5 row."""
+        self.machine.flash.program(TABLE_OFFSET + LABEL_AT, b"\0")
 
     def put(self, offset: int, image: bytes) -> None:
         self.machine.flash.erase(offset, SLOT_BYTES)
