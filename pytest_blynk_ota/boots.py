@@ -35,7 +35,7 @@ class Boot:
         by: ``test`` or ``rig`` where it was ours; "" where the board did it itself.
         loader: it is download mode, no boot of an app.
         inferred: nobody saw the reset; a login suggests that there may have been one.
-        seen_from: where its UART text begins.
+        seen_from: time and ``seq`` from which on its UART text comes.
         until: when the next reset or a power cut ended it.
     """
 
@@ -46,7 +46,7 @@ class Boot:
     by: str = ""
     loader: bool = False
     inferred: bool = False
-    seen_from: float = LONG_AGO
+    seen_from: tuple[float, int] = (LONG_AGO, 0)
     until: float = NEVER
     index: int = 0
     powered_off: bool = False
@@ -57,6 +57,10 @@ class Boot:
     def own(self) -> bool:
         """Whether the test or the rig began it."""
         return bool(self.by)
+
+    def tells(self, t: float, seq: int) -> bool:
+        """Whether UART text of this moment is of this boot."""
+        return self.seen_from <= (t, seq) and t < self.until
 
     def marked(self, kind: str) -> list[Noted]:
         """Its marks of one kind."""
@@ -91,7 +95,7 @@ def _hand_out(found: list[Boot], seen: Sightings) -> None:
     at = 0
     order = sorted(found, key=lambda boot: boot.seen_from)
     for mark in sorted(seen.marks, key=lambda mark: (mark.t, mark.seq)):
-        while at + 1 < len(order) and order[at + 1].seen_from <= mark.t:
+        while at + 1 < len(order) and order[at + 1].seen_from <= (mark.t, mark.seq):
             at += 1
         order[at].marks.append(mark)
 
@@ -105,9 +109,11 @@ def _from_resets(seen: Sightings, skew: float) -> list[Boot]:
         if own.what == "off":
             continue
         told = claimed.get(id(own))
-        boot = Boot(own.t, own.seq, by=own.by, loader=own.what == "loader", seen_from=own.t)
+        boot = Boot(
+            own.t, own.seq, by=own.by, loader=own.what == "loader", seen_from=(own.t, own.seq)
+        )
         if told is not None:
-            boot.start, boot.seen_from = min(own.t, told.t), told.t
+            boot.start, boot.seen_from = min(own.t, told.t), (told.t, told.seq)
             boot.code, boot.cause, boot.loader = told.code, told.cause, told.download
         found.append(boot)
     for banner, act in claims:
@@ -118,7 +124,13 @@ def _from_resets(seen: Sightings, skew: float) -> list[Boot]:
 
 def _own_boot(banner: Banner, by: str) -> Boot:
     return Boot(
-        banner.t, banner.seq, banner.code, banner.cause, by, banner.download, seen_from=banner.t
+        banner.t,
+        banner.seq,
+        banner.code,
+        banner.cause,
+        by,
+        banner.download,
+        seen_from=(banner.t, banner.seq),
     )
 
 
@@ -129,11 +141,16 @@ def _claims(seen: Sightings, skew: float) -> list[tuple[Banner, Act | None]]:
     for banner in sorted(seen.banners, key=lambda banner: (banner.t, banner.seq)):
         near = [act for act in free if act.t - skew <= banner.t <= act.t + max(CLAIM_WALL_S, skew)]
         fits = banner.code is None or banner.code in OWN_CODES
-        act = near[-1] if near and fits else None
+        act = max(near, key=lambda act: _fitness(act, banner), default=None) if fits else None
         if act is not None:
             free.remove(act)
         claims.append((banner, act))
     return claims
+
+
+def _fitness(act: Act, banner: Banner) -> tuple[bool, bool, float]:
+    """The act of the same mode, not later than the banner, the nearest of these."""
+    return (act.what == "loader") == banner.download, act.t <= banner.t, act.t
 
 
 def _ours(banner: Banner, seen: Sightings, skew: float) -> str:

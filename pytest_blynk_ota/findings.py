@@ -236,10 +236,11 @@ def config_lost(case: Case, outcome: Outcome) -> Found:
 def heap_falling(case: Case, outcome: Outcome) -> Found:
     """The free heap falls with each print of it in one boot."""
     for boot in case.story.window:
+        mine = [line for line in _lines(case.story) if boot.tells(line.t, line.seq)]
         rows = [
             (int(found[1]), line.seq)
-            for line in _lines(case.story)
-            if boot.seen_from <= line.t < boot.until and (found := HEAP.search(line.data["text"]))
+            for line in mine
+            if (found := HEAP.search(str(line.data["text"])))
         ]
         sizes = [size for size, _ in rows]
         falling = all(b < a for a, b in pairwise(sizes))

@@ -259,7 +259,11 @@ def _infer(
         )
         known = any(before.session.opened < b.start <= opened for b in boots)
         if unseen and not known and visit.boot is before.boot:
-            extra.append(Boot(opened, visit.session.seq, inferred=True, seen_from=opened))
+            extra.append(
+                Boot(
+                    opened, visit.session.seq, inferred=True, seen_from=(opened, visit.session.seq)
+                )
+            )
     if not extra:
         return boots
     merged = sorted([*boots, *extra], key=lambda boot: (boot.start, boot.seq))

@@ -31,17 +31,32 @@ def entry(seq: int, state: int = VALID) -> str:
 
 def image(version: str, **more: Any) -> dict[str, Any]:
     facts = {
-        "version": version, "build": f"build of {version}", "fw_type": "TMPL", "project": "p",
-        "app_version": version, "elf_sha256": version.replace(".", "") * 16, "sha256": version,
-        "md5": version, "size": SIZE,
+        "version": version,
+        "build": f"build of {version}",
+        "fw_type": "TMPL",
+        "project": "p",
+        "app_version": version,
+        "elf_sha256": version.replace(".", "") * 16,
+        "sha256": version,
+        "md5": version,
+        "size": SIZE,
     }
     return facts | more
 
 
 PROFILE = {
-    "name": "test", "login_s": 60.0, "request_s": 20.0, "stall_s": 30.0, "apply_s": 30.0,
-    "error_restart_s": 10.0, "boot_s": 15.0, "settle_s": 10.0, "self_test_s": 0.0, "loop": 4,
-    "rollback": True, "in_flight_stall_s": 5.0,
+    "name": "test",
+    "login_s": 60.0,
+    "request_s": 20.0,
+    "stall_s": 30.0,
+    "apply_s": 30.0,
+    "error_restart_s": 10.0,
+    "boot_s": 15.0,
+    "settle_s": 10.0,
+    "self_test_s": 0.0,
+    "loop": 4,
+    "rollback": True,
+    "in_flight_stall_s": 5.0,
 }
 OFFSETS = {"app0": 0x10000, "app1": 0x150000}
 
@@ -56,11 +71,22 @@ class Tale:
     """
 
     def __init__(
-        self, *, op: str = "ship", info: bool = False, uart: bool = True, flash: bool = True,
-        limit: int | None = 3, faults: tuple[str, ...] = (), online: bool = True,
-        restored: bool = False, images: dict[str, Any] | None = None, deadline: float = 600.0,
-        otadata: list[str] | None = None, slots: dict[str, Any] | None = None,
-        attempts: dict[int, list[int]] | None = None, **profile: Any,
+        self,
+        *,
+        op: str = "ship",
+        info: bool = False,
+        uart: bool = True,
+        flash: bool = True,
+        limit: int | None = 3,
+        faults: tuple[str, ...] = (),
+        online: bool = True,
+        restored: bool = False,
+        images: dict[str, Any] | None = None,
+        deadline: float = 600.0,
+        otadata: list[str] | None = None,
+        slots: dict[str, Any] | None = None,
+        attempts: dict[int, list[int]] | None = None,
+        **profile: Any,
     ) -> None:
         self.events: list[Event] = []
         self.now = -60.0
@@ -72,21 +98,39 @@ class Tale:
         self.number = 0
         self.board = "c3-a"
         self._settings = {
-            "limit": limit if op == "ship" else None, "deadline_s": deadline, "speed": SPEED,
-            "skew_s": 1.0, "profile": PROFILE | profile, "images": self.images, "running": "old",
-            "offered": "new", "otadata": otadata or [entry(1), BLANK], "uart": uart,
+            "limit": limit if op == "ship" else None,
+            "deadline_s": deadline,
+            "speed": SPEED,
+            "skew_s": 1.0,
+            "profile": PROFILE | profile,
+            "images": self.images,
+            "running": "old",
+            "offered": "new",
+            "otadata": otadata or [entry(1), BLANK],
+            "uart": uart,
             "flash": flash,
         }
         if restored:
-            self.add("ota", "restored", image="old", slots={}, otadata=[entry(1), BLANK],
-                     wrote_bytes=0, serial_bytes=0, seconds=1.0)
+            self.add(
+                "ota",
+                "restored",
+                image="old",
+                slots={},
+                otadata=[entry(1), BLANK],
+                wrote_bytes=0,
+                serial_bytes=0,
+                seconds=1.0,
+            )
         if online:
             self.boots("old", code=1, cause="POWERON", by="rig").wait(5).logs_in()
         self.now = 0.0
         self.begins(op, faults, attempts or {})
 
     def begins(
-        self, op: str, faults: tuple[str, ...] = (), attempts: dict[int, list[int]] | None = None,
+        self,
+        op: str,
+        faults: tuple[str, ...] = (),
+        attempts: dict[int, list[int]] | None = None,
         **more: Any,
     ) -> Tale:
         """An operation begins."""
@@ -96,7 +140,9 @@ class Tale:
             label: {"offset": OFFSETS[label], "size": 0x140000, "image": name}
             for label, name in self.places.items()
         }
-        rows = [{"text": text, "attempts": (attempts or {}).get(i)} for i, text in enumerate(faults)]
+        rows = [
+            {"text": text, "attempts": (attempts or {}).get(i)} for i, text in enumerate(faults)
+        ]
         data = self._settings | {"op": op, "number": self.number, "slots": slots, "faults": rows}
         return self.add("ota", "operation", **(data | more))
 
@@ -118,7 +164,12 @@ class Tale:
     # the board
 
     def boots(
-        self, name: str, *, code: int = 0xC, cause: str = "SW_CPU", by: str = "",
+        self,
+        name: str,
+        *,
+        code: int = 0xC,
+        cause: str = "SW_CPU",
+        by: str = "",
         info: bool | None = None,
     ) -> Tale:
         """A reset, and an image starts. ``by``: whose reset it was."""
@@ -131,8 +182,9 @@ class Tale:
             self.wait(0.3).add("uart", "slot", offset=OFFSETS[self.slot])
             facts = self.images.get(name, {})
             self.add("uart", "app", field="version", value=facts.get("app_version", "?"))
-            self.add("uart", "app", field="elf_sha256",
-                     value=(facts.get("elf_sha256") or "????")[:9])
+            self.add(
+                "uart", "app", field="elf_sha256", value=(facts.get("elf_sha256") or "????")[:9]
+            )
         return self
 
     def logs_in(self, version: str | None = None, build: str | None = None) -> Tale:
@@ -146,8 +198,9 @@ class Tale:
         self.wait(0.2).add("cloud", "info", session=self.session, pairs=pairs)
         if told:
             built = build if build is not None else f"build of {told}"
-            self.add("cloud", "report", session=self.session, version=told, build=built,
-                     fw_type="TMPL")
+            self.add(
+                "cloud", "report", session=self.session, version=told, build=built, fw_type="TMPL"
+            )
         return self
 
     def comes_back(self, name: str, *, code: int = 0xC, cause: str = "SW_CPU") -> Tale:
@@ -158,7 +211,9 @@ class Tale:
         """The cloud session ends."""
         return self.add("cloud", "closed", session=self.session, by=by, why=why)
 
-    def crashes(self, text: str = "Guru Meditation Error: Core 0 panic'ed (LoadProhibited)") -> Tale:
+    def crashes(
+        self, text: str = "Guru Meditation Error: Core 0 panic'ed (LoadProhibited)"
+    ) -> Tale:
         return self.add("uart", "crash", what="panic", text=text)
 
     def prints(self, what: str, **data: Any) -> Tale:
@@ -193,8 +248,9 @@ class Tale:
         return self.wait(0.1)._deliver("response", status=status, announced=announced)
 
     def _deliver(self, kind: str, **data: Any) -> Tale:
-        return self.add("delivery", kind, conn=self.conn, offer=f"o{self.count}",
-                        attempt=self.attempt, **data)
+        return self.add(
+            "delivery", kind, conn=self.conn, offer=f"o{self.count}", attempt=self.attempt, **data
+        )
 
     def gets(self, acked: int, written: int | None = None) -> Tale:
         return self._deliver("progress", written=acked if written is None else written, acked=acked)
@@ -203,11 +259,21 @@ class Tale:
         return self._deliver("fault", index=index, fault=text, at=at, phase=phase)
 
     def ends(
-        self, by: str, how: str, acked: int, written: int | None = None,
+        self,
+        by: str,
+        how: str,
+        acked: int,
+        written: int | None = None,
         announced: int | None = SIZE,
     ) -> Tale:
-        return self._deliver("ended", by=by, how=how, written=acked if written is None else written,
-                             acked=acked, announced=announced)
+        return self._deliver(
+            "ended",
+            by=by,
+            how=how,
+            written=acked if written is None else written,
+            acked=acked,
+            announced=announced,
+        )
 
     def downloads(self, *, size: int = SIZE, into: str | None = "new") -> Tale:
         """The whole file."""
@@ -234,7 +300,10 @@ class Tale:
         return self.add("ota", "watch_ended", why=why).wait(0.5)
 
     def flash(
-        self, running: str | None, would_boot: str | None = "", otadata: list[str] | None = None,
+        self,
+        running: str | None,
+        would_boot: str | None = "",
+        otadata: list[str] | None = None,
         **slots: str | None,
     ) -> Tale:
         """A flash read, with the resets that it takes."""
@@ -242,11 +311,15 @@ class Tale:
         self.add("uart", "reset", code=1, cause="POWERON", download=True).wait(2)
         held = self.places | slots
         self.add(
-            "flash", "read", running=running,
+            "flash",
+            "read",
+            running=running,
             would_boot=running if would_boot == "" else would_boot,
-            otadata=otadata or [entry(1), BLANK], table_md5=None,
-            slots={label: {"offset": OFFSETS[label], "image": name}
-                   for label, name in held.items()},
+            otadata=otadata or [entry(1), BLANK],
+            table_md5=None,
+            slots={
+                label: {"offset": OFFSETS[label], "image": name} for label, name in held.items()
+            },
         )
         self.add("rig", "reset", by="rig", mode="run").wait(0.1)
         return self.add("uart", "reset", code=1, cause="POWERON", download=False).wait(1)
@@ -259,8 +332,16 @@ class Tale:
         return self.add("power", "on", by="rig").wait(0.3)
 
     def control(self, ok: bool = True) -> Tale:
-        self.add("ota", "restored", image="old", slots={}, otadata=[], wrote_bytes=0,
-                 serial_bytes=0, seconds=1.0).wait(20)
+        self.add(
+            "ota",
+            "restored",
+            image="old",
+            slots={},
+            otadata=[],
+            wrote_bytes=0,
+            serial_bytes=0,
+            seconds=1.0,
+        ).wait(20)
         return self.add("ota", "control", ok=ok, detail="logged in" if ok else "silent")
 
     def judged(self, number: int | None = None) -> Verdict:

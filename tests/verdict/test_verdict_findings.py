@@ -1,0 +1,195 @@
+"""What stands beside the outcome."""
+
+from __future__ import annotations
+
+import pytest
+from tale import PENDING, SIZE, UNDEFINED, Tale, entry, image, names
+
+from pytest_blynk_ota.verdict import Outcome
+
+SWITCHED = [entry(1), entry(2)]
+
+
+def upgraded(**how: object) -> Tale:
+    tale = Tale(**how).offered().downloads().comes_back("new")  # type: ignore[arg-type]
+    return tale.closed("success")
+
+
+def test_a_download_open_past_the_stall_limit_of_a_board_that_is_there_is_a_hang():
+    tale = Tale(op="offer").offered(disconnects=False).asks().wait(1).gets(500).wait(60).over()
+    verdict = tale.judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.STALLED, {"hang"})
+
+
+def test_success_printed_and_old_booted_is_a_false_success():
+    tale = Tale(op="offer", info=True).offered().downloads(into=None).prints("success")
+    verdict = tale.comes_back("old").over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.REJECTED, {"false success"})
+
+
+def test_old_new_old_new_is_upgraded_and_went_back():
+    tale = Tale(info=True).offered().downloads().comes_back("new").crashes().comes_back("old")
+    tale.offered().downloads().comes_back("new")
+    verdict = tale.closed("success").over().judged()
+    assert verdict.outcome is Outcome.UPGRADED
+    assert names(verdict) == {"went back", "crash"}
+
+
+@pytest.mark.parametrize(("code", "crash", "name"), [
+    (0xC, True, "crash"), (0x7, False, "unexpected reset"), (0xC, False, "unexpected reset"),
+])  # fmt: skip
+def test_a_reset_that_was_survived_is_an_error_even_in_a_good_result(code, crash, name):
+    tale = Tale(info=True).wait(5)
+    if crash:
+        tale.crashes()
+    tale.boots("old", code=code).wait(5).logs_in().wait(1)
+    tale.offered().downloads().comes_back("new").closed("success").over()
+    verdict = tale.judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, {name})
+
+
+def test_a_restart_in_the_middle_of_a_healthy_download_is_unexpected():
+    tale = Tale(op="offer").offered().asks().wait(1).gets(SIZE // 2).comes_back("old").over()
+    assert "unexpected reset" in names(tale.judged())
+
+
+def test_only_one_restart_after_a_download_is_expected():
+    tale = Tale(op="offer").offered().stalls().boots("old").wait(5).boots("old").wait(5).logs_in()
+    assert names(tale.wait(12).over().judged()) == {"unexpected reset"}
+
+
+def test_resets_by_the_test_are_expected():
+    tale = Tale(op="offer").offered().stalls().comes_back("old")
+    tale.boots("old", code=1, cause="POWERON", by="test").wait(5).logs_in().wait(12).over()
+    assert names(tale.judged()) == set()
+
+
+def test_a_power_cycle_by_the_test_with_a_lost_banner_is_one_expected_boot():
+    tale = Tale(op="offer").offered().stalls().add("power", "off", by="test").wait(4)
+    verdict = tale.add("power", "on", by="test").wait(8).logs_in().wait(12).over().judged()
+    assert (verdict.boots, names(verdict)) == (1, set())
+
+
+def test_a_sleepers_wake_is_expected():
+    tale = Tale(op="offer", sleeper=True).offered().stalls()
+    for _ in range(3):
+        tale.boots("old", code=5, cause="DSLEEP").wait(3).logs_in().wait(2).leaves()
+    verdict = tale.over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.STALLED, set())
+
+
+@pytest.mark.parametrize(("rollback", "severity"), [(True, "error"), (False, "info")])
+def test_an_entry_without_a_state_is_no_rollback_protection(rollback, severity):
+    tale = upgraded(rollback=rollback).over()
+    verdict = tale.flash("app1", otadata=[entry(1), entry(2, UNDEFINED)]).judged()
+    assert "no rollback protection" in names(verdict, severity)
+
+
+def test_new_that_settled_unconfirmed_is_found():
+    tale = upgraded().over().flash("app1", "app0", otadata=[entry(1), entry(2, PENDING)])
+    verdict = tale.judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, {"confirmation not seen"})
+
+
+def test_new_that_survives_a_reset_inside_its_self_test_was_confirmed_too_early():
+    tale = Tale(info=True, self_test_s=20.0).offered().downloads().boots("new").wait(5).logs_in()
+    tale.wait(3).boots("new", code=1, by="test").wait(5).logs_in().wait(30).closed("success").over()
+    assert "confirmed before self-test" in names(tale.judged())
+
+
+def test_a_stall_that_is_sat_out_for_too_long_is_found():
+    tale = Tale(op="offer").offered().asks().wait(1).gets(9).fault("stall after=9", at=9).wait(90)
+    verdict = tale.ends("device", "fin", 9).wait(10).comes_back("old").over().judged()
+    assert names(verdict) == {"stall too long"}
+
+
+def test_a_board_that_comes_back_late_was_offline_too_long():
+    tale = Tale(op="offer", deadline=900).offered().stalls().boots("old").wait(300).logs_in()
+    assert names(tale.wait(12).over().judged()) == {"offline too long"}
+
+
+def test_time_without_power_is_not_offline_time():
+    tale = Tale(op="offer", deadline=900).offered().stalls().add("power", "off", by="test")
+    tale.wait(400).add("power", "on", by="test").boots("old", code=1).wait(5).logs_in()
+    assert names(tale.wait(12).over().judged()) == set()
+
+
+def test_a_board_that_waits_to_be_configured_lost_its_config():
+    tale = Tale(op="offer").offered().stalls().comes_back("old")
+    tale.add("uart", "line", text="[100] INITIALIZING => WAIT_CONFIG").over()
+    assert names(tale.judged()) == {"config lost"}
+
+
+def test_free_heap_that_falls_with_each_print_is_found():
+    tale = Tale(op="offer").offered(disconnects=False)
+    for size in (200_000, 190_000, 180_000, 170_000, 160_000):
+        tale.wait(5).add("uart", "line", text=f"free heap: {size}")
+    assert names(tale.wait(10).over().judged()) == {"heap falling"}
+
+
+def test_the_slot_that_old_ran_from_must_still_hold_it():
+    tale = upgraded().over().flash("app1", otadata=SWITCHED, app0=None)
+    assert names(tale.judged()) == {"other slot damaged"}
+
+
+def test_a_token_on_the_uart_is_a_secret_in_the_log():
+    tale = upgraded(info=True).add("uart", "line", text="auth [token of c3-a]").over()
+    assert names(tale.judged()) == {"secret in the log"}
+
+
+def test_the_used_up_token_of_a_download_url_is_no_secret():
+    tale = upgraded(info=True).add("uart", "line", text="url http://x/?token=[url token]").over()
+    assert names(tale.judged()) == set()
+
+
+def test_two_boards_that_lose_the_network_together_are_an_unexplained_loss():
+    tale = Tale(op="offer").offered().asks().wait(1).gets(500, 900).wait(8)
+    tale.add("cloud", "closed", "other", session=50, by="server", why="silent for 92 s")
+    tale.ends("device", "timeout", 500, 900).wait(10).comes_back("old").over()
+    verdict = tale.judged()
+    assert names(verdict, "warn") == {"unexplained loss"}
+    assert verdict.outcome is Outcome.STALLED
+
+
+def test_a_loss_under_our_own_fault_is_explained():
+    tale = Tale(op="offer").offered().stalls()
+    tale.add("cloud", "closed", "other", session=50, by="server", why="silent for 92 s")
+    assert names(tale.comes_back("old").over().judged(), "warn") == set()
+
+
+def test_an_unexpected_reset_after_the_watch_is_late():
+    tale = upgraded(info=True).over()
+    assert names(tale.judged()) == set()
+    tale.wait(20).crashes().boots("new")
+    assert names(tale.judged()) == {"late"}
+
+
+def test_another_image_after_the_tests_own_power_cycle_is_late():
+    tale = upgraded(info=True).over().wait(5)
+    tale.boots("old", code=1, cause="POWERON", by="test").wait(5).logs_in()
+    assert names(tale.judged()) == {"late"}
+
+
+def test_the_same_image_after_the_tests_own_power_cycle_is_not():
+    tale = upgraded(info=True).over().wait(5)
+    tale.boots("new", code=1, cause="POWERON", by="test").wait(5).logs_in()
+    assert names(tale.judged()) == set()
+
+
+def test_going_offline_after_the_watch_is_late():
+    tale = upgraded(info=True).over().wait(5).leaves().wait(200).add("uart", "line", text="x")
+    assert names(tale.judged()) == {"late"}
+
+
+def test_what_comes_after_the_next_operation_is_not_late():
+    tale = upgraded(info=True).over()
+    tale.images["third-1"] = image("3.0.0")
+    tale.wait(5).begins("offer", running="new", offered="third-1").wait(5).crashes().boots("new")
+    assert names(tale.judged(1)) == set()
+
+
+def test_findings_come_errors_first():
+    tale = Tale(op="offer", info=True).wait(5).boots("old", code=7).wait(5).logs_in()
+    tale.offered().downloads().boots("new").wait(1).crashes().comes_back("old").over()
+    verdict = tale.judged()
+    assert [f.severity for f in verdict.findings] == ["error", "info"]

@@ -1,0 +1,133 @@
+"""When there is no outcome: each row of the table, and that near misses let pass."""
+
+from __future__ import annotations
+
+import pytest
+from tale import SIZE, Tale, names
+
+from pytest_blynk_ota.errors import (
+    EvidenceError,
+    FaultNotReached,
+    OldNotSettled,
+    PortGone,
+    RigError,
+    Undecided,
+)
+from pytest_blynk_ota.verdict import Outcome
+
+
+def test_a_port_that_went_away_is_the_racks_fault():
+    tale = Tale(op="offer").offered().add("rig", "error", error="PortGone", message="usb 1-1")
+    with pytest.raises(PortGone, match="usb 1-1"):
+        tale.wait(20).over().judged()
+
+
+def test_an_error_of_the_rack_with_more_arguments_is_a_plain_rig_error():
+    tale = Tale(op="offer").offered().add("rig", "error", error="DeadlinePassed", message="boom")
+    with pytest.raises(RigError, match="DeadlinePassed during the operation: boom"):
+        tale.wait(20).over().judged()
+
+
+def test_old_that_did_not_settle_after_the_restore_is_no_outcome():
+    tale = Tale(op="offer", restored=True, online=False).wait(30).over()
+    with pytest.raises(OldNotSettled, match="c3-a"):
+        tale.judged()
+
+
+def test_old_that_settled_after_the_restore_lets_pass():
+    tale = Tale(op="offer", restored=True).offered().stalls().comes_back("old").over()
+    assert tale.judged().outcome is Outcome.STALLED
+
+
+def test_what_an_earlier_operation_left_is_judged_not_refused():
+    tale = Tale(op="offer", restored=True).offered().stalls().over()
+    tale.wait(1).begins("offer").comes_back("old").offered().stalls().comes_back("old").over()
+    assert tale.judged().outcome is Outcome.STALLED
+
+
+def test_a_fault_that_was_due_and_did_not_fire_is_no_outcome():
+    tale = Tale(op="offer", info=True, faults=("corrupt at=50%",)).offered().downloads()
+    with pytest.raises(FaultNotReached, match="was due and did not fire"):
+        tale.wait(10).comes_back("old").over().judged()
+
+
+@pytest.mark.parametrize("text", ["truncate after=last 50", "reset after=10%", "stall after=7"])
+def test_a_fault_at_an_offset_is_due_when_the_bytes_went_beyond_it(text):
+    tale = Tale(op="offer", faults=(text,)).offered().asks().wait(1).gets(SIZE - 10)
+    tale.ends("device", "fin", SIZE - 10).wait(10).comes_back("old").over()
+    with pytest.raises(FaultNotReached, match="was due"):
+        tale.judged()
+
+
+def test_a_clean_upgrade_under_a_fault_for_a_download_that_never_came_proves_nothing():
+    tale = Tale(info=True, faults=("stall after=50% on attempt 2",), attempts={0: [2]})
+    tale.offered().downloads().comes_back("new").closed("success").over()
+    with pytest.raises(FaultNotReached, match="never fired"):
+        tale.judged()
+
+
+def test_a_crash_before_the_fault_lets_the_outcome_stand_with_a_finding():
+    tale = Tale(info=True, faults=("stall after=50% on attempt 2",), attempts={0: [2]})
+    tale.wait(1).crashes().comes_back("old").offered().downloads().comes_back("new")
+    verdict = tale.closed("success").over().judged()
+    assert verdict.outcome is Outcome.UPGRADED
+    assert names(verdict) == {"fault not reached", "crash"}
+
+
+def test_an_outcome_that_needs_no_fault_stands_with_a_finding():
+    tale = Tale(op="offer", faults=("stall after=50%",)).offered(disconnects=False).wait(30).over()
+    verdict = tale.judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.NOT_STARTED, {"fault not reached"})
+
+
+def test_two_devices_that_speak_in_turns_on_one_token_are_found():
+    tale = Tale(op="offer", info=True).wait(1)
+    first = tale.session
+    tale.logs_in("1.0.0").wait(5)
+    tale.add("cloud", "log_event", session=first, code="x", text="").wait(5)
+    tale.add("cloud", "log_event", session=tale.session, code="x", text="").wait(5)
+    with pytest.raises(RigError, match="two devices use the token"):
+        tale.over().judged()
+
+
+def test_a_half_open_link_that_stays_silent_is_one_device():
+    tale = Tale(op="offer").offered(disconnects=False).wait(1).logs_in().wait(30).over()
+    assert tale.judged().outcome is Outcome.NOT_STARTED
+
+
+def test_a_control_that_fails_too_takes_the_outcome_back():
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(120).over()
+    with pytest.raises(Undecided):
+        tale.judged()
+    with pytest.raises(RigError, match="so it stays with Old restored"):
+        tale.control(ok=False).judged()
+
+
+@pytest.mark.parametrize("kind", ["loop", "rolled back", "reverted"])
+def test_an_outcome_that_rests_on_a_power_on_nobody_made_is_no_outcome(kind):
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5)
+    if kind == "rolled back":
+        tale.logs_in()
+    for _ in range(5 if kind == "loop" else 1):
+        tale.wait(2).boots("new" if kind == "loop" else "old", code=1, cause="POWERON")
+    if kind != "loop":
+        tale.wait(5).logs_in().wait(12)
+    with pytest.raises(RigError, match="power-on reset"):
+        tale.over().judged()
+
+
+def test_a_brownout_is_no_such_power_on():
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(2)
+    tale.boots("old", code=0xF, cause="BROWNOUT").wait(5).logs_in().wait(12).over()
+    assert tale.judged().outcome is Outcome.REVERTED
+
+
+def test_a_board_that_the_test_left_without_power_cannot_be_judged():
+    tale = Tale(op="offer").offered().add("power", "off", by="test").wait(100).over()
+    with pytest.raises(RigError, match="kept it away"):
+        tale.judged()
+
+
+def test_evidence_without_an_operation_is_no_evidence():
+    with pytest.raises(EvidenceError, match="operation 7"):
+        Tale().judged(7)

@@ -1,0 +1,181 @@
+"""When the watch ends, and when it has to look again."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tale import BEGIN, SIZE, SPEED, Tale
+
+from pytest_blynk_ota.watch import Watch, Watcher, watch
+
+
+def at(tale: Tale, seconds: float) -> Watch:
+    """The watch so many device seconds after the last event."""
+    return watch(tale.events, BEGIN + (tale.now + seconds) / SPEED)
+
+
+def in_device_s(state: Watch) -> float:
+    return state.wake_in * SPEED
+
+
+def test_without_an_operation_there_is_nothing_to_watch():
+    with pytest.raises(ValueError, match="no operation"):
+        watch([], 0.0)
+
+
+def test_new_reported_and_settled_ends_the_watch():
+    tale = Tale().offered().downloads().boots("new").wait(5).logs_in()
+    early = at(tale, 5)
+    assert (early.over, early.phase) == (False, "the next login")
+    assert in_device_s(early) == pytest.approx(4.8, abs=0.3)
+    late = at(tale, 10)
+    assert (late.over, late.why) == (True, "New reported and settled")
+
+
+def test_a_self_test_makes_settling_longer():
+    tale = Tale(self_test_s=20.0).offered().downloads().boots("new").wait(5).logs_in()
+    assert not at(tale, 24).over
+    assert at(tale, 26).over
+
+
+def test_a_break_of_the_login_starts_settling_again():
+    tale = Tale().offered().downloads().boots("new").wait(5).logs_in().wait(8).leaves().wait(1)
+    tale.logs_in()
+    assert not at(tale, 8).over
+    assert at(tale, 11).over
+
+
+def test_an_offer_nobody_follows_is_over_when_the_request_time_is():
+    tale = Tale(op="offer").offered(disconnects=False)
+    assert at(tale, 1).phase == "the request"
+    assert in_device_s(at(tale, 1)) == pytest.approx(18, abs=1.5)
+    assert not at(tale, 17).over
+    state = at(tale, 20)
+    assert (state.over, state.why) == (True, "the one try is over, and the device settled")
+
+
+def test_a_shipment_nobody_follows_goes_on_to_its_deadline():
+    tale = Tale(deadline=300).offered(disconnects=False)
+    assert not at(tale, 200).over
+    assert at(tale, 299).why == "the deadline passed, and the device is settled"
+
+
+def test_a_running_download_is_waited_for_as_long_as_bytes_move():
+    tale = Tale(op="offer").offered(disconnects=False).asks()
+    for step in range(1, 20):
+        tale.wait(10).gets(step)
+    assert at(tale, 1).phase == "the download"
+    assert not at(tale, 29).over
+    assert at(tale, 31).phase == "the restart after an error"
+    assert at(tale, 43).over, "stall limit and error restart are over, the device is settled"
+
+
+def test_a_whole_file_is_waited_for_as_long_as_the_device_may_apply_it():
+    tale = Tale(op="offer", apply_s=7200.0, deadline=9000).offered(disconnects=False)
+    tale.downloads()
+    assert at(tale, 7000).phase == "the restart into New"
+    assert at(tale, 7202).over
+
+
+def test_a_restart_into_old_ends_the_wait_for_the_apply():
+    tale = Tale(op="offer", apply_s=7200.0, deadline=9000).offered().downloads().wait(1)
+    tale.boots("old").wait(5).logs_in()
+    assert (at(tale, 3).over, at(tale, 3).phase) == (False, "settling")
+    assert at(tale, 11).over
+
+
+def test_our_fin_may_look_like_silence_to_the_device():
+    tale = Tale(op="offer").offered(disconnects=False).asks().wait(1).gets(SIZE // 2)
+    tale.ends("server", "fin", SIZE // 2)
+    assert not at(tale, 39).over
+    assert at(tale, 42).over
+
+
+def test_an_error_restart_then_boot_and_login_then_settling():
+    tale = Tale(op="offer").offered().stalls()
+    assert at(tale, 0).phase == "the restart after an error"
+    tale.boots("old")
+    assert at(tale, 60).phase == "boot and login"
+    tale.wait(5).logs_in()
+    assert not at(tale, 8).over
+    assert at(tale, 11).why == "the one try is over, and the device settled"
+
+
+def test_a_closed_shipment_waits_until_the_device_has_settled():
+    tale = Tale(limit=1).offered().stalls().boots("old").wait(5).logs_in().closed("limit")
+    state = at(tale, 1)
+    assert (state.over, state.phase) == (False, "settling")
+    assert at(tale, 11).why == "the operation was closed: limit, and the device settled"
+
+
+def test_the_last_look_ends_when_the_device_was_away_for_its_login_time():
+    tale = Tale(op="offer", deadline=30).offered().downloads().boots("new")
+    state = at(tale, 40)
+    assert (state.over, state.phase) == (False, "the last look: login")
+    assert at(tale, 80).why == "the deadline passed, and the device was away for 60 s"
+
+
+def test_the_last_look_ends_when_the_device_loops():
+    tale = Tale(op="offer", deadline=10).offered().downloads().boots("new")
+    for _ in range(4):
+        tale.wait(2).crashes().boots("new")
+    assert "resets in a loop" in at(tale, 1).why
+
+
+def test_the_last_look_ends_when_the_link_drops_again_and_again():
+    tale = Tale(op="offer", deadline=10).offered().downloads().boots("new")
+    for _ in range(4):
+        tale.wait(2).logs_in().wait(3).leaves()
+    assert "link drops in a loop" in at(tale, 1).why
+
+
+def test_the_last_look_waits_for_a_login_to_settle():
+    tale = Tale(deadline=10).offered().downloads().wait(5).boots("new").wait(5).logs_in("1.5.0")
+    assert at(tale, 1).phase == "the last look: settling"
+    assert at(tale, 11).why == "the deadline passed, and the device is settled"
+
+
+def test_time_without_power_does_not_count():
+    tale = Tale(op="offer", deadline=100).offered().stalls().add("power", "off", by="test")
+    state = at(tale, 60)
+    assert (state.over, state.phase) == (False, "the test to give the device back")
+    tale.wait(90).add("power", "on", by="test").boots("old", code=1)
+    assert at(tale, 20).phase == "boot and login", "the deadline moved by the 90 s"
+
+
+def test_a_device_that_is_never_given_back_ends_the_watch_all_the_same():
+    tale = Tale(op="offer", deadline=100).offered().add("power", "off", by="test")
+    assert in_device_s(at(tale, 0)) == pytest.approx(100)
+    assert "kept the device away" in at(tale, 101).why
+
+
+def test_a_cancelled_offer_ends_when_the_device_is_settled():
+    tale = Tale(op="offer").add("ota", "cancelled", why="by the test")
+    assert at(tale, 0).over
+
+
+def test_an_offer_that_waits_for_a_login_wakes_for_the_deadline_at_the_latest():
+    tale = Tale(op="offer", online=False, deadline=50)
+    assert in_device_s(at(tale, 0)) == pytest.approx(50)
+    assert not math.isinf(at(tale, 0).wake_in)
+
+
+def test_a_watcher_that_grows_says_what_a_fresh_one_says():
+    tale = Tale(op="offer").offered().stalls().comes_back("old")
+    watcher = Watcher()
+    begin = next(i for i, e in enumerate(tale.events) if e.kind == "operation") + 1
+    for count in range(begin, len(tale.events) + 1):
+        events, now = tale.events[:count], tale.events[count - 1].t
+        grown, fresh = watcher(events, now), watch(events, now)
+        assert grown.over == fresh.over
+        assert grown.wake_in <= fresh.wake_in + 1e-9, "it may look again earlier, never later"
+    assert watcher(tale.events, BEGIN + tale.now / SPEED).over
+
+
+def test_a_watcher_follows_the_next_operation():
+    tale = Tale(op="offer").offered().stalls().comes_back("old")
+    watcher = Watcher()
+    assert watcher(tale.events, BEGIN + tale.now / SPEED).over
+    tale.over().begins("offer").offered(disconnects=False)
+    assert watcher(tale.events, BEGIN + tale.now / SPEED).phase == "the request"
