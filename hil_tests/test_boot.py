@@ -35,7 +35,7 @@ def test_a_version_never_reported_is_told_apart(ota, firmware):
 
 
 def test_a_version_that_does_not_run_is_caught(ota, firmware):
-    result = ota.ship(firmware.recipe("new-misreports"))
+    result = ota.offer(firmware.recipe("new-misreports"))
     assert result.outcome is Outcome.MISREPORTED
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from pytest_blynk_ota import Outcome
+from pytest_blynk_ota import Outcome, faults
 
 
 @pytest.mark.requires("power")
 def test_a_power_cut_while_writing_is_survived(ota, power):
-    with ota.shipping() as shipment:
+    # Slow enough that the cut comes long before the end of the file.
+    with ota.shipping(faults=[faults.bandwidth(20_000)]) as shipment:
         shipment.wait_for(progress=0.6)
         power.cycle()
     assert shipment.result.outcome is Outcome.UPGRADED

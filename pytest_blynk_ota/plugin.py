@@ -294,6 +294,10 @@ def pytest_runtest_makereport(
         from pytest_blynk_ota.reporting import as_rig_error
 
         as_rig_error(item, report, call.excinfo.value)
+    if report.when == "call" and report.failed and uses_rig(item):
+        from pytest_blynk_ota.reporting import add_story
+
+        add_story(item.config, report)
     return report
 
 

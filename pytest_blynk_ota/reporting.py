@@ -18,6 +18,8 @@ from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.session import Session, run_data
 from pytest_blynk_ota.verdict import Outcome
 
+MAX_REASONS = 4
+"""pytest cuts a comparison after eight lines."""
 INTERRUPTED = 2
 """pytest's exit code for Ctrl-C."""
 
@@ -105,15 +107,24 @@ def fail_on_findings(item: pytest.Item, results: Sequence[Result]) -> None:
 
 
 def explain(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
-    """What a failed comparison of an outcome prints: the reasons and the log."""
+    """The first lines of a failed comparison of an outcome; the rest is a section of the report."""
     if not isinstance(left, Outcome | AirStatus) or op not in ("is", "=="):
         return None
-    lines = [f"expected {right!s}, got {left!s}"]
-    results = config.stash[RESULTS] if RESULTS in config.stash else []
-    for result in reversed(results):
+    for result in reversed(_results(config)):
         if left in (result.outcome, result.air_status):
-            return [*lines, *(line for text in result.explain() for line in text.splitlines())]
-    return lines
+            reasons = [f"because {reason}" for reason in result.reasons[:MAX_REASONS]]
+            return [f"expected {right!s}, got {left!s}", *reasons, f"evidence: {result.evidence}"]
+    return [f"expected {right!s}, got {left!s}"]
+
+
+def add_story(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Give a failed test's report what each of its operations was judged to be, and the log."""
+    for number, result in enumerate(_results(config), 1):
+        report.sections.append((f"operation {number}", "\n".join(result.explain())))
+
+
+def _results(config: pytest.Config) -> list[Result]:
+    return config.stash[RESULTS] if RESULTS in config.stash else []
 
 
 def _is_rig_error(report: pytest.TestReport) -> bool:

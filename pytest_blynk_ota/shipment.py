@@ -19,7 +19,7 @@ from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.watch import watch
+from pytest_blynk_ota.watch import Watcher
 
 CHECK_S = 0.25
 """Wall seconds after which the rack's health is looked at again, whatever is awaited."""
@@ -58,7 +58,7 @@ class Offers:
     def stop(self) -> None:
         """End the thread. Raises what went wrong on it."""
         self._stop.set()
-        self._timeline.add("ota", "offers_stopped", self._place.name)
+        self._timeline.wake()
         self._thread.join()
         if self._error:
             raise self._error
@@ -144,9 +144,7 @@ class Offers:
 
 def is_whole_file(ended: Mapping[str, Any]) -> bool:
     """Whether a ``delivery/ended`` event tells of a file that was sent whole, not of a 404 page."""
-    return (
-        ended["how"] == "complete" and bool(ended["announced"]) and 200 <= ended["status"] < 300
-    )
+    return ended["how"] == "complete" and bool(ended["announced"]) and 200 <= ended["status"] < 300
 
 
 class Operation:
@@ -177,6 +175,7 @@ class Operation:
         self._result: Result | None = None
         self._timeline = rig.recorder.timeline
         self._after = 0
+        self._watch = Watcher()
 
     @property
     def result(self) -> Result:
@@ -234,7 +233,7 @@ class Operation:
         while True:
             self._rig.check()
             seen = self._timeline.cursor
-            state = watch(self._timeline.events(), self._timeline.now())
+            state = self._watch(self._timeline.events(), self._timeline.now())
             if state.over:
                 return state.why
             self._timeline.wait(
@@ -277,7 +276,7 @@ class Operation:
             board = self._place.name
             if any(found(event) for event in self._timeline.events(cursor) if event.board == board):
                 return
-            state = watch(self._timeline.events(), self._timeline.now())
+            state = self._watch(self._timeline.events(), self._timeline.now())
             if state.over:
                 raise NotReached(awaited, f"the operation ended first: {state.why}")
             cursor = seen

@@ -96,6 +96,7 @@ class Timeline:
         self._clock = clock
         self._events: list[Event] = []
         self._grew = threading.Condition()
+        self._wakes = 0
         self._sink: TextIO | None = path.open("a", encoding="utf-8") if path else None
 
     def __len__(self) -> int:
@@ -164,6 +165,7 @@ class Timeline:
             What ``found`` returned, or None when the time is over.
         """
         deadline = time.monotonic() + timeout
+        wakes = self._wakes
         while True:
             batch = self.events(after)
             after += len(batch)
@@ -174,10 +176,16 @@ class Timeline:
                 if len(self._events) > after:
                     continue
                 remaining = deadline - time.monotonic()
-                if remaining <= 0 or not self._grew.wait(remaining):
+                if self._wakes != wakes or remaining <= 0 or not self._grew.wait(remaining):
                     if len(self._events) > after:
                         continue
                     return None
+
+    def wake(self) -> None:
+        """End the running waits of all threads once, so that they look at what has changed."""
+        with self._grew:
+            self._wakes += 1
+            self._grew.notify_all()
 
     def close(self) -> None:
         """Close the file. The events stay readable in memory."""
