@@ -112,6 +112,7 @@ async def _not_ours(log: Log, image: Image) -> NoReturn:
     log.text(
         f"virtual board: the image in this slot ({what}) has no behaviour segment,",
         "virtual board: its code cannot be run here; the board stays up and does nothing.",
+        *(f"virtual board: {problem}" for problem in image.problems),
     )
     await asyncio.Event().wait()
     raise AssertionError("an event that nobody sets was set")

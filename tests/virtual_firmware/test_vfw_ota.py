@@ -203,6 +203,7 @@ def test_the_second_of_two_commands_wins_and_there_is_one_download():
             bench.provision(address)
             await bench.boot()
         assert (len(wrong.requests), len(right.requests)) == (0, 1)
+        assert bench.text.count("Disconnected") == 1
 
     with Bench() as bench:
         story(twice(bench))
