@@ -25,12 +25,12 @@ def test_a_crash_before_the_login_reverts(ota, firmware):
 
 @pytest.mark.baseline(rollback=False)
 def test_a_crash_without_rollback_is_a_boot_loop(ota, firmware):
-    result = ota.offer(firmware.recipe("new-crash-loop"))
+    result = ota.offer(firmware.recipe("new-crash-loop"), timeout=90)
     assert result.outcome is Outcome.BOOT_LOOP
 
 
 def test_a_version_never_reported_is_told_apart(ota, firmware):
-    result = ota.ship(firmware.recipe("new-never-reports"))
+    result = ota.offer(firmware.recipe("new-never-reports"))
     assert result.outcome is Outcome.NOT_REPORTED
 
 
@@ -40,5 +40,5 @@ def test_a_version_that_does_not_run_is_caught(ota, firmware):
 
 
 def test_new_without_a_cloud_is_offline(ota, firmware):
-    result = ota.offer(firmware.recipe("new-no-cloud"))
+    result = ota.offer(firmware.recipe("new-no-cloud"), timeout=90)
     assert result.outcome is Outcome.OFFLINE

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
+from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.restore import Restored, await_settled, restore
 from pytest_blynk_ota.result import Result
@@ -267,7 +269,7 @@ class Ota:
         if "control" not in asked:  # else the board has been restored since
             self._learn(verdict)
         lines = tuple(line.text for line in self._place.board.console.lines()[-LAST_LINES:])
-        result = Result(verdict, self._evidence, lines)
+        result = Result(self._number, verdict, self._evidence, lines)
         self._keep(result)
         return result
 
@@ -314,6 +316,18 @@ class Ota:
             }
             for label, slot in verdict.slots.items()
         }
+
+
+def judged_at_the_end(events: Sequence[Event], results: Sequence[Result]) -> list[Result]:
+    """The same results in the light of all that was seen since: what came late is a finding."""
+    final = []
+    for result in results:
+        try:
+            verdict = judge(events, result.number)
+        except RigError:  # the rack failed since; what was judged before it stands
+            verdict = result.verdict
+        final.append(replace(result, verdict=verdict))
+    return final
 
 
 GATHER_ORDER = ("flash", "power_cycle", "control")

@@ -195,7 +195,7 @@ def _blynk_ota_bundle(
     try:
         yield bundle
     finally:
-        _blynk_ota_session.finish(bundle, [result.verdict for result in results])
+        _blynk_ota_session.finish(bundle, results)
 
 
 @pytest.fixture
@@ -278,10 +278,10 @@ def ota(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     yield
-    if uses_rig(item) and RESULTS in item.config.stash:
+    if uses_rig(item):
         from pytest_blynk_ota.reporting import fail_on_findings
 
-        fail_on_findings(item, item.config.stash[RESULTS])
+        fail_on_findings(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.evidence.bundle import write_json
-from pytest_blynk_ota.plugin import RESULTS, RIG_ERROR, RUN
+from pytest_blynk_ota.ota import judged_at_the_end
+from pytest_blynk_ota.plugin import RESULTS, RIG_ERROR, RUN, session_of
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.session import Session, run_data
 from pytest_blynk_ota.verdict import Outcome
@@ -85,21 +86,23 @@ def as_rig_error(item: pytest.Item, report: pytest.TestReport, error: BaseExcept
         report.when = "setup"
 
 
-def fail_on_findings(item: pytest.Item, results: Sequence[Result]) -> None:
-    """Fail the test for each error finding that it does not expect."""
+def fail_on_findings(item: pytest.Item) -> None:
+    """Fail the test for each error finding that it does not expect, late ones included."""
     expected = {name for marker in item.iter_markers("finding") for name in marker.args}
+    events = session_of(item.config).recorder.timeline.events()
+    final = judged_at_the_end(events, _results(item.config))
     unexpected = [
         finding
-        for result in results
+        for result in final
         for finding in result.findings
         if finding.severity == "error" and finding.name not in expected
     ]
-    for result in results:
+    for result in final:
         item.user_properties.append(("blynk_ota_outcome", str(result.outcome)))
     if unexpected:
-        lines = "\n".join(f"  {finding.name}: {finding.text}" for finding in unexpected)
+        lines = "\n".join(f"  {finding}" for finding in unexpected)
         pytest.fail(
-            f"the outcome was asserted, but there are error findings:\n{lines}\n"
+            f"the test passed, but there are error findings:\n{lines}\n"
             f"evidence: {dict(item.user_properties).get('blynk_ota_evidence', '')}\n"
             f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})",
             pytrace=False,

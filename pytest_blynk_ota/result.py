@@ -14,11 +14,13 @@ class Result:
     """The outcome of one operation, with everything that it rests on.
 
     Attributes:
+        number: position of the operation in its test, from 1.
         verdict: what the judge said.
         evidence: the folder that holds the events of this test.
         last_lines: the last lines of the board's log, for a failing test.
     """
 
+    number: int
     verdict: Verdict
     evidence: Path
     last_lines: tuple[str, ...] = ()

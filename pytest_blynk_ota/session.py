@@ -15,13 +15,13 @@ from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import SCHEMA, Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
-from pytest_blynk_ota.ota import Ota
+from pytest_blynk_ota.ota import Ota, judged_at_the_end
+from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
 from pytest_blynk_ota.rig.shipped import find_rig
-from pytest_blynk_ota.verdict import Verdict
 
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
 
@@ -119,10 +119,11 @@ class Session:
         self.recorder.switch(bundle.timeline)
         return bundle
 
-    def finish(self, bundle: TestBundle, verdicts: Sequence[Verdict]) -> None:
+    def finish(self, bundle: TestBundle, results: Sequence[Result]) -> None:
         """End the evidence of a test."""
         self.recorder.switch(Timeline(redactor=self.redactor))
-        bundle.finish([verdict.to_json() for verdict in verdicts])
+        final = judged_at_the_end(bundle.timeline.events(), results)
+        bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""

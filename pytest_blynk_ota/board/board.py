@@ -133,6 +133,19 @@ class Board:
             regions=tuple(dict.fromkeys(change.name for change in work)),
         )
 
+    def read_table(self) -> PartitionTable:
+        """Read the board's own partition table; ends with a reset.
+
+        Raises:
+            FirmwareError: what stands there is no partition table.
+            LoaderSilent: the loader does not answer.
+        """
+        from pytest_blynk_ota.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, PartitionTable
+
+        with self._in_loader() as loader:
+            data = loader.start_stub().read(TABLE_OFFSET, TABLE_BYTES)
+            return PartitionTable.parse(data, flash_size=loader.flash_bytes())
+
     def read_flash(
         self, table: PartitionTable, images: Mapping[str, bytes], *, rollback: bool = False
     ) -> dict[str, Any]:

@@ -51,12 +51,13 @@ def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
     ]
     if not operations:
         raise EvidenceError(f"{folder}: its events hold no operation, so there is no verdict")
-    for index, number in enumerate(operations):
+    by_number = {row.pop("operation", None): row for row in stored}
+    for number in operations:
         try:
             now = judge(events, number).to_json()
         except RigError as error:
             now = {"error": f"{type(error).__name__}: {error}"}
-        before = stored[index] if index < len(stored) else None
+        before = by_number.get(number)
         changed = sorted(key for key in now if before is not None and now[key] != before.get(key))
         yield {
             "bundle": str(folder),
