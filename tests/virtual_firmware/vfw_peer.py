@@ -168,9 +168,8 @@ async def listening(handler: Handler):
         server.close()
         for writer in writers:
             writer.transport.abort()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=PATIENCE_S)
 
 
 @dataclass
