@@ -43,6 +43,7 @@ DESC = struct.Struct("<II8x32s32s16s16s32s32s2xHB75x")
 DESC_MAGIC = 0xABCD5432
 DESC_TEXTS = (("version", 32), ("project", 32), ("time", 16), ("date", 16), ("idf", 32))
 EFUSE_BLOCK_ANY, MMU_PAGE_LOG2 = 0xFFFF, 16
+DESC_AT = HEADER.size + SEGMENT.size
 """``esp_app_desc_t`` stands at the start of the first segment of an application."""
 
 SIGNATURE_SECTOR_BYTES = 0x1000
@@ -226,7 +227,7 @@ def parse(data: bytes, name: str = "image") -> Image:
         chip=IMAGE_IDS.get(chip_id, f"chip id {chip_id}"),
         segments=segments,
         entry=entry,
-        app_desc=_app_desc(segments),
+        app_desc=_app_desc(data),
         tag=tags.find(data),
         behaviour=behaviour,
         checksum_ok=checksum_ok,
@@ -261,10 +262,11 @@ def _hash_fits(data: bytes, end: int) -> bool:
     return hashlib.sha256(data[:end]).digest() == data[end : end + HASH_BYTES]
 
 
-def _app_desc(segments: Sequence[Segment]) -> AppDesc | None:
-    if not segments or len(segments[0].data) < DESC.size:
+def _app_desc(data: bytes) -> AppDesc | None:
+    """The description at the start of the first segment, of a cut image too."""
+    if len(data) < DESC_AT + DESC.size:
         return None
-    magic, secure, *raw, elf, _, _ = DESC.unpack_from(segments[0].data)
+    magic, secure, *raw, elf, _, _ = DESC.unpack_from(data, DESC_AT)
     if magic != DESC_MAGIC:
         return None
     version, project, time, date, idf = map(_text, raw)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from oracle import DAMAGES, FLASH_BYTES, REVISIONS, Flash, app, rows, with_word
+from bootloader_oracle import DAMAGES, FLASH_BYTES, REVISIONS, Flash, app, rows, with_word
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.bootrules import Log, check_image, decide, last_booted
