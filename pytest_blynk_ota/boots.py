@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_blynk_ota.sightings import LONG_AGO, Act, Banner, Noted, Operation, Sightings
+from pytest_blynk_ota.operation import Operation
+from pytest_blynk_ota.sightings import LONG_AGO, Act, Banner, Noted, Sightings
 
 OWN_CODES = frozenset({0x1, 0xF, 0x15})
 """Reset codes that an EN pin, a power switch or a USB reset give (esp.md section 4)."""
@@ -68,10 +69,11 @@ class Boot:
 
     @property
     def crash(self) -> Noted | None:
-        """The crash that it told of first. A task watchdog's warning alone kills nothing."""
-        return next((m for m in self.marked("crash") if m.data["what"] != "task_wdt"), None) or (
-            next((m for m in self.marked("crash") if self.until < NEVER), None)
-        )
+        """The crash that it told of first. A task watchdog's warning kills only as last word."""
+        told = self.marked("crash")
+        fatal = next((mark for mark in told if mark.data["what"] != "task_wdt"), None)
+        last_word = self.until < NEVER and bool(told) and self.marks[-1] is told[-1]
+        return fatal or (told[-1] if last_word else None)
 
 
 def boots_of(seen: Sightings, operation: Operation) -> list[Boot]:

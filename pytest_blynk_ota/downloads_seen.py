@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.boots import Boot
+from pytest_blynk_ota.operation import Operation
 from pytest_blynk_ota.outcome import Download
-from pytest_blynk_ota.sightings import Operation, Request
+from pytest_blynk_ota.sightings import Request
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.story import Story

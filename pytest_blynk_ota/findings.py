@@ -105,23 +105,21 @@ def fault_not_reached(case: Case, outcome: Outcome) -> Found:
 
 
 def unexpected_resets(case: Case, outcome: Outcome) -> Found:
-    """Resets that nobody expected, and crashes; survived ones are errors."""
+    """Resets that nobody expected, and crashes; survived ones are errors. The same is told once."""
     since = new_first_start(case)
+    told: dict[tuple[str, Severity, str], list[int]] = {}
     for boot in case.story.unexpected():
         before = case.story.window[case.story.window.index(boot) - 1]
-        # A reset of New itself comes after its first start: the first start is none.
         blamed = outcome in ABOUT_RESETS and (since is None or boot.start >= since)
-        level = INFO if blamed else ERROR
         cause = f"reset 0x{boot.code:x} ({boot.cause})" if boot.code is not None else "a reset"
+        name, text, events = "unexpected reset", f"{cause} that nobody asked for", [boot.seq]
         if before.crash is not None:
-            yield Finding(
-                "crash",
-                level,
-                f"{before.crash.data['text']}; then {cause}",
-                (before.crash.seq, boot.seq),
-            )
-        else:
-            yield Finding("unexpected reset", level, f"{cause} that nobody asked for", (boot.seq,))
+            name, text = "crash", f"{before.crash.data['text']}; then {cause}"
+            events.insert(0, before.crash.seq)
+        told.setdefault((name, INFO if blamed else ERROR, text), []).extend(events)
+    for (name, level, text), seqs in told.items():
+        times = len(seqs) // (2 if name == "crash" else 1)
+        yield Finding(name, level, text + (f" ({times} times)" if times > 1 else ""), tuple(seqs))
 
 
 def no_rollback_protection(case: Case, outcome: Outcome) -> Found:

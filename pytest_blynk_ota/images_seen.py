@@ -14,8 +14,9 @@ from typing import Any
 
 from pytest_blynk_ota.air import names
 from pytest_blynk_ota.boots import Boot
+from pytest_blynk_ota.operation import Operation
 from pytest_blynk_ota.otadata_seen import selected_by_otadata
-from pytest_blynk_ota.sightings import Noted, Operation, Report
+from pytest_blynk_ota.sightings import Noted, Report
 from pytest_blynk_ota.slot_map import THIRD, SlotMap, from_flash
 from pytest_blynk_ota.story import Story
 
@@ -150,8 +151,8 @@ def _read_in(story: Story, flash: Noted | None) -> Boot | None:
     """The boot that a flash read speaks of: the last one before the loader was entered."""
     if flash is None:
         return None
-    loaders = [b.start for b in story.boots if b.loader and b.start < flash.t]
-    entered = max(loaders, default=flash.t)
+    acts = [a.t for a in story.seen.acts if a.what == "loader" and story.until <= a.t <= flash.t]
+    entered = min(acts, default=flash.t)
     return next((b for b in reversed(story.boots) if not b.loader and b.start < entered), None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.downloads_seen import DownloadSeen
-from pytest_blynk_ota.sightings import Operation
+from pytest_blynk_ota.operation import Operation
 
 Options = frozenset[str | None]
 """Names of images of which one is there; None: nothing that boots."""
@@ -87,8 +87,7 @@ class SlotMap:
 
 
 def from_flash(operation: Operation, read: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The slot map as a flash read shows it."""
+    """The slot map as a flash read shows it; a factory slot is none that updates go to."""
     return {
-        label: {**dict(operation.slots.get(label, {})), **slot}
-        for label, slot in read["slots"].items()
+        label: {**slot, **read["slots"].get(label, {})} for label, slot in operation.slots.items()
     }

@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from pytest_blynk_ota.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
 from pytest_blynk_ota.downloads_seen import DownloadSeen, downloads_of
-from pytest_blynk_ota.sightings import LONG_AGO, Noted, Operation, Report, Session, Sightings
+from pytest_blynk_ota.operation import Operation
+from pytest_blynk_ota.sightings import LONG_AGO, Noted, Report, Session, Sightings
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Story:
 
     def device(self, start: float, end: float) -> float:
         """Device seconds between two host times, without those that the test took away."""
-        start, end = max(start, min(self.operation.t, end)) if start == LONG_AGO else start, end
+        start = self.operation.t if start == LONG_AGO else start
         away = sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in self.held)
         return (end - start - away) * self.operation.speed
 
@@ -148,8 +149,7 @@ class Story:
             before = self.visits[at - 1] if at else None
             same = before is not None and _said(before) == _said(visit)
             return visit.login if same else NEVER
-        begin = max(visit.login, self.operation.t - 1e9)
-        return begin + self.operation.wall(ways.settle)
+        return visit.login + self.operation.wall(ways.settle)
 
     def settled_at(self, t: float) -> Visit | None:
         """The visit that makes the board settled at ``t``."""

@@ -23,11 +23,12 @@ from pytest_blynk_ota.errors import EvidenceError, Undecided
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.findings import findings_of
 from pytest_blynk_ota.images_seen import WEAK, images_of
+from pytest_blynk_ota.operation import Operation
 from pytest_blynk_ota.outcome import Download, Finding, Outcome, Reason, Severity, Verdict
 from pytest_blynk_ota.reasons import reasons_of
 from pytest_blynk_ota.rig_faults import AFTER, BEFORE
 from pytest_blynk_ota.rows import Case, Holds, possible
-from pytest_blynk_ota.sightings import Noted, Operation, Sightings
+from pytest_blynk_ota.sightings import Noted, Sightings
 from pytest_blynk_ota.story import tell
 
 __all__ = [

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pytest_blynk_ota.boots import NEVER
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.images_seen import declares
-from pytest_blynk_ota.sightings import LONG_AGO, Operation, Sightings
+from pytest_blynk_ota.operation import Operation
+from pytest_blynk_ota.sightings import LONG_AGO, Sightings
 from pytest_blynk_ota.story import Story, Visit, tell
 
 QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
