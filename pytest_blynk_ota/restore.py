@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.board.baseline import Baseline, Region, Span
@@ -12,7 +12,7 @@ from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.firmware.nvs import edgent_config
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, PartitionTable
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, Partition, PartitionTable
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware
 
@@ -68,12 +68,28 @@ def baseline(
         if not rollback:
             raise UsageError(f"board {place.name} is real: its bootloader is not replaced")
         table = place.board.read_table()
-    return _with_old(rig, place, firmware.old, table, regions)
+    return _with_old(rig, place, firmware, table, regions)
+
+
+def unbootable(slot: Partition, images: Sequence[Image]) -> Iterator[Span]:
+    """The sectors of a slot that must be erased so that no stale image can pass for an update.
+
+    The first holds the header. The one where an image ends must go, too: an update that stops
+    half-way would otherwise be completed by the tail of the same image from the test before.
+    """
+    ends = {(len(image.data) - 1) // SECTOR_BYTES for image in images}
+    for sector in sorted({0} | {end for end in ends if (end + 1) * SECTOR_BYTES <= slot.size}):
+        yield Span(slot.label, slot.offset + sector * SECTOR_BYTES, SECTOR_BYTES)
 
 
 def _with_old(
-    rig: Rig, place: Place, old: Image, table: PartitionTable, regions: list[Region]
+    rig: Rig,
+    place: Place,
+    firmware: Firmware,
+    table: PartitionTable,
+    regions: list[Region],
 ) -> tuple[Baseline, Restored]:
+    old = firmware.old
     slots, ota = table.ota_slots, table.otadata
     if ota is None or len(slots) < 2:
         raise UsageError(
@@ -92,8 +108,7 @@ def _with_old(
         if settings is not None:
             regions.append(Region("nvs", nvs.offset, settings))
     regions.append(Region(slots[0].label, slots[0].offset, old.data))
-    # The first sector holds the image header: without it no stale New can pass for an update.
-    erased = tuple(Span(slot.label, slot.offset, SECTOR_BYTES) for slot in slots[1:])
+    erased = tuple(span for slot in slots[1:] for span in unbootable(slot, (old, firmware.new)))
     believed: SlotMap = {
         slot.label: {
             "offset": slot.offset,
