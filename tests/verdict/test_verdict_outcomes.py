@@ -438,3 +438,62 @@ def test_blank_otadata_at_the_start_counts_any_seq_as_selected():
 def test_undecided_is_a_rig_error_that_names_its_candidates():
     with pytest.raises(Undecided, match=r"MISREPORTED, UPGRADED"):
         upgraded().judged()
+
+
+# several operations in one timeline
+
+
+def test_an_operation_that_begins_in_an_error_restart_inherits_its_expected_reset():
+    tale = Tale(op="offer", deadline=35).offered().stalls().over()
+    tale.begins("ship").comes_back("old").offered().downloads().comes_back("new")
+    verdict = tale.closed("success").over().flash("app1", otadata=SWITCHED).judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, set())
+    assert [download.ended for download in verdict.downloads] == ["complete"]
+
+
+def test_three_upgrades_in_a_row_are_judged_each_on_its_own():
+    tale = upgraded(info=True)
+    tale.images["third"] = image("3.0.0")
+    tale.images["fourth"] = image("4.0.0")
+    for running, offered in (("new", "third"), ("third", "fourth")):
+        tale.begins("ship", running=running, offered=offered, otadata=None).offered()
+        tale.downloads(into=offered).comes_back(offered).closed("success").over()
+    assert [tale.judged(n).running for n in (1, 2, 3)] == ["2.0.0", "3.0.0", "4.0.0"]
+    assert {tale.judged(n).outcome for n in (1, 2, 3)} == {Outcome.UPGRADED}
+
+
+def test_a_rollback_of_the_first_operation_selects_nothing_in_the_second():
+    tale = rolled_back(info=True)
+    tale.begins("offer", otadata=REVERTED_OTADATA).offered().downloads(into="new").wait(10)
+    tale.comes_back("old").over().flash("app0", otadata=REVERTED_OTADATA)
+    assert tale.judged().outcome is Outcome.REJECTED
+
+
+def test_a_session_that_ended_with_a_reset_says_nothing_for_the_boot_after_it():
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5).logs_in()
+    tale.wait(20).crashes().boots("new").wait(100)
+    tale.leaves("server", "silent for 92 s").over()
+    assert tale.undecided().candidates == ("OFFLINE",), "TCP noticed late; the login was gone"
+
+
+def test_elf_hash_and_slot_in_conflict_ask_for_flash():
+    tale = Tale(op="offer").offered().downloads().boots("new", info=False).wait(0.3)
+    tale.add("uart", "slot", offset=0x10000).add("uart", "app", field="version", value="2.0.0")
+    tale.wait(5).logs_in().wait(12).over()
+    assert tale.undecided().wants == {"flash"}
+    verdict = tale.flash("app1", otadata=SWITCHED).judged()
+    assert verdict.outcome is Outcome.UPGRADED
+    assert any("witnesses disagree" in reason.text for reason in verdict.reasons)
+
+
+def test_marks_that_old_and_new_share_say_nothing():
+    same = {"elf_sha256": "ab" * 32, "app_version": "arduino", "project": "sketch"}
+    images = {"old": image("1.0.0", **same), "new": image("2.0.0", **same)}
+    tale = Tale(op="offer", images=images).offered().downloads().boots("new", info=False)
+    tale.add("uart", "app", field="elf_sha256", value="abababab").wait(5).logs_in().wait(12).over()
+    assert tale.undecided().wants == {"flash"}
+
+
+def test_a_firmware_without_a_profile_is_told_in_the_reasons():
+    reasons = upgraded(info=True, name="default").judged().reasons
+    assert any("default times were used" in reason.text for reason in reasons)
