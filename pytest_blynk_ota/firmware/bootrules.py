@@ -214,7 +214,7 @@ class _Boot:
     def _set_actual_seq(self, index: int) -> None:
         """After a start with blank otadata the slot that was found is written down."""
         place = self._table.otadata
-        if index < 0 or not self._initial or place is None:
+        if not self._initial or place is None:
             return
         self._rewrite(place, 0, Entry(index + 1, State.VALID))
         self._log("I", f"Set actual ota_seq={index + 1} in otadata[0]")

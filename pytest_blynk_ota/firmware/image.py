@@ -249,7 +249,7 @@ def _segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int, list[s
             return tuple(found), place, [f"cut: {len(data)} bytes, in front of segment {number}"]
         address, size = SEGMENT.unpack_from(data, place)
         start = place + SEGMENT.size
-        if size % 4 or size >= MAX_SEGMENT_BYTES:
+        if size % 4:
             return tuple(found), place, [f"segment {number} has an impossible length of {size}"]
         if start + size > len(data):
             return tuple(found), place, [f"cut: {len(data)} bytes, in segment {number}"]

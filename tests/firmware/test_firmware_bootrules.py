@@ -144,22 +144,22 @@ def test_each_damage_is_named_by_the_check_that_finds_it(damage, what):
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "size", "what"),
+    ("place", "value", "size", "what", "words"),
     [
-        (12, 9, 2, "chip_id"),
-        (1, 17, 1, "segments"),
-        (28, 32 << 20, 4, "segments"),
-        (28, 6, 4, "segments"),
-        (28, 252, 4, "segments"),
-        (24, 0x3F400024, 4, "segments"),
-        (17, 299, 2, "chip_revision"),
+        (12, 9, 2, "chip_id", "mismatch chip ID, expected 0, found 9"),
+        (17, 299, 2, "chip_revision", "chip rev <= v2.99, but chip is v3.0"),
+        (1, 17, 1, "segments", "segment count 17 exceeds max 16"),
+        (28, 32 << 20, 4, "segments", "invalid segment length 0x2000000"),
+        (28, 258, 4, "segments", "invalid segment length 0x102"),
+        (28, 252, 4, "segments", "too short for app description"),
+        (24, 0x3F400024, 4, "segments", "load address 0x3f400024, doesn't match data"),
     ],
-    ids=["chip", "17 segments", "32 MB", "no words", "no description", "mapping", "newer chip"],
 )
-def test_each_header_field_is_checked(place, value, size, what):
+def test_each_header_field_is_checked(place, value, size, what, words):
     found = problem(with_word(app("esp32", 0), place, value, size))
     assert found is not None
     assert found.what == what
+    assert words in found.text
 
 
 def test_the_maximal_revision_of_any_chip_asks_for_nothing():
