@@ -141,3 +141,12 @@ def test_a_request_at_a_url_of_an_earlier_operation_is_no_download_of_this_one()
     one.count = one.attempt = 0
     one.offered().stalls().comes_back("old").over()
     assert [d.ended for d in one.judged().downloads] == ["stalled"]
+
+
+def test_a_url_of_an_earlier_operation_asked_for_late_is_no_download_of_this_one():
+    one = Tale(op="offer").offered(disconnects=False).wait(30).over().begins("offer")
+    one.count = 1
+    one.asks(404, 9).ends("server", "complete", 9, announced=9)
+    one.count = one.attempt = 0
+    verdict = one.wait(1).offered().stalls().comes_back("old").over().judged()
+    assert [d.ended for d in verdict.downloads] == ["stalled"]

@@ -193,3 +193,36 @@ def test_findings_come_errors_first():
     tale.offered().downloads().boots("new").wait(1).crashes().comes_back("old").over()
     verdict = tale.judged()
     assert [f.severity for f in verdict.findings] == ["error", "info"]
+
+
+def test_a_crash_after_a_download_is_no_restart_after_it():
+    tale = Tale(op="offer").offered().stalls().crashes().comes_back("old").over()
+    assert names(tale.judged()) == {"crash"}
+
+
+def test_a_crash_soon_after_a_power_on_without_banner_is_not_taken_for_the_banner():
+    tale = Tale(op="offer").offered().stalls().add("power", "off", by="test").wait(4)
+    tale.add("power", "on", by="test").wait(10).crashes().comes_back("old").over()
+    assert names(tale.judged()) == {"crash"}
+
+
+def test_a_loop_that_goes_on_after_the_watch_is_not_late():
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new")
+    for _ in range(5):
+        tale.wait(2).crashes().boots("new")
+    verdict = tale.wait(1).over().crashes().boots("new").judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.BOOT_LOOP, set())
+    assert len([f for f in verdict.findings if f.name == "crash"]) == 1, "the same is told once"
+
+
+def test_what_comes_after_a_restore_is_not_late():
+    tale = upgraded(info=True).over().control().boots("old", code=1, by="test").wait(5).logs_in()
+    assert names(tale.judged()) == set()
+
+
+def test_marks_that_old_and_new_share_make_no_third():
+    same = {"elf_sha256": "ab" * 32, "app_version": "v", "project": "p"}
+    images = {"old": image("1.0.0", **same), "new": image("2.0.0", **same)}
+    tale = Tale(op="offer", images=images).offered().stalls().boots("old", info=False)
+    tale.add("uart", "app", field="version", value="unheard of").wait(5).logs_in().wait(12).over()
+    assert tale.judged().running_image == "old"
