@@ -33,7 +33,10 @@ def run(extra: list[str], folder: Path, *, autoload: bool = True) -> float:
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *extra],
-        cwd=folder, env=environment, capture_output=True, check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
     )
     seconds = time.perf_counter() - start
     if done.returncode != EXIT_NO_TESTS:

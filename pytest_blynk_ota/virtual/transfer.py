@@ -37,7 +37,7 @@ class Failure(Enum):
         return self.value[1]
 
 
-class Refused(Exception):  # noqa: N818 (no fault of ours: an answer of the loader)
+class Refused(Exception):
     """Raised when a request cannot be carried out; becomes the status of the answer."""
 
     def __init__(self, failure: Failure) -> None:
