@@ -210,7 +210,7 @@ def test_a_loop_that_goes_on_after_the_watch_is_not_late():
     tale = Tale(op="offer", info=True).offered().downloads().boots("new")
     for _ in range(5):
         tale.wait(2).crashes().boots("new")
-    verdict = tale.wait(1).over().crashes().boots("new").judged()
+    verdict = tale.wait(1).over().wait(5).crashes().boots("new").judged()
     assert (verdict.outcome, names(verdict)) == (Outcome.BOOT_LOOP, set())
     assert len([f for f in verdict.findings if f.name == "crash"]) == 1, "the same is told once"
 
