@@ -79,8 +79,10 @@ class Power(Section):
     def _one_way(cls, data: Any) -> Any:
         if data == VIRTUAL:
             return {"virtual": True}
-        if not isinstance(data, dict):
-            raise ValueError(f'expected "virtual" or a table with command or http, got {data!r}')
+        if not isinstance(data, dict):  # pydantic collects ValueErrors only
+            raise ValueError(  # noqa: TRY004
+                f'expected "virtual" or a table with command or http, got {data!r}'
+            )
         if "command" in data and "http" in data:
             raise ValueError("expected one of the keys command and http, got both")
         if not data:
