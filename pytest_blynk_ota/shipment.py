@@ -60,6 +60,10 @@ class Offers:
         self._stop.set()
         self._timeline.wake()
         self._thread.join()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what went wrong on the thread: without offers there is nothing to wait for."""
         if self._error:
             raise self._error
 
@@ -79,6 +83,7 @@ class Offers:
                         self._follow(event)
         except BaseException as error:
             self._error = error
+            self._timeline.wake()
 
     def _greet(self) -> None:
         """A device that is logged in when the operation begins gets its offer at once."""
@@ -232,6 +237,7 @@ class Operation:
         """Wait until nothing that could change the outcome is still to come; says why."""
         while True:
             self._rig.check()
+            self._offers.check()
             seen = self._timeline.cursor
             state = self._watch(self._timeline.events(), self._timeline.now())
             if state.over:
@@ -272,6 +278,7 @@ class Operation:
         cursor = self._after
         while True:
             self._rig.check()
+            self._offers.check()
             seen = self._timeline.cursor
             board = self._place.name
             if any(found(event) for event in self._timeline.events(cursor) if event.board == board):

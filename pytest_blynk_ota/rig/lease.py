@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import json
@@ -30,7 +31,7 @@ class Lease:
 
     def __init__(self, board: str, port: str) -> None:
         folder = lock_folder()
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_shared(folder)
         key = hashlib.sha256(port.encode()).hexdigest()[:16]
         self._label = folder / f"{key}.json"
         self._lock = FileLock(folder / f"{key}.lock", mode=0o666)
@@ -38,17 +39,18 @@ class Lease:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise LeaseHeld(f"board {board} ({port}) is held by {self._holder()}") from None
-        # The label is for people only: whoever has the lock may overwrite it.
-        self._label.write_text(
-            json.dumps(
-                {
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "user": getpass.getuser(),
-                    "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            )
-        )
+        self._write_label()
+
+    def _write_label(self) -> None:
+        """Say who holds the lock. For people only: a label that cannot be written is left out."""
+        row = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "user": getpass.getuser(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with contextlib.suppress(OSError):  # another user's, left by a holder that was killed
+            self._label.write_text(json.dumps(row))
 
     def _holder(self) -> str:
         try:
@@ -60,5 +62,13 @@ class Lease:
     def close(self) -> None:
         """Give the board back."""
         if self._lock.is_locked:
-            self._label.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._label.unlink(missing_ok=True)
             self._lock.release()
+
+
+def _make_shared(folder: Path) -> None:
+    """A folder that every user may lock in, with the sticky bit, as /tmp has it."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
