@@ -83,14 +83,16 @@ def bricked(case: Case) -> Holds:
 
 
 def silent_tail(story: Story) -> list[Boot]:
-    """The boots at the end in which no app showed itself."""
+    """The boots at the end in which no app showed itself, though it had the time to."""
     tail: list[Boot] = []
     for boot in reversed(story.window):
         if story.app_signs(boot, story.until) or (
             boot is story.window[0] and story.operation.running
         ):
             break
-        tail.append(boot)
+        young = story.device(boot.start, story.until) < story.operation.ways.boot_s
+        if boot is not story.final or not young or boot.marked("boot_error"):
+            tail.append(boot)
     return tail
 
 

@@ -17,6 +17,7 @@ findings       what else is worth knowing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, Undecided
@@ -41,6 +42,11 @@ __all__ = [
     "judge",
 ]
 
+STORED_DIGITS = 6
+"""Times are stored with so many decimals of a second; live ones are judged with no more."""
+
+AFTER_S = 1e-6
+
 
 def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
     """Say what happened in one operation.
@@ -54,6 +60,7 @@ def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
         RigError: the rack failed, or the test proved nothing.
         EvidenceError: the events hold no such operation.
     """
+    events = [replace(event, t=round(event.t, STORED_DIGITS)) for event in events]
     begin = find_operation(events, operation)
     case, partial = _case(begin, events)
     for check in BEFORE:
@@ -81,8 +88,8 @@ def find_operation(events: Sequence[Event], number: int | None) -> Operation:
 def _case(operation: Operation, events: Sequence[Event]) -> tuple[Case, str]:
     """The case, and why it is partial ("" if it is not)."""
     own, control = _of_one(operation, events)
-    seen = Sightings(operation.board).feed(own)
     until = _until(operation, own)
+    seen = Sightings(operation.board).feed(_as_heard(operation, own, until))
     story = tell(seen, operation, until)
     read = next(
         (n for n in seen.flash if n.kind == "read" and n.seq > operation.seq and n.t >= until), None
@@ -123,6 +130,22 @@ def _of_one(operation: Operation, events: Sequence[Event]) -> tuple[list[Event],
         if not over:
             own.append(event)
     return own, control
+
+
+def _as_heard(operation: Operation, events: Sequence[Event], until: float) -> list[Event]:
+    """What was told only after the watch had ended came after it, whatever its time: the watch
+    ended without it, and a verdict must not depend on how long the judge was waited for."""
+    ended = next(
+        (
+            e.seq
+            for e in events
+            if e.seq > operation.seq and (e.source, e.kind) == ("ota", "watch_ended")
+        ),
+        None,
+    )
+    if ended is None:
+        return list(events)
+    return [replace(e, t=until + AFTER_S) if e.seq > ended and e.t <= until else e for e in events]
 
 
 def _until(operation: Operation, events: Sequence[Event]) -> float:

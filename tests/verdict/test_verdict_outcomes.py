@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tale import ABORTED, BLANK, PENDING, SIZE, Tale, entry, image, names
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.errors import Undecided
+from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.verdict import Outcome, Verdict
 
 SWITCHED = [entry(1), entry(2)]
@@ -550,3 +553,25 @@ def test_a_session_that_speaks_long_after_a_reset_is_of_the_boot_after_it():
     tale.wait(3).add("cloud", "login", session=tale.session)
     tale.add("cloud", "report", session=tale.session, version="1.0.0", build="", fw_type="")
     assert tale.wait(12).over().judged().outcome is Outcome.REVERTED
+
+
+def test_a_quiet_boot_that_has_just_begun_is_no_silence():
+    tale = Tale(op="offer").offered().downloads().boots("new")
+    for _ in range(5):
+        tale.wait(1).crashes().wait(0.2).boots("new")
+    assert tale.wait(1).over().judged().outcome is Outcome.BOOT_LOOP
+
+
+def test_what_is_told_after_the_watch_had_ended_came_after_it():
+    tale = loops()
+    before = tale.judged()
+    tale.now -= 3
+    assert tale.boots("new").judged() == before
+
+
+def test_times_are_judged_as_they_are_stored():
+    tale = upgraded(info=True)
+    tale.events = [replace(event, t=event.t + 4.4e-7) for event in tale.events]
+    live = tale.judged()
+    tale.events = [Event.from_json(event.to_json()) for event in tale.events]
+    assert tale.judged() == live

@@ -179,7 +179,7 @@ def _loop() -> Tale:
     tale = Tale(info=True, op="offer").offered().downloads().boots("new")
     for _ in range(5):
         tale.wait(5).logs_in().wait(0.1).crashes().boots("new")
-    return tale.over()
+    return tale.wait(2).over()
 
 
 def essence(verdict: Verdict) -> tuple[object, ...]:
