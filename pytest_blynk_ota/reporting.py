@@ -127,7 +127,8 @@ def add_story(config: pytest.Config, report: pytest.TestReport) -> None:
 
 
 def _results(config: pytest.Config) -> list[Result]:
-    return config.stash[RESULTS] if RESULTS in config.stash else []
+    none: list[Result] = []
+    return config.stash.get(RESULTS, none)
 
 
 def _is_rig_error(report: pytest.TestReport) -> bool:

@@ -43,7 +43,6 @@ class Offers:
         self._air = air
         self._count = 0
         self._considered: set[int] = set()
-        self._delivered: set[str] = set()
         self._closed = False
         self._timeline = rig.recorder.timeline
         self._after = after
