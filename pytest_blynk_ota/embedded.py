@@ -7,12 +7,13 @@ pytest-embedded's of the same name. Where a run asks for pytest-embedded's own s
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,19 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
-    from pytest_blynk_ota.evidence.bundle import TestBundle
+    from pytest_blynk_ota.reporting import Running
+    from pytest_blynk_ota.rig.rack import Place
 
 PR_SET_PDEATHSIG = 1
 
 
-def own_services(request: pytest.FixtureRequest) -> bool:
-    """Whether this run asks for pytest-embedded's own services, by option or by parameter."""
-    if request.config.getoption("embedded_services", None):
+def own_services(config: pytest.Config, items: Iterable[pytest.Item]) -> bool:
+    """Whether pytest-embedded's own services are asked for, by option or by parameter."""
+    if config.getoption("embedded_services", None):
         return True
     return any(
         "embedded_services" in getattr(getattr(item, "callspec", None), "params", {})
-        for item in request.session.items
+        for item in items
     )
 
 
@@ -83,7 +85,8 @@ def _mp_manager() -> Iterator[LazyManager]:
 @pytest.fixture(scope="session", autouse=True)
 def _stdout_lock(request: pytest.FixtureRequest) -> Any:
     # A lock of the spawn context starts a resource tracker process: only where it is of use.
-    return request.getfixturevalue("_stdout_lock") if own_services(request) else None
+    ours = not own_services(request.config, request.session.items)
+    return None if ours else request.getfixturevalue("_stdout_lock")
 
 
 class ToConsole:
@@ -102,37 +105,46 @@ class ToConsole:
 
 
 @pytest.fixture
-def dut(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """pytest-embedded's ``Dut`` on the board of this test."""
-    if own_services(request):
+def _blynk_ota_dut() -> None:
+    """Marks a test whose ``dut`` is ours."""
+
+
+@pytest.fixture
+def dut(request: pytest.FixtureRequest, _blynk_ota_dut: None) -> Iterator[Any]:
+    """pytest-embedded's ``Dut`` on the board of this test, which runs Old from a fresh reset.
+
+    As pytest-embedded flashes and resets before a test, so is the baseline restored here. Where
+    ``ota`` has done so already, the ``Dut`` reads what the board prints from then on.
+    """
+    if own_services(request.config, [request.node]):
         yield request.getfixturevalue("dut")
         return
-    board: Board = request.getfixturevalue("board")
-    bundle: TestBundle = request.getfixturevalue("_blynk_ota_bundle")
-    yield from dut_on(board, bundle.folder, request.node.name)
+    place: Place = request.getfixturevalue("_blynk_ota_place")
+    running: Running = request.getfixturevalue("_blynk_ota_test")
+    with dut_on(place.board, running.bundle.folder, request.node.name) as made:
+        request.getfixturevalue("ota")
+        yield made
 
 
+@contextlib.contextmanager
 def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
     """A ``Dut`` that reads what the board prints from now on."""
     from pytest_embedded import App, Dut
     from pytest_embedded.log import PexpectProcess
 
     ours, theirs = socket.socketpair()
-    with ours, theirs, theirs.makefile("rb", buffering=0) as reader:
-        process = PexpectProcess(reader)
+    with ours:
+        process = PexpectProcess(theirs.detach())  # it closes the descriptor: nobody else may
         pump = Pump(ours)
         board.console.attach(pump.put)
+        made = Dut(process, ToConsole(board), App(), str(folder / "serial.log"), name)
         try:
-            made = Dut(process, ToConsole(board), App(), str(folder / "serial.log"), name)
-            try:
-                yield made
-            finally:
-                made.close()
+            yield made
         finally:
             board.console.detach(pump.put)
             process.terminate()
-            theirs.close()
             pump.stop()
+            made.close()
 
 
 class Pump:

@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.board.console import Console
     from pytest_blynk_ota.cloud.server import CloudServer
     from pytest_blynk_ota.delivery.server import DeliveryServer
-    from pytest_blynk_ota.evidence.bundle import TestBundle
     from pytest_blynk_ota.ota import Ota
-    from pytest_blynk_ota.result import Result
+    from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.power import Power
     from pytest_blynk_ota.rig.rack import Place, Rig
     from pytest_blynk_ota.rig.shelf import Firmware
+    from pytest_blynk_ota.runs import Tally
     from pytest_blynk_ota.session import Session
 
-FIXTURES = {"rig", "board", "console", "power", "cloud", "delivery", "firmware", "ota"}
 OPTIONS = {
     "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
     "board": ("NAME", "the only board of the rig to use"),
     "old": ("PATH", "the firmware that the boards start from"),
     "new": ("PATH", "the firmware that is shipped (default: Old with a higher version)"),
-    "evidence": ("DIR", "where the evidence goes (default: .blynk-ota/runs/TIME-RIG)"),
+    "evidence": (
+        "DIR",
+        "where the evidence goes; an earlier run in it is replaced "
+        "(default: .blynk-ota/runs/TIME-RIG)",
+    ),
 }
 DEFAULT_RIG = "virtual"
 MARKERS = (
@@ -42,12 +45,13 @@ MARKERS = (
     "fixture-firmware",
     "baseline(rollback=True): what the baseline of this test differs in",
 )
-NEEDS = ("power", "rollback", "fixture-firmware")
-SESSION: pytest.StashKey[Any] = pytest.StashKey()
-RUN: pytest.StashKey[str] = pytest.StashKey()
-RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
-RIG_ERROR = "blynk_ota_rig_error"
-"""Property of a report whose exception was the rack's fault."""
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+RUN: pytest.StashKey[Path] = pytest.StashKey()
+TALLY: pytest.StashKey[Tally] = pytest.StashKey()
+RUNNING: pytest.StashKey[Running] = pytest.StashKey()
+"""The test on the rig that runs now."""
+TO_WORKER = "blynk_ota_run"
+FROM_WORKER = "blynk_ota_usage"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,86 +67,115 @@ def option(config: pytest.Config, name: str) -> str | None:
     return str(value) if value else None
 
 
+def path_option(config: pytest.Config, name: str) -> Path | None:
+    """The same as a path: of the working folder, or of the ini file's own."""
+    value = option(config, name)
+    if not value:
+        return None
+    by_hand = config.getoption(f"blynk_{name}")
+    return (config.invocation_params.dir if by_hand else config.rootpath) / value
+
+
+def rig_option(config: pytest.Config) -> str:
+    """The rig's name, or its file."""
+    value = option(config, "rig") or DEFAULT_RIG
+    if value.endswith(".toml") or "/" in value:
+        return str(path_option(config, "rig"))
+    return value
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    _refuse_thread_timeouts(config)
     if config.pluginmanager.hasplugin("pytest_embedded"):
         from pytest_blynk_ota import embedded
 
         config.pluginmanager.register(embedded, "blynk-ota-embedded")
-    worker = getattr(config, "workerinput", None)
-    if worker and "blynk_ota_run" in worker:
-        config.stash[RUN] = worker["blynk_ota_run"]
+    if TO_WORKER in (worker := getattr(config, "workerinput", {})):
+        config.stash[RUN] = Path(worker[TO_WORKER])
 
 
-def _refuse_thread_timeouts(config: pytest.Config) -> None:
-    """pytest-timeout's thread method ends the process with no teardown: boards stay powered."""
-    if not config.pluginmanager.hasplugin("timeout"):
-        return
-    if "thread" in (config.getoption("timeout_method", None), config.getini("timeout_method")):
-        raise pytest.UsageError(
-            "timeout_method = thread ends pytest without closing ports and processes; "
-            "use timeout_method = signal"
-        )
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is a worker process of pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: all workers write into one evidence folder."""
-    node.workerinput["blynk_ota_run"] = _run(node.config)
+    from pytest_blynk_ota import runs
 
-
-pytest_configure_node.pytest_impl = {"optionalhook": True}  # type: ignore[attr-defined]
-
-
-def _run(config: pytest.Config) -> str:
+    config: pytest.Config = node.config
     if RUN not in config.stash:
-        from pytest_blynk_ota.session import run_folder
+        chosen = path_option(config, "evidence")
+        now = datetime.now()
+        folder = runs.renew(chosen) if chosen else None
+        config.stash[RUN] = folder or runs.shared(config.rootpath, rig_option(config), now)
+        keep_tally(config)
+    node.workerinput[TO_WORKER] = str(config.stash[RUN])
 
-        config.stash[RUN] = str(
-            run_folder(
-                config.rootpath,
-                option(config, "evidence"),
-                option(config, "rig") or DEFAULT_RIG,
-                datetime.now(),
-            )
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """pytest-xdist: what a worker found wrong with the request is said once, by the controller."""
+    said = getattr(node, "workeroutput", {}).get(FROM_WORKER)
+    if said:
+        raise pytest.UsageError(said)
+
+
+def run_folder(config: pytest.Config) -> Path:
+    """The evidence folder of this run, made when it is first needed."""
+    if RUN not in config.stash:
+        from pytest_blynk_ota import runs
+
+        chosen = path_option(config, "evidence")
+        config.stash[RUN] = (
+            runs.renew(chosen)
+            if chosen
+            else runs.claim(config.rootpath, rig_option(config), datetime.now())
         )
     return config.stash[RUN]
 
 
+def keep_tally(config: pytest.Config) -> None:
+    """Count the tests on the rig, in the process that all reports come to."""
+    if TALLY not in config.stash and not is_worker(config):
+        from pytest_blynk_ota.runs import Tally
+
+        config.stash[TALLY] = Tally()
+        config.pluginmanager.register(config.stash[TALLY], "blynk-ota-tally")
+
+
 def session_of(config: pytest.Config) -> Session:
-    """The session's state, made on first use. Raises pytest.UsageError."""
+    """The session's state, made on first use. Raises UsageError."""
     if SESSION not in config.stash:
-        from pytest_blynk_ota.errors import UsageError
         from pytest_blynk_ota.session import Options, Session
 
-        paths = {
-            name: Path(path).absolute() if (path := option(config, name)) else None
-            for name in ("old", "new")
-        }
-        try:
-            config.stash[SESSION] = Session(
-                Options(
-                    config.rootpath,
-                    option(config, "rig") or DEFAULT_RIG,
-                    option(config, "board"),
-                    paths["old"],
-                    paths["new"],
-                    Path(_run(config)),
-                )
-            )
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from error
-    session: Session = config.stash[SESSION]
-    return session
+        options = Options(
+            root=config.rootpath,
+            rig=rig_option(config),
+            board=option(config, "board"),
+            old=path_option(config, "old"),
+            new=path_option(config, "new"),
+            command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
+        )
+        config.stash[SESSION] = Session(options, lambda: run_folder(config))
+    return config.stash[SESSION]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Options that were given by hand are checked at once: under xdist, before any worker."""
-    if getattr(session.config, "workerinput", None) is None and any(
-        option(session.config, name) for name in ("rig", "board", "old", "new")
+    config = session.config
+    if is_worker(config) or not any(
+        option(config, name) for name in ("rig", "board", "old", "new")
     ):
-        session_of(session.config)
+        return
+    from pytest_blynk_ota.errors import UsageError
+
+    try:
+        session_of(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(trylast=True)
@@ -150,25 +183,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ours = [item for item in items if uses_rig(item)]
     if not ours:
         return
-    session_of(config)
-    for item in ours:
-        for marker in item.iter_markers("requires"):
-            for need in marker.args:
-                if need not in NEEDS:
-                    raise pytest.UsageError(
-                        f"{item.nodeid}: requires({need!r}): unknown need; "
-                        f"known are {', '.join(NEEDS)}"
-                    )
+    keep_tally(config)
+    from pytest_blynk_ota import marks
+    from pytest_blynk_ota.errors import UsageError
+
+    try:
+        marks.check(config, ours)
+        session_of(config)
+        marks.need_a_board(ours)
+    except UsageError as error:
+        if not is_worker(config):
+            raise pytest.UsageError(str(error)) from error
+        config.workeroutput[FROM_WORKER] = str(error)  # type: ignore[attr-defined]  # xdist's own
+        items.clear()
 
 
 def uses_rig(item: pytest.Item) -> bool:
     """Whether a test asks for one of our fixtures, directly or through another one."""
-    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    names = getattr(item, "fixturenames", ())
+    if "_blynk_ota_session" in names:
+        return True
+    return "_blynk_ota_dut" in names and not _own_services(item)
+
+
+def _own_services(item: pytest.Item) -> bool:
+    from pytest_blynk_ota.embedded import own_services
+
+    return own_services(item.config, [item])
 
 
 @pytest.fixture(scope="session")
 def _blynk_ota_session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    keep_tally(request.config)
     session = session_of(request.config)
+    session.begin()
     try:
         yield session
     finally:
@@ -182,43 +230,27 @@ def rig(_blynk_ota_session: Session) -> Rig:
 
 
 @pytest.fixture
-def _blynk_ota_bundle(
+def _blynk_ota_test(
     request: pytest.FixtureRequest, _blynk_ota_session: Session
-) -> Iterator[TestBundle]:
-    from pytest_blynk_ota.reporting import begin_run
+) -> Iterator[Running]:
+    from pytest_blynk_ota.reporting import Running
 
-    begin_run(request.config, _blynk_ota_session)
-    results: list[Result] = []
-    request.config.stash[RESULTS] = results
-    bundle = _blynk_ota_session.bundle(request.node.nodeid)
-    request.node.user_properties.append(("blynk_ota_evidence", str(bundle.folder)))
+    stash = request.config.stash
+    stash[RUNNING] = Running.begin(request.node, _blynk_ota_session)
     try:
-        yield bundle
+        yield stash[RUNNING]
     finally:
-        _blynk_ota_session.finish(bundle, results)
+        running = stash[RUNNING]
+        del stash[RUNNING]
+        running.finish()
 
 
 @pytest.fixture
-def _blynk_ota_place(
-    request: pytest.FixtureRequest, _blynk_ota_session: Session, _blynk_ota_bundle: TestBundle
-) -> Place:
-    place = _blynk_ota_session.place(getattr(request, "param", None))
-    properties = request.node.user_properties
-    properties.append(("blynk_ota_rig", _blynk_ota_session.config.rig.name))
-    properties.append(("blynk_ota_board", place.name))
-    for marker in request.node.iter_markers("requires"):
-        for need in marker.args:
-            _skip_without(need, place, _blynk_ota_session.firmware(place.config))
+def _blynk_ota_place(request: pytest.FixtureRequest, _blynk_ota_test: Running) -> Place:
+    place = _blynk_ota_test.take_place(getattr(request, "param", None))
+    if lack := _blynk_ota_test.lacks():
+        pytest.skip(lack)
     return place
-
-
-def _skip_without(need: str, place: Place, firmware: Firmware) -> None:
-    if need == "power" and place.power is None:
-        pytest.skip(f"board {place.name} has no power outlet in the rig file")
-    if need == "rollback" and not place.profile.rollback:
-        pytest.skip(f"profile {place.profile.name} of board {place.name} has no rollback")
-    if need == "fixture-firmware" and not firmware.is_fixture:
-        pytest.skip("needs a fixture image that can be told to misbehave; --old is your own")
 
 
 @pytest.fixture
@@ -234,21 +266,22 @@ def console(_blynk_ota_place: Place) -> Console:
 
 
 @pytest.fixture
-def power(_blynk_ota_place: Place) -> Power:
+def power(_blynk_ota_place: Place, _blynk_ota_test: Running) -> Power:
     """The board's power; skips where the rig has no outlet for it."""
-    if _blynk_ota_place.power is None:
-        pytest.skip(f"board {_blynk_ota_place.name} has no power outlet in the rig file")
+    if lack := _blynk_ota_test.lacks("power"):
+        pytest.skip(lack)
+    assert _blynk_ota_place.power is not None
     return _blynk_ota_place.power
 
 
 @pytest.fixture
-def cloud(rig: Rig, _blynk_ota_bundle: TestBundle) -> CloudServer:
+def cloud(rig: Rig, _blynk_ota_test: Running) -> CloudServer:
     """The local Blynk server."""
     return rig.cloud
 
 
 @pytest.fixture
-def delivery(rig: Rig, _blynk_ota_bundle: TestBundle) -> DeliveryServer:
+def delivery(rig: Rig, _blynk_ota_test: Running) -> DeliveryServer:
     """The fault-injecting firmware server."""
     return rig.delivery
 
@@ -264,13 +297,16 @@ def ota(
     request: pytest.FixtureRequest,
     _blynk_ota_session: Session,
     _blynk_ota_place: Place,
-    _blynk_ota_bundle: TestBundle,
+    _blynk_ota_test: Running,
 ) -> Ota:
     """Shipments and offers on a board that has just been brought back to Old."""
     marker = request.node.get_closest_marker("baseline")
-    rollback = marker.kwargs.get("rollback", True) if marker else True
-    keep = request.config.stash[RESULTS].append
-    made = _blynk_ota_session.ota(_blynk_ota_place, _blynk_ota_bundle, keep, rollback=rollback)
+    made = _blynk_ota_session.ota(
+        _blynk_ota_place,
+        _blynk_ota_test.bundle,
+        _blynk_ota_test.results.append,
+        rollback=marker is None or marker.kwargs.get("rollback", True),
+    )
     made.restore()
     return made
 
@@ -278,55 +314,55 @@ def ota(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     yield
-    if uses_rig(item):
-        from pytest_blynk_ota.reporting import fail_on_findings
-
-        fail_on_findings(item)
+    if RUNNING in item.config.stash:
+        item.config.stash[RUNNING].fail_on_findings()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    ours = RUNNING in item.config.stash or (SESSION in item.config.stash and uses_rig(item))
+    if ours and call.when != "teardown":
+        from pytest_blynk_ota.reporting import add_properties
+
+        add_properties(item, call)
     report = yield
-    errors = sys.modules.get("pytest_blynk_ota.errors")
-    if errors and call.excinfo and isinstance(call.excinfo.value, errors.RigError):
-        from pytest_blynk_ota.reporting import as_rig_error
+    if ours and call.excinfo is not None:
+        from pytest_blynk_ota.reporting import tell
 
-        as_rig_error(item, report, call.excinfo.value)
-    if report.when == "call" and report.failed and uses_rig(item):
-        from pytest_blynk_ota.reporting import add_story
-
-        add_story(item.config, report)
+        tell(item, report, call.excinfo.value)
     return report
 
 
 def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
 ) -> list[str] | None:
-    if "pytest_blynk_ota.verdict" not in sys.modules:
+    if RUNNING not in config.stash:
         return None
-    from pytest_blynk_ota.reporting import explain
-
-    return explain(config, op, left, right)
+    return config.stash[RUNNING].explain(op, left, right)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if SESSION in session.config.stash:
-        session.config.stash[SESSION].close()
-    if _has_evidence(session.config) and not hasattr(session.config, "workerinput"):
-        from pytest_blynk_ota.reporting import end_run
+    config = session.config
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+    if _has_evidence(config) and not is_worker(config):
+        from pytest_blynk_ota import runs
 
-        end_run(session.config, exitstatus)
+        stopped = session.shouldstop or session.shouldfail
+        complete = exitstatus in runs.ENDED and not stopped
+        runs.end(config.stash[RUN], config.stash[TALLY], complete=complete)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    config = terminalreporter.config
     if _has_evidence(config):
         from pytest_blynk_ota.reporting import summarize
 
-        summarize(terminalreporter, config)
+        summarize(terminalreporter, config.stash[TALLY], config.stash[RUN])
 
 
 def _has_evidence(config: pytest.Config) -> bool:
-    return RUN in config.stash and (Path(config.stash[RUN]) / "run.json").exists()
+    return RUN in config.stash and (config.stash[RUN] / "run.json").exists()

@@ -1,151 +1,206 @@
-"""What a run says when it has something to say: failures explained, rack errors apart."""
+"""What a test on the rig says when it has something to say: failures explained, rack errors apart.
+
+pytest, JUnit XML and pytest-xdist all call a report an *error* when its phase is not the call;
+that is how a rack's fault is kept apart from a firmware's failure in every format.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_blynk_ota.air import AirStatus
-from pytest_blynk_ota.evidence.bundle import write_json
+from pytest_blynk_ota.errors import RigError, UsageError
+from pytest_blynk_ota.evidence.bundle import TestBundle
+from pytest_blynk_ota.marks import lacking, named
 from pytest_blynk_ota.ota import judged_at_the_end
-from pytest_blynk_ota.plugin import RESULTS, RIG_ERROR, RUN, session_of
+from pytest_blynk_ota.outcome import Outcome
+from pytest_blynk_ota.plugin import RUNNING, SESSION
 from pytest_blynk_ota.result import Result
-from pytest_blynk_ota.session import Session, run_data
-from pytest_blynk_ota.verdict import Outcome
+from pytest_blynk_ota.rig.rack import Place
+from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, USAGE_ERROR, Tally
+from pytest_blynk_ota.session import Session, properties
 
 MAX_REASONS = 4
 """pytest cuts a comparison after eight lines."""
-INTERRUPTED = 2
-"""pytest's exit code for Ctrl-C."""
+MAX_LOG_LINES = 20
+EXPECTED = {
+    "is": "expected",
+    "==": "expected",
+    "is not": "expected anything but",
+    "!=": "expected anything but",
+    "in": "expected one of",
+    "not in": "expected none of",
+}
+"""How a comparison of an outcome is put into words; others are left to pytest."""
 
 
-def begin_run(config: pytest.Config, session: Session) -> None:
-    """Write run.json when the first test begins; until the end it says ``complete: false``."""
-    path = session.options.run / "run.json"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, run_data(session))
+@dataclass
+class Running:
+    """A test on the rig while it runs.
 
-
-def end_run(config: pytest.Config, exitstatus: int) -> None:
-    """Complete run.json with what came out; called where all reports arrive."""
-    path = Path(config.stash[RUN]) / "run.json"
-    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    counts = count(_reports(reporter)) if reporter else Counter[str]()
-    complete = exitstatus != INTERRUPTED
-    data = json.loads(path.read_text(encoding="utf-8"))
-    data |= {"complete": complete, "result": result_of(counts, complete), "counts": dict(counts)}
-    write_json(path, data)
-
-
-def _reports(reporter: Any) -> Iterable[pytest.TestReport]:
-    for reports in reporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                yield report
-
-
-def count(reports: Iterable[pytest.TestReport]) -> Counter[str]:
-    """Tests on the rig by what they say: passed, firmware, rig, skipped."""
-    counts: Counter[str] = Counter()
-    for report in reports:
-        properties = dict(report.user_properties)
-        if "blynk_ota_board" not in properties and RIG_ERROR not in properties:
-            continue
-        if report.failed:
-            counts["rig" if RIG_ERROR in properties else "firmware"] += 1
-        elif report.when == "call":
-            counts[report.outcome] += 1
-    return counts
-
-
-def result_of(counts: Counter[str], complete: bool) -> str:
-    """The word in run.json: a firmware failure outweighs a rack error."""
-    if not complete:
-        return "incomplete"
-    if counts["firmware"]:
-        return "firmware"
-    return "rig" if counts["rig"] else "ok"
-
-
-def as_rig_error(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
-    """Make a rack fault an error of the test, not a failure, in every report format.
-
-    pytest, JUnit XML and pytest-xdist all call a report an error when its phase is not the call.
+    Attributes:
+        item: the test.
+        session: the session.
+        bundle: its evidence.
+        results: what its operations returned, in order.
+        place: its board, once it has one.
     """
+
+    item: pytest.Item
+    session: Session
+    bundle: TestBundle
+    results: list[Result] = field(default_factory=list)
+    place: Place | None = None
+
+    @classmethod
+    def begin(cls, item: pytest.Item, session: Session) -> Running:
+        """Open the evidence of a test."""
+        bundle = session.bundle(item.nodeid)
+        item.user_properties.append((PREFIX + "evidence", str(bundle.folder)))
+        return cls(item, session, bundle)
+
+    def finish(self) -> None:
+        """Close the evidence."""
+        self.session.finish(self.bundle, self.results)
+
+    def take_place(self, name: str | None) -> Place:
+        """Take the board of the test. Raises RigError."""
+        self.place = self.session.place(name)
+        self.item.user_properties += [
+            (PREFIX + "board", self.place.name),
+            *properties(self.session.firmware(self.place.config), PREFIX),
+        ]
+        return self.place
+
+    def lacks(self, *needs: str) -> str | None:
+        """Why the test cannot run on its board: its own needs if none are named."""
+        assert self.place is not None
+        firmware = self.session.firmware(self.place.config)
+        return lacking(needs or named(self.item, "requires"), self.place, firmware)
+
+    def final(self) -> Sequence[Result]:
+        """The results in the light of all that was seen since."""
+        return judged_at_the_end(self.bundle.timeline.events(), self.results)
+
+    def fail_on_findings(self) -> None:
+        """Fail the test for each error finding that it does not expect, late ones included."""
+        expected = named(self.item, "finding")
+        unexpected = [
+            finding
+            for result in self.final()
+            for finding in result.findings
+            if finding.severity == "error" and finding.name not in expected
+        ]
+        if unexpected:
+            lines = "\n".join(f"  {finding}" for finding in unexpected)
+            pytest.fail(
+                f"the test passed, but there are error findings:\n{lines}\n"
+                f"evidence: {self.bundle.folder}\n"
+                f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})",
+                pytrace=False,
+            )
+
+    def explain(self, op: str, left: object, right: object) -> list[str] | None:
+        """The first lines of a failed comparison; the rest is a section of the report."""
+        if op not in EXPECTED:
+            return None
+        for got, wanted in ((left, right), (right, left)):
+            if not isinstance(got, Outcome | AirStatus):
+                continue
+            for result in reversed(self.results):
+                if got in (result.outcome, result.air_status):
+                    reasons = [f"because {reason}" for reason in result.reasons[:MAX_REASONS]]
+                    head = f"{EXPECTED[op]} {_words(wanted)}, got {got!s}"
+                    return [head, *reasons, f"evidence: {result.evidence}"]
+        return None
+
+    def story(self) -> Iterator[tuple[str, str]]:
+        """Sections for a failing test: each operation as judged; without one, the last log."""
+        for result in self.results:
+            yield f"operation {result.number}", "\n".join(result.explain())
+        if not self.results:
+            lines = self.place.board.console.lines()[-MAX_LOG_LINES:] if self.place else ()
+            text = "".join(f"    {line.text}\n" for line in lines) or "    (not one line)\n"
+            yield "board", f"last lines of the log:\n{text}evidence: {self.bundle.folder}"
+
+
+def _words(wanted: object) -> str:
+    if isinstance(wanted, list | tuple | set | frozenset):
+        return ", ".join(sorted(str(one) for one in wanted))
+    return str(wanted)
+
+
+def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """What JUnit XML says of a test: its rig at the start, its outcomes after the call."""
+    rig = item.config.stash[SESSION].config
+    if call.when == "setup":
+        virtual = all(board.is_virtual for board in rig.board)
+        item.user_properties += [
+            (PREFIX + "rig", rig.rig.name),
+            (PREFIX + "rig_kind", "virtual" if virtual else "real"),
+        ]
+    elif RUNNING in item.config.stash:
+        for result in item.config.stash[RUNNING].final():
+            item.user_properties += [
+                (PREFIX + "outcome", str(result.outcome)),
+                (PREFIX + "air_status", str(result.air_status)),
+                (PREFIX + "reason", str(next(iter(result.reasons), ""))),
+            ]
+
+
+def tell(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
+    """Say in a report whose fault it was, and what there is to see."""
+    fault = rack_fault(error)
+    if fault is None and report.failed:
+        fault = _dead_rack(item)
+    if fault is not None:
+        _as_rig_error(item, report, fault)
+    elif report.failed and isinstance(error, UsageError):
+        item.user_properties.append((USAGE_ERROR, type(error).__name__))
+        report.user_properties = list(item.user_properties)
+    if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
+        report.sections += item.config.stash[RUNNING].story()
+
+
+def rack_fault(error: BaseException) -> RigError | None:
+    """The rack's fault in what was raised, alone or among others."""
+    if isinstance(error, RigError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((fault for one in error.exceptions if (fault := rack_fault(one))), None)
+    return None
+
+
+def _dead_rack(item: pytest.Item) -> RigError | None:
+    """A test that failed because a part of the rack had died says nothing of the firmware."""
+    try:
+        item.config.stash[SESSION].check()
+    except RigError as error:
+        return error
+    return None
+
+
+def _as_rig_error(item: pytest.Item, report: pytest.TestReport, error: RigError) -> None:
     item.user_properties.append((RIG_ERROR, type(error).__name__))
     report.user_properties = list(item.user_properties)
     report.sections.append(("rack error", f"{type(error).__name__}: {error}"))
+    report.outcome = "failed"  # a test that is expected to fail is not expected to lose its rack
+    vars(report).pop("wasxfail", None)
     if report.when == "call":
         report.when = "setup"
 
 
-def fail_on_findings(item: pytest.Item) -> None:
-    """Fail the test for each error finding that it does not expect, late ones included."""
-    expected = {name for marker in item.iter_markers("finding") for name in marker.args}
-    events = session_of(item.config).recorder.timeline.events()
-    final = judged_at_the_end(events, _results(item.config))
-    unexpected = [
-        finding
-        for result in final
-        for finding in result.findings
-        if finding.severity == "error" and finding.name not in expected
-    ]
-    for result in final:
-        item.user_properties.append(("blynk_ota_outcome", str(result.outcome)))
-    if unexpected:
-        lines = "\n".join(f"  {finding}" for finding in unexpected)
-        pytest.fail(
-            f"the test passed, but there are error findings:\n{lines}\n"
-            f"evidence: {dict(item.user_properties).get('blynk_ota_evidence', '')}\n"
-            f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})",
-            pytrace=False,
-        )
-
-
-def explain(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
-    """The first lines of a failed comparison of an outcome; the rest is a section of the report."""
-    if not isinstance(left, Outcome | AirStatus) or op not in ("is", "=="):
-        return None
-    for result in reversed(_results(config)):
-        if left in (result.outcome, result.air_status):
-            reasons = [f"because {reason}" for reason in result.reasons[:MAX_REASONS]]
-            return [f"expected {right!s}, got {left!s}", *reasons, f"evidence: {result.evidence}"]
-    return [f"expected {right!s}, got {left!s}"]
-
-
-def add_story(config: pytest.Config, report: pytest.TestReport) -> None:
-    """Give a failed test's report what each of its operations was judged to be, and the log."""
-    for number, result in enumerate(_results(config), 1):
-        report.sections.append((f"operation {number}", "\n".join(result.explain())))
-
-
-def _results(config: pytest.Config) -> list[Result]:
-    none: list[Result] = []
-    return config.stash.get(RESULTS, none)
-
-
-def _is_rig_error(report: pytest.TestReport) -> bool:
-    return RIG_ERROR in dict(report.user_properties)
-
-
-def summarize(reporter: Any, config: pytest.Config) -> None:
+def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path) -> None:
     """One line with the result and the evidence, and the rack errors by themselves."""
-    reports = list(_reports(reporter))
-    errors = [report for report in reports if report.failed and _is_rig_error(report)]
-    if errors:
+    if tally.rack_errors:
         reporter.section("rack errors (not the firmware's fault)", yellow=True)
-        for report in errors:
-            text = dict(report.sections).get("rack error", "")
-            reporter.line(f"{report.nodeid}: {text.splitlines()[0] if text else 'rack error'}")
-    counts = count(reports)
-    words = ", ".join(f"{number} {word}" for word, number in sorted(counts.items()))
-    reporter.line(
-        f"blynk-ota: {words or 'no test ran'}; evidence in {os.path.relpath(config.stash[RUN])}"
-    )
+        for report in tally.rack_errors:
+            text = dict(report.sections).get("rack error", "rack error")
+            reporter.line(f"{report.nodeid}: {text.splitlines()[0]}")
+    words = ", ".join(f"{number} {word}" for word, number in sorted(tally.counts().items()))
+    reporter.line(f"blynk-ota: {words or 'no test ran'}; evidence in {os.path.relpath(folder)}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pytest_blynk_ota import runs
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import SCHEMA, Recorder, Timeline
@@ -35,7 +34,7 @@ class Options:
         rig: name or path of the rig.
         board: the only board to use; any if None.
         old, new: firmware files.
-        run: the evidence folder of this run.
+        command: the command line of this run.
     """
 
     root: Path
@@ -43,18 +42,23 @@ class Options:
     board: str | None
     old: Path | None
     new: Path | None
-    run: Path
+    command: Sequence[str] = ()
 
 
 class Session:
     """What the fixtures share. Reads and checks everything, touches no board.
 
+    Args:
+        options: what was asked for.
+        run: makes the evidence folder of this run, when it is first needed.
+
     Raises:
         UsageError: the rig, the board or a firmware file is not as it must be.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, run: Callable[[], Path]) -> None:
         self.options = options
+        self._run = run
         self.path = find_rig(options.rig, options.root)
         self.config: RigConfig = load(self.path)
         self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
@@ -99,15 +103,23 @@ class Session:
         """Old and New by board."""
         return self._firmware
 
+    def begin(self) -> None:
+        """Write run.json: from now on there is a run."""
+        runs.begin(self._run(), run_data(self))
+
+    def check(self) -> None:
+        """Raises RigError if a part of the rack in use has died."""
+        if self._rig is not None:
+            self._rig.check()
+
     @property
     def rig(self) -> Rig:
         """The rig, opened on first use."""
         if self._rig is None:
-            self.options.run.mkdir(parents=True, exist_ok=True)
             self._rig = Rig(
                 self.config,
                 self.path,
-                run=self.options.run,
+                run=self._run(),
                 recorder=self.recorder,
                 redactor=self.redactor,
             )
@@ -115,7 +127,7 @@ class Session:
 
     def bundle(self, test_id: str) -> TestBundle:
         """Start the evidence of a test: from now on events go there."""
-        bundle = TestBundle(self.options.run, test_id, self.redactor)
+        bundle = TestBundle(self._run(), test_id, self.redactor)
         self.recorder.switch(bundle.timeline)
         return bundle
 
@@ -145,19 +157,6 @@ class Session:
             self._rig = None
 
 
-def run_folder(root: Path, chosen: str | None, rig: str, now: datetime) -> Path:
-    """Where a run's evidence goes: ``--evidence``, or a folder named by time and rig."""
-    if chosen:
-        return Path(chosen) if Path(chosen).is_absolute() else root / chosen
-    name = f"{now:%Y%m%dT%H%M%S}-{Path(rig).stem}"
-    base = root / ".blynk-ota" / "runs"
-    folder, count = base / name, 1
-    while folder.exists():
-        count += 1
-        folder = base / f"{name}-{count}"
-    return folder
-
-
 def tool_versions() -> dict[str, str]:
     """Versions of what took part."""
     found = {"python": platform.python_version()}
@@ -171,25 +170,41 @@ def tool_versions() -> dict[str, str]:
 
 def run_data(session: Session) -> dict[str, Any]:
     """run.json at the start of a run; a run that is killed keeps it as it is."""
-    firmware = {
-        name: {
-            "old": _identity(known.old),
-            "new": _identity(known.new),
-        }
-        for name, known in session.known_firmware.items()
-    }
+    boards = session.config.board
     return {
         "schema": SCHEMA,
         "rig": session.config.rig.name,
+        "rig_kind": "virtual" if all(board.is_virtual for board in boards) else "real",
         "rig_file": str(session.path),
-        "firmware": firmware,
+        "firmware": {
+            name: {
+                "old": _identity(known.old, session.options.old),
+                "new": _identity(known.new, session.options.new),
+            }
+            for name, known in session.known_firmware.items()
+        },
         "tools": tool_versions(),
-        "command": sys.argv,
+        "command": list(session.options.command),
         "complete": False,
-        "result": None,
+        "result": "incomplete",
         "counts": {},
     }
 
 
-def _identity(image: Image) -> dict[str, str | None]:
-    return {"version": image.version, "build": image.build, "sha256": image.sha256}
+def _identity(image: Image, path: Path | None) -> dict[str, str | None]:
+    """An image in run.json; without a path it was made from a recipe or from Old."""
+    return {
+        "path": str(path) if path else None,
+        "version": image.version,
+        "build": image.build,
+        "sha256": image.sha256,
+    }
+
+
+def properties(firmware: Firmware, prefix: str) -> list[tuple[str, str]]:
+    """What a test's report says of its firmware."""
+    return [
+        (f"{prefix}{name}_{what}", value or "")
+        for name, image in (("old", firmware.old), ("new", firmware.new))
+        for what, value in (("version", image.version), ("sha256", image.sha256))
+    ]
