@@ -96,9 +96,10 @@ class Images:
                 return above or self._started()
         if not self.may_hold_new:
             return False
-        sure = all(ran.image is not None and ran.by not in WEAK for ran in later)
+        asked = self.flash is not None  # and could not tell: then the firmware's words count
+        sure = all(ran.image is not None and (asked or ran.by not in WEAK) for ran in later)
         if self.story.watched_uart and sure:
-            return False
+            return self._started()
         return self._started() or None
 
     def _started(self) -> bool:
@@ -193,7 +194,7 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
     possible = _possible(images, strong, weak)
     if len(possible) == 1:
         return _settle(boot, ("what was whole in flash", possible, ()), weak)
-    fits = [said for said in weak if said[1] <= possible]
+    fits = [(said[0], said[1] & possible, said[2]) for said in weak if said[1] & possible]
     if flash is not None and flash.data["running"] is not None:
         label = flash.data["running"]
         name = str(flash.data["slots"].get(label, {}).get("image") or THIRD)

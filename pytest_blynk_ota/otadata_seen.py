@@ -12,6 +12,8 @@ from pytest_blynk_ota.operation import Operation
 ENTRY = struct.Struct("<I20sII")
 ERASED = 0xFFFFFFFF
 NEW, PENDING, UNDEFINED = 0, 1, 0xFFFFFFFF
+TAKEN_BACK = (3, 4)
+"""INVALID and ABORTED: the bootloader passes them over."""
 
 
 def entries(otadata: Sequence[str] | None) -> list[tuple[int, int]]:
@@ -33,10 +35,17 @@ def top(otadata: Sequence[str] | None) -> tuple[int, int] | None:
 
 
 def selected_by_otadata(operation: Operation, read: Mapping[str, Any]) -> bool | None:
-    """Whether otadata holds a seq above those at the start; None: that cannot be told."""
+    """Whether otadata holds a seq above those at the start; None: that cannot be told.
+
+    An entry that was taken back before the start is written over with the same seq by the next
+    update, which counts from the entry that is in use (esp_ota_ops.c, esp_rewrite_ota_data).
+    """
     now = top(read["otadata"])
     if operation.otadata is not None:
         before = top(operation.otadata)
+        if before is not None and now is not None and before[1] in TAKEN_BACK:
+            same = now == before
+            return None if same else now[0] >= before[0]
         return now is not None and (before is None or now[0] > before[0])
     labels = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
     if now is None or not labels:

@@ -472,6 +472,31 @@ def test_a_rollback_of_the_first_operation_selects_nothing_in_the_second():
     assert tale.judged().outcome is Outcome.REJECTED
 
 
+def test_a_second_rollback_leaves_the_otadata_of_the_first():
+    """The next update writes over the entry that was taken back, with the same seq."""
+    tale = Tale(op="offer", otadata=REVERTED_OTADATA).offered().downloads().boots("new")
+    tale.prints("version", version="2.0.0", build="build of 2.0.0").wait(2).crashes()
+    tale.comes_back("old").over().flash("app0", otadata=REVERTED_OTADATA)
+    assert tale.judged().outcome is Outcome.REVERTED
+
+
+def test_a_name_that_two_images_share_means_the_one_that_can_be_there():
+    """The rolled-back image of the first operation says the same version, but was written over."""
+    images = {"old": image("1.0.0"), "new": image("2.0.0"), "third-1": image("2.0.0", sha256="3")}
+    tale = Tale(op="offer", images=images, otadata=REVERTED_OTADATA, slots={"app0": "old",
+                "app1": "third-1"}).offered().downloads().boots("new")  # fmt: skip
+    tale.prints("version", version="2.0.0", build="build of 2.0.0").wait(2).crashes()
+    tale.comes_back("old").over().flash("app0", otadata=REVERTED_OTADATA)
+    verdict = tale.judged()
+    assert (verdict.outcome, verdict.running) == (Outcome.REVERTED, "1.0.0")
+
+
+def test_a_refusal_after_a_rollback_is_told_by_the_firmwares_own_words():
+    tale = Tale(op="offer", otadata=REVERTED_OTADATA).offered().downloads(into=None).wait(10)
+    tale.comes_back("old").over().flash("app0", otadata=REVERTED_OTADATA, app1=None)
+    assert tale.judged().outcome is Outcome.REJECTED
+
+
 def test_a_session_that_ended_with_a_reset_says_nothing_for_the_boot_after_it():
     tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5).logs_in()
     tale.wait(20).crashes().boots("new").wait(60).over()
