@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.delivery.campaign import Campaign
-from pytest_blynk_ota.errors import NotReached, RigError
+from pytest_blynk_ota.errors import NotReached
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
@@ -46,6 +46,7 @@ class Offers:
         self._closed = False
         self._timeline = rig.recorder.timeline
         self._after = after
+        self._deciding = threading.Lock()  # between our thread and a test that cancels
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="blynk-ota offers", daemon=True)
@@ -67,15 +68,20 @@ class Offers:
             raise self._error
 
     def cancel(self) -> None:
-        """No further offer."""
-        self._close("cancelled")
-        self._rig.recorder("ota", "cancelled", self._place.name, why="by the test")
+        """No further offer; one that is going out at this moment goes first."""
+        with self._deciding:
+            self._close("cancelled")
+            self._rig.recorder("ota", "cancelled", self._place.name, why="by the test")
 
     def _run(self) -> None:
         try:
             self._greet()
             while not self._stop.is_set():
-                batch = self._timeline.wait(lambda new: new or None, CHECK_S, after=self._after)
+                batch = self._timeline.wait(
+                    lambda new: new if new or self._stop.is_set() else None,
+                    CHECK_S,
+                    after=self._after,
+                )
                 for event in batch or ():
                     self._after = event.seq
                     if event.board == self._place.name:
@@ -115,16 +121,16 @@ class Offers:
             self._air.on_delivered()
 
     def _consider(self, session: int, version: str, build: str) -> None:
-        if session in self._considered or self._closed:
-            return
-        self._considered.add(session)
-        if self._air is None:
-            if self._send():
-                self._closed = True
-        elif self._air.on_login(version, build):
-            self._send()
-        elif self._air.closed:
-            self._close(self._air.closed)
+        with self._deciding:
+            if session in self._considered or self._closed:
+                return
+            self._considered.add(session)
+            if self._air is None:
+                self._closed = self._send()
+            elif self._air.on_login(version, build):
+                self._send()
+            elif self._air.closed:
+                self._close(self._air.closed)
 
     def _send(self) -> bool:
         offer = f"o{self._count + 1}"
@@ -135,6 +141,7 @@ class Offers:
         )
         if sent is None:
             return False
+        self._considered.add(sent)  # a newer session than the one that reported has it now
         self._count += 1
         if self._air:
             self._air.on_sent()
@@ -197,10 +204,14 @@ class Operation:
         self._campaign = self._rig.delivery.campaign(
             self._place.name, self._image, name="new.bin", faults=self._faults
         )
-        self._after = self._timeline.cursor
-        self._rig.recorder("ota", "operation", self._place.name, **self._describe())
-        self._offers = Offers(self._rig, self._place, self._campaign, self._air, self._after)
-        self._offers.start()
+        try:
+            self._after = self._timeline.cursor
+            self._rig.recorder("ota", "operation", self._place.name, **self._describe())
+            self._offers = Offers(self._rig, self._place, self._campaign, self._air, self._after)
+            self._offers.start()
+        except BaseException:
+            self._campaign.close()
+            raise
         return self
 
     def __exit__(
@@ -213,15 +224,17 @@ class Operation:
             if error is None:
                 self._finish()
         finally:
-            self._campaign.close()
-            if self._result is None:
-                self._abandon()
+            try:
+                if self._result is None:
+                    self._abandon()
+            finally:  # after the offers: a URL made later would outlive the operation
+                self._campaign.close()
 
     def _abandon(self) -> None:
         """End the thread after a failure; its own trouble must not hide the first one."""
         try:
             self._offers.stop()
-        except RigError as second:
+        except Exception as second:
             self._rig.recorder(
                 "rig", "error", self._place.name, error=type(second).__name__, message=str(second)
             )

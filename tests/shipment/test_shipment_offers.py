@@ -1,0 +1,155 @@
+"""The offers of an operation: one at a time, none too many, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_blynk_ota.air import Shipment
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.shipment import Offers, Operation
+
+WAIT_S = 5.0
+
+
+def offer_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "blynk-ota offers"]
+
+
+class Cloud:
+    """A cloud that sends when it is let, on the session that is the newest then."""
+
+    def __init__(self) -> None:
+        self.session = 1
+        self.sent: list[str] = []
+        self.sending = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+
+    def device(self, board):
+        return SimpleNamespace(online=False, reports=(), session=None, session_started=0.0)
+
+    def send_ota(self, board, url, *, offer):
+        self.sending.set()
+        assert self.go.wait(WAIT_S)
+        self.sent.append(offer)
+        return self.session
+
+
+class Campaign:
+    """URLs that are never asked for."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.offers_lived = False
+
+    def offer(self, offer_id):
+        return f"http://x/{offer_id}"
+
+    def close(self):
+        self.closed = True
+        self.offers_lived = bool(offer_threads())
+
+
+class Rig:
+    """As much of a rig as an operation uses."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder(Timeline())
+        self.cloud = Cloud()
+        self.background = SimpleNamespace(call=lambda result: result)
+        self.made = Campaign()
+        self.delivery = SimpleNamespace(campaign=lambda *_, **__: self.made)
+
+    def check(self):
+        """All is well."""
+
+    def report(self, session, version="1.0.0"):
+        self.recorder("cloud", "report", "a", session=session, version=version, build="")
+
+    def kinds(self):
+        return [event.kind for event in self.recorder.timeline.events() if event.source == "ota"]
+
+    def until(self, condition):
+        assert self.recorder.timeline.wait(lambda _: condition() or None, WAIT_S)
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+@pytest.fixture
+def offers(rig):
+    made = Offers(rig, SimpleNamespace(name="a"), rig.made, Shipment(3, "2.0.0"), 0)
+    made.start()
+    yield made
+    rig.cloud.go.set()
+    made.stop()
+
+
+def test_a_cancel_waits_for_the_offer_that_goes_out(rig, offers):
+    rig.cloud.go.clear()
+    rig.report(1)
+    assert rig.cloud.sending.wait(WAIT_S)
+    cancel = threading.Thread(target=offers.cancel)
+    cancel.start()
+    cancel.join(0.05)
+    assert "cancelled" not in rig.kinds()
+    rig.cloud.go.set()
+    cancel.join(WAIT_S)
+    rig.report(2)
+    offers.stop()
+    assert rig.kinds() == ["offer", "closed", "cancelled"]
+
+
+def test_a_session_that_took_over_is_not_offered_twice(rig, offers):
+    rig.cloud.session = 2  # logged in after session 1 had reported
+    rig.report(1)
+    rig.until(lambda: rig.cloud.sent)
+    rig.report(2)
+    rig.report(3)
+    rig.until(lambda: len(rig.cloud.sent) > 1)
+    offers.stop()
+    assert rig.cloud.sent == ["o1", "o2"]  # the second one for session 3
+
+
+def operation(rig, describe):
+    return Operation(rig, SimpleNamespace(name="a"), b"", (), describe, None, lambda: None)
+
+
+def test_an_operation_that_does_not_begin_takes_its_file_back(rig):
+    def describe():
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"), operation(rig, describe):
+        pass
+    assert rig.made.closed
+    assert not offer_threads()
+
+
+def fail_while_offering(rig):
+    rig.report(1)
+    assert rig.cloud.sending.wait(WAIT_S)
+    raise AssertionError("by the test")
+
+
+def test_a_failing_test_ends_its_offers_before_its_file_is_taken_back(rig):
+    with pytest.raises(AssertionError, match="by the test"), operation(rig, dict):
+        fail_while_offering(rig)
+    assert rig.made.closed
+    assert not rig.made.offers_lived
+
+
+def test_trouble_of_the_offers_does_not_hide_the_failure_of_the_test(rig):
+    def send_ota(*_, **__):
+        rig.cloud.sending.set()
+        raise KeyError("unexpected")
+
+    rig.cloud.send_ota = send_ota
+    with pytest.raises(AssertionError, match="by the test"), operation(rig, dict):
+        fail_while_offering(rig)
+    error = rig.recorder.timeline.events()[-1]
+    assert (error.source, error.kind, error.data["error"]) == ("rig", "error", "KeyError")
