@@ -81,13 +81,17 @@ def patch(file: Path, output: Path, as_json: bool, **wanted: Any) -> None:
 
     Example: blynk-ota image patch firmware.bin --version 1.2.1 -o next.bin
     """
-    from pytest_blynk_ota.errors import UsageError
+    from pytest_blynk_ota.errors import FirmwareError, UsageError
 
     asked = [name for name, value in wanted.items() if value not in (None, False)]
     if len(asked) != 1:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
         raise UsageError(f"expected exactly one of {options}; got {len(asked)}")
-    _write(output, _ways()[asked[0]](_read(file), wanted[asked[0]]), as_json)
+    try:
+        made = _ways()[asked[0]](_read(file), wanted[asked[0]])
+    except FirmwareError as error:
+        raise FirmwareError(f"{file}: {error}") from error
+    _write(output, made, as_json)
 
 
 def _ways() -> dict[str, Callable[[bytes, Any], bytes]]:
@@ -184,7 +188,7 @@ def _show(image: Image, as_json: bool) -> None:
         click.echo(f"segment {number:<6} {where}, {part['size']} bytes")
     for name, pairs in (("tag", tag), ("behaviour", behaviour)):
         for key, value in (pairs or {}).items():
-            click.echo(f"{name:14} {key} = {value}")
+            click.echo(f"{name:14} {key} = {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

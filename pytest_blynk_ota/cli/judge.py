@@ -6,30 +6,42 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+if TYPE_CHECKING:
+    from pytest_blynk_ota.evidence.timeline import Event
+
+RIG_FAILED = 3
 DIFFERS = 4
 
 
-@click.command()
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each operation.")
+@click.command("judge")
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each operation.")
 def command(bundles: tuple[Path, ...], as_json: bool) -> None:
     """Decide again from stored evidence: the same verdict, or what differs.
 
-    BUNDLES are folders of single tests, or of whole runs. Exit code 4: a stored verdict differs,
-    or evidence is incomplete.
+    BUNDLES are folders of single tests, or of whole runs.
+
+    Exit code 0: the same verdicts; 3: the same, but an operation has no verdict because the rig
+    failed; 4: a stored verdict differs, or evidence is incomplete.
 
     Example: blynk-ota judge .blynk-ota/runs/20261123T203000-virtual
     """
-    differs = 0
+    from pytest_blynk_ota.errors import EvidenceError
+
+    codes = {0}
     for folder in _tests(bundles):
-        for row in _judged(folder):
-            differs += not row["same"]
-            click.echo(json.dumps(row) if as_json else _line(row))
-    sys.exit(DIFFERS if differs else 0)
+        try:
+            for row in _judged(folder, alone=folder in bundles):
+                codes.add(DIFFERS if not row["same"] else RIG_FAILED if row["error"] else 0)
+                click.echo(json.dumps(row) if as_json else _line(row))
+        except EvidenceError as error:
+            codes.add(DIFFERS)
+            click.echo(f"blynk-ota: {error}", err=True)
+    sys.exit(max(codes))
 
 
 def _tests(bundles: Sequence[Path]) -> Iterator[Path]:
@@ -38,36 +50,69 @@ def _tests(bundles: Sequence[Path]) -> Iterator[Path]:
         yield from inside or [bundle]
 
 
-def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
-    from pytest_blynk_ota.errors import EvidenceError, RigError
+def _judged(folder: Path, *, alone: bool) -> Iterator[Mapping[str, Any]]:
+    """A row for each operation of a test.
+
+    Raises:
+        EvidenceError: the evidence cannot be read, or ``alone`` and without an operation.
+    """
+    from pytest_blynk_ota.errors import EvidenceError
     from pytest_blynk_ota.evidence.bundle import read_bundle
-    from pytest_blynk_ota.verdict import judge
 
     events, stored = read_bundle(folder)
-    operations = [
-        event.data["number"]
+    begun = [
+        int(event.data.get("number", 0))
         for event in events
         if (event.source, event.kind) == ("ota", "operation")
     ]
-    if not operations:
-        raise EvidenceError(f"{folder}: its events hold no operation, so there is no verdict")
     by_number = {row.pop("operation", None): row for row in stored}
-    for number in operations:
-        try:
-            now = judge(events, number).to_json()
-        except RigError as error:
-            now = {"error": f"{type(error).__name__}: {error}"}
-        before = by_number.get(number)
-        changed = sorted(key for key in now if before is not None and now[key] != before.get(key))
-        yield {
-            "bundle": str(folder),
-            "operation": number,
-            "outcome": now.get("outcome"),
-            "error": now.get("error"),
-            "stored": before and before.get("outcome"),
-            "same": before is not None and not changed,
-            "differs_in": changed,
-        }
+    if alone and not begun and not by_number:
+        raise EvidenceError(f"{folder}: its events hold no operation, so there is no verdict")
+    ended = (folder / "verdict.json").is_file()
+    for number in begun:
+        now = _verdict(folder, events, number)
+        yield _row(folder, number, now, by_number.pop(number, None), ended=ended)
+    for number, before in by_number.items():
+        lost = {"outcome": None, "error": "EvidenceError: the events hold no such operation"}
+        yield _row(folder, number, lost, before, ended=ended)
+
+
+def _verdict(folder: Path, events: Sequence[Event], number: int) -> Mapping[str, Any]:
+    from pytest_blynk_ota.errors import EvidenceError, RigError
+    from pytest_blynk_ota.verdict import judge
+
+    try:
+        return judge(events, number).to_json()
+    except RigError as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise EvidenceError(
+            f"{folder}: operation {number} cannot be judged, its events are edited or foreign "
+            f"({what})"
+        ) from error
+
+
+def _row(
+    folder: Path,
+    number: int,
+    now: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    *,
+    ended: bool,
+) -> Mapping[str, Any]:
+    """What is said of one operation. A failed rig leaves no verdict, then as now."""
+    failed_both_times = before is None and ended and "error" in now
+    differs = sorted(key for key in now if before is not None and now[key] != before.get(key))
+    return {
+        "bundle": str(folder),
+        "operation": number,
+        "outcome": now.get("outcome"),
+        "error": now.get("error"),
+        "stored": before and before.get("outcome"),
+        "same": failed_both_times or (before is not None and not differs),
+        "differs_in": differs,
+    }
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -75,5 +120,5 @@ def _line(row: Mapping[str, Any]) -> str:
     if row["same"]:
         return f"{head} (the same)"
     if row["stored"] is None:
-        return f"{head} (no verdict was stored: the run was cut short, or this is a rack error)"
+        return f"{head} (no verdict was stored: the run was cut short, or the rig failed)"
     return f"{head} (stored: {row['stored']}; differs in {', '.join(row['differs_in'])})"

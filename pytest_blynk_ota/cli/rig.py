@@ -8,7 +8,7 @@ from pathlib import Path
 import rich_click as click
 
 
-@click.group()
+@click.group("rig")
 def command() -> None:
     """Work with rig files.
 
@@ -16,21 +16,30 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command("check")
 @click.argument("rig")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def check(rig: str, as_json: bool) -> None:
     """Read a rig file as a whole and say every mistake in it, each with its key.
 
+    RIG is a path, or the name of a file in rigs/ here or among the shipped ones.
+
     Example: blynk-ota rig check rigs/lab1.toml
     """
+    from pytest_blynk_ota.errors import ConfigError
     from pytest_blynk_ota.rig.config import load
     from pytest_blynk_ota.rig.shipped import find_rig
 
     path = find_rig(rig, Path.cwd())
-    config = load(path)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"path": str(path), "problems": error.problems}))
+        raise
     names = [board.name for board in config.board]
     if as_json:
-        click.echo(json.dumps({"rig": config.rig.name, "path": str(path), "boards": names}))
+        said = {"path": str(path), "problems": [], "rig": config.rig.name, "boards": names}
+        click.echo(json.dumps(said))
     else:
         click.echo(f"{path}: rig {config.rig.name} is fine, with {', '.join(names)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.cli.lines import Lines
     from pytest_blynk_ota.delivery.faults import Fault
 
 EXAMPLE = """
@@ -76,20 +76,20 @@ async def _serve(
     speed: float,
     as_json: bool,
 ) -> None:
-    """Listen, announce, and wait for SIGINT or SIGTERM."""
+    """Listen, announce, and wait for Ctrl-C."""
+    from pytest_blynk_ota.cli.lines import Lines, end_of
     from pytest_blynk_ota.delivery.server import DeliveryServer
     from pytest_blynk_ota.errors import RigError, UsageError
 
+    lines = Lines()
     say = _json_line if as_json else _text_line
 
     def record(
         source: str, kind: str, board: str | None = None, /, *, t: float | None = None, **facts: Any
     ) -> None:
-        say(kind, facts)
+        say(lines, kind, facts)
 
-    interrupted = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    end = end_of(lines)
     server = DeliveryServer(record, host=host, port=port, speed=speed)
     campaign = server.campaign(None, data, name=file.name, faults=faults, every_get=True)
     try:
@@ -98,16 +98,17 @@ async def _serve(
         raise UsageError(str(error)) from error
     try:
         say(
+            lines,
             "ready",
             {"url": campaign.offer("o1"), "path": str(file), "sha256": campaign.offered.sha256},
         )
-        await interrupted.wait()
+        await end.wait()
     finally:
         await server.stop()
 
 
-def _json_line(kind: str, facts: dict[str, Any]) -> None:
-    print(json.dumps({"event": kind, **facts}), flush=True)
+def _json_line(lines: Lines, kind: str, facts: dict[str, Any]) -> None:
+    lines.print(json.dumps({"event": kind, **facts}))
 
 
 TEXTS = {
@@ -123,6 +124,6 @@ TEXTS = {
 """What a person reads; the keys are the kinds of the delivery's events."""
 
 
-def _text_line(kind: str, facts: dict[str, Any]) -> None:
+def _text_line(lines: Lines, kind: str, facts: dict[str, Any]) -> None:
     shown = {name: "" if value is None else value for name, value in facts.items()}
-    print(TEXTS[kind].format_map(shown).rstrip(), flush=True)
+    lines.print(TEXTS[kind].format_map(shown).rstrip())

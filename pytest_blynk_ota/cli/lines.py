@@ -1,0 +1,45 @@
+"""What the commands share that run until Ctrl-C and print a line for each thing they see."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Lines:
+    """Standard output, a line at a time, until nobody reads it.
+
+    Attributes:
+        unread: called when the other end of the output is gone.
+    """
+
+    def __init__(self) -> None:
+        self.unread: Callable[[], object] = lambda: None
+
+    def print(self, line: str) -> None:
+        """Print one line at once. Never raises for a reader that has left."""
+        try:
+            click.echo(line)
+        except BrokenPipeError:
+            # What is still buffered must not fail again at exit (Python docs, SIGPIPE).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.unread()
+
+
+def end_of(lines: Lines) -> asyncio.Event:
+    """Set by SIGINT, by SIGTERM, or when nobody reads the lines. Call it on the event loop."""
+    import asyncio
+    import signal
+
+    end = asyncio.Event()
+    lines.unread = end.set
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    return end
