@@ -253,15 +253,14 @@ def heap_falling(case: Case, outcome: Outcome) -> Found:
 
 def other_slot_damaged(case: Case, outcome: Outcome) -> Found:
     """The slot that Old ran from does not hold it any more, and no second update wrote it."""
-    operation = case.story.operation
-    label = case.images.labels.get(case.story.window[0].index)
-    if case.flash is None or label is None or operation.running is None:
+    label, old = case.images.labels.get(case.story.window[0].index), case.images.old
+    if case.flash is None or label is None or old is None:
         return
     started_new = [one.boot for one in case.images.ran if case.images.new in one.options]
     if any(d.boot is boot for d in case.story.downloads for boot in started_new):
         return
     now = case.flash.data["slots"].get(label, {}).get("image")
-    if now != operation.running:
+    if now != old:
         yield Finding(
             "other slot damaged",
             ERROR,

@@ -1,9 +1,9 @@
 """Which image ran in each boot, and whether New was selected. Pure.
 
 Best first: slot hash; ELF hash or ``app_init`` version; slot offset by the slot map; what was
-known at the start; what alone was whole in flash; the firmware's prints; the report. The last two
-can lie: they count only when flash has been asked (``believe``). A mark counts only where Old and
-New differ in it.
+known at the start; what alone was whole in flash; the firmware's prints; the report; what ran
+before a reset between two operations. The last three can mislead: they count only when flash has
+been asked (``believe``). A mark counts only where Old and New differ in it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from pytest_blynk_ota.sightings import Noted, Report
 from pytest_blynk_ota.slot_map import THIRD, SlotMap, from_flash
 from pytest_blynk_ota.story import Story
 
-WEAK = ("prints", "report")
-"""Witnesses that can lie."""
+EARLIER = "what ran before"
+WEAK = ("prints", "report", EARLIER)
+"""Witnesses that can lie, and what was known before the board was reset."""
 
 APP_FIELDS = {"elf_sha256": "elf_sha256", "version": "app_version", "project": "project"}
 """``uart/app`` field to the image fact that it shows (esp_app_desc.c)."""
@@ -73,6 +74,11 @@ class Images:
         return self.story.operation.offered
 
     @property
+    def old(self) -> str | None:
+        """The name of the image that ran when the operation began, as far as is known."""
+        return self.ran[0].image or self.story.operation.running
+
+    @property
     def final(self) -> Ran:
         """The image at the end."""
         return self.ran[-1]
@@ -91,7 +97,7 @@ class Images:
         if any(ran.image == self.new and ran.by not in WEAK for ran in later):
             return True
         if self.flash is not None:
-            above = selected_by_otadata(self.story.operation, self.flash.data)
+            above = selected_by_otadata(self.story.operation, self.flash.data, self.old)
             if above is not None:
                 return above or self._started()
         if not self.may_hold_new:
@@ -180,9 +186,11 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
     """The image of one boot from all witnesses, best first."""
     strong = [s for s in (_by_flash(flash), _by_app(images, boot), _by_offset(images, boot)) if s]
     running = images.story.operation.running
-    if first and running is not None:
-        strong.append(("start", frozenset([running]), (images.story.operation.seq,)))
     weak = _weak(images, boot)
+    if first and running is not None:
+        known = not _reset_since_known(images.story, boot)
+        start = ("start" if known else EARLIER, frozenset([running]), (images.story.operation.seq,))
+        (strong if known else weak).append(start)
     sure = [said for said in strong if len(said[1]) == 1]
     if sure and not _marks_quarrel(sure, believe):
         return _settle(boot, sure[0], [*sure[1:], *weak])
@@ -203,6 +211,18 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
         return _settle(boot, fits[0], fits[1:])
     events = tuple(seq for said in weak for seq in said[2])
     return Ran(boot, possible, "", events)
+
+
+def _reset_since_known(story: Story, first: Boot) -> bool:
+    """Whether the board was reset between the last restore or verdict and this operation. Then
+    it may run another image: one that was never confirmed is gone. Our own flash read is allowed
+    for by what the operation says to be running."""
+    known = [
+        note.t
+        for note in story.seen.notes
+        if note.kind in ("restored", "watch_ended") and note.seq < story.operation.seq
+    ]
+    return bool(known) and first.start > max(known) and first.by != "rig"
 
 
 def _settle(boot: Boot, best: Said, others: list[Said]) -> Ran:

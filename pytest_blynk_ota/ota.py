@@ -25,6 +25,7 @@ from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
+from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import LAST_LINES, Operation
 from pytest_blynk_ota.verdict import Verdict, judge
 
@@ -69,6 +70,7 @@ class Ota:
         self._number = 0
         self._state: Restored | None = None
         self._running: Image | None = None
+        self._left = Left(None, None)
         self._names: dict[str, Image] = {}
         self._slots: dict[str, dict[str, object]] | None = None
 
@@ -85,7 +87,7 @@ class Ota:
         before = timeline.cursor
         self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
         await_settled(self._rig, self._place, self._firmware.old, after=before)
-        self._running = self._firmware.old
+        self._left = Left(self._firmware.old, None)
         self._slots = None
 
     def ship(
@@ -158,6 +160,8 @@ class Ota:
         timeout: float | None,
     ) -> Operation:
         offered = image or self._firmware.new
+        images = [*self._names.values(), self._firmware.old, self._firmware.new]
+        self._running = still_running(self._events(), self._place.name, self._left, images)
         if self._running is not None:
             refuse_equal(self._running, offered, ("the running image", "the offered image"))
         self._number += 1
@@ -244,7 +248,7 @@ class Ota:
 
     def _otadata(self) -> list[str] | None:
         """otadata as last restored or read back; None where an update has passed since."""
-        for event in reversed(self._rig.recorder.timeline.events()):
+        for event in reversed(self._events()):
             if event.board != self._place.name:
                 continue
             if (event.source, event.kind) in (("ota", "restored"), ("flash", "read")):
@@ -253,12 +257,15 @@ class Ota:
                 return None
         return None
 
+    def _events(self) -> Sequence[Event]:
+        return self._rig.recorder.timeline.events()
+
     def _judged(self) -> Result:
         """Judge, and gather what the judge asks for, until it is sure or nothing helps."""
         asked: set[str] = set()
         while True:
             try:
-                verdict = judge(self._rig.recorder.timeline.events())
+                verdict = judge(self._events())
                 break
             except Undecided as thin:
                 wanted = [want for want in GATHER_ORDER if want in thin.wants - asked]
@@ -305,8 +312,8 @@ class Ota:
 
     def _learn(self, verdict: Verdict) -> None:
         """What the next operation starts from is what this one left."""
-        if verdict.running_image in self._names:
-            self._running = self._names[verdict.running_image]
+        name = verdict.running_image
+        self._left = left(self._events(), self._place.name, name, self._names)
         self._slots = {
             label: {
                 **slot,

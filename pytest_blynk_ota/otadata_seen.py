@@ -1,4 +1,7 @@
-"""What two otadata entries say about an operation. Pure; layout and states: esp.md section 2."""
+"""What two otadata entries say about an operation. Pure.
+
+Layout and states: ESP-IDF esp_flash_partitions.h.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +37,29 @@ def top(otadata: Sequence[str] | None) -> tuple[int, int] | None:
     return max(entries(otadata), default=None)
 
 
-def selected_by_otadata(operation: Operation, read: Mapping[str, Any]) -> bool | None:
+def selected_by_otadata(
+    operation: Operation, read: Mapping[str, Any], old: str | None
+) -> bool | None:
     """Whether otadata holds a seq above those at the start; None: that cannot be told.
 
-    An entry that was taken back before the start is written over with the same seq by the next
-    update, which counts from the entry that is in use (esp_ota_ops.c, esp_rewrite_ota_data).
+    An entry that was taken back is written over with the same seq by the next update, which
+    counts from the entry that is in use (esp_ota_ops.c, esp_rewrite_ota_data). One that was not
+    confirmed may have been taken back since it was read.
+
+    Args:
+        old: the image that ran when the operation began.
     """
     now = top(read["otadata"])
     if operation.otadata is not None:
         before = top(operation.otadata)
-        if before is not None and now is not None and before[1] in TAKEN_BACK:
-            same = now == before
-            return None if same else now[0] >= before[0]
-        return now is not None and (before is None or now[0] > before[0])
+        if now is None or before is None:
+            return now is not None
+        if now[0] == before[0] and before[1] in (*TAKEN_BACK, NEW, PENDING):
+            return True if before[1] in TAKEN_BACK and now[1] != before[1] else None
+        return now[0] > before[0]
     labels = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
     if now is None or not labels:
         return None
     named = labels[(now[0] - 1) % len(labels)]
-    same = operation.slots[named]["image"] == operation.running
-    return False if same and operation.running is not None else None
+    same = operation.slots[named]["image"] == old
+    return False if same and old is not None else None

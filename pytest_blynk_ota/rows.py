@@ -247,7 +247,7 @@ def rolled_back(case: Case) -> Holds:
 def reverted(case: Case) -> Holds:
     """New does not run, never reported, was selected; or a Third runs."""
     options = case.images.final.options
-    old = case.story.operation.running
+    old = case.images.old
     third = (
         {name for name in options if name not in (old, case.images.new)}
         if old
@@ -318,7 +318,7 @@ ROWS: Sequence[tuple[Outcome, Callable[[Case], Holds], str]] = (
     (Outcome.STALLED, stalled, "Delivery"),
     (Outcome.DOWNLOAD_FAILED, download_failed, "Delivery"),
 )
-"""Outcome, when it holds, and the witnesses that it needs (verdict.md)."""
+"""Outcome, when it holds, and the witnesses that it needs (docs/reference/outcomes.md)."""
 
 
 def possible(case: Case) -> list[tuple[Outcome, Holds]]:

@@ -497,6 +497,35 @@ def test_a_refusal_after_a_rollback_is_told_by_the_firmwares_own_words():
     assert tale.judged().outcome is Outcome.REJECTED
 
 
+UNCONFIRMED = [entry(1), entry(2, PENDING)]
+
+
+def taken_back_between(**how: object) -> Tale:
+    """New was never confirmed; the test cuts the power between two operations."""
+    tale = Tale(op="offer", **how).offered().downloads().comes_back("new").over()  # type: ignore[arg-type]
+    tale.images["third"] = image("3.0.0")
+    tale.add("power", "off", by="test").wait(2).add("power", "on", by="test")
+    tale.boots("old", code=1, cause="POWERON").prints(
+        "version", version="1.0.0", build="build of 1.0.0"
+    )
+    tale.begins("offer", running="new", offered="third", otadata=UNCONFIRMED)
+    return tale.wait(5).logs_in().offered()
+
+
+@pytest.mark.parametrize("info", [False, True])
+def test_old_is_what_ran_at_the_begin_not_what_ran_before_a_power_cut(info):
+    tale = taken_back_between(info=info).downloads(into="third").comes_back("third").over()
+    verdict = tale.flash("app1", otadata=SWITCHED).judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.UPGRADED, "third")
+
+
+@pytest.mark.parametrize("info", [False, True])
+def test_what_was_running_before_a_power_cut_is_no_third(info):
+    tale = taken_back_between(info=info).stalls().comes_back("old").over()
+    verdict = tale.flash("app0", otadata=REVERTED_OTADATA).judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.STALLED, "old")
+
+
 def test_a_session_that_ended_with_a_reset_says_nothing_for_the_boot_after_it():
     tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5).logs_in()
     tale.wait(20).crashes().boots("new").wait(60).over()
