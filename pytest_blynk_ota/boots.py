@@ -13,7 +13,7 @@ from pytest_blynk_ota.operation import Operation
 from pytest_blynk_ota.sightings import LONG_AGO, Act, Banner, Noted, Sightings
 
 OWN_CODES = frozenset({0x1, 0xF, 0x15})
-"""Reset codes that an EN pin, a power switch or a USB reset give (esp.md section 4)."""
+"""Reset codes that an EN pin, a power switch or a USB reset give (ESP-IDF rom/rtc.h)."""
 
 POWER_ON = 0x1
 DEEP_SLEEP = 0x5

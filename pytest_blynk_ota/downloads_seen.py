@@ -1,6 +1,6 @@
 """Downloads: requests grouped by boot and offer, and how each ended. Pure.
 
-The endings are asked in order; the first that holds is the word (verdict.md, "Words").
+The endings are asked in order; the first that holds is the word (docs/reference/outcomes.md).
 """
 
 from __future__ import annotations

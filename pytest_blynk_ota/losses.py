@@ -10,7 +10,7 @@ from pytest_blynk_ota.sightings import LOST_LINK
 from pytest_blynk_ota.story import Story
 
 TOGETHER_S = 10.0
-"""Device seconds within which losses on two boards have one cause (verdict.md)."""
+"""Device seconds within which losses on two boards have one cause (docs/reference/outcomes.md)."""
 
 
 def unexplained_loss(case: Case, outcome: Outcome) -> Iterator[Finding]:

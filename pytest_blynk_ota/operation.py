@@ -44,7 +44,7 @@ class Ways:
 
     @property
     def settle(self) -> float:
-        """Device seconds of unbroken login that make a board settled (verdict.md)."""
+        """Device seconds of unbroken login that make a board settled (the end of the watch)."""
         return max(self.settle_s, self.self_test_s + 5 if self.self_test_s else 0.0)
 
 

@@ -1,7 +1,7 @@
 """When there is no outcome, because the rack failed or the test proved nothing. Pure.
 
 Two tables: what makes a verdict impossible before any outcome is looked at, and what takes an
-outcome back. Each row raises the error or lets pass (verdict.md, "RigError, no outcome").
+outcome back. Each row raises the error or lets pass (docs/reference/outcomes.md).
 """
 
 from __future__ import annotations

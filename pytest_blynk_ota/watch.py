@@ -1,6 +1,6 @@
 """When nothing that could change the outcome is still to come. Pure: the time is an argument.
 
-The watch ends with the first of (verdict.md, "The end of the watch"):
+The watch ends with the first of (docs/explanation/verdict.md):
 
 1. New reported and settled;
 2. the shipment closed, or the one try over, and then settled;
@@ -186,7 +186,7 @@ def _download_wait(story: Story, offered: float) -> Wait | None:
         return Wait("the restart after an error", story.after(limit, ways.error_restart_s))
     if last.whole:
         return Wait("the restart into New", story.after(last.end, ways.apply_s))
-    # A device may take our FIN for silence (blynk.md trap 6): its stall limit runs first.
+    # A device may take our FIN for silence (Edgent reads on): its stall limit runs first.
     ours = last.last is not None and last.last.ended_by == "server" and last.ended == "cut"
     seconds = ways.error_restart_s + (ways.stall_s if ours else 0.0)
     return Wait("the restart after an error", story.after(last.end, seconds))

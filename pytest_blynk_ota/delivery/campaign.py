@@ -82,8 +82,8 @@ class Campaign:
     def offer(self, offer_id: str) -> str:
         """A fresh URL for the file. Callable from any thread.
 
-        ``s=0`` stands last: Edgent with TLS rewrites any other http URL to https (blynk.md,
-        trap 5).
+        ``s=0`` stands last: Edgent with TLS rewrites any other http URL to https
+        (BlynkEdgent.h).
         """
         token = secrets.token_hex(TOKEN_BYTES)
         self._publish(token, Offer(offer_id, self))

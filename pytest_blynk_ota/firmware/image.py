@@ -1,6 +1,6 @@
 """ESP images: read them, build them, make their checksum and hash right again.
 
-Layout (facts/esp.md §3; esptool bin_image.py, ESP-IDF esp_app_format.h)::
+Layout (esptool bin_image.py, ESP-IDF esp_app_format.h)::
 
     0    E9, segment count, flash mode, size and clock, u32 entry
     8    extended header: chip id @12, revisions @14 to @18, hash appended @23

@@ -1,6 +1,6 @@
 """Whether a bootloader would start the image in a partition: its checks, in its order.
 
-Source: ESP-IDF esp_image_format.c, bootloader_common_loader.c (facts/esp.md §2)::
+Source: ESP-IDF esp_image_format.c, bootloader_common_loader.c::
 
     magic -> chip id -> chip revision -> segment count
           -> each segment: length, room for the description, mapping

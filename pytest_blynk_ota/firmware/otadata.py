@@ -1,6 +1,6 @@
 """otadata: one entry at the start of each of two sectors says which slot to boot.
 
-Source: ESP-IDF esp_flash_partitions.h, bootloader_common.c (facts/esp.md §2).
+Source: ESP-IDF esp_flash_partitions.h, bootloader_common.c.
 """
 
 from __future__ import annotations

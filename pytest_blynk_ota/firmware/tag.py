@@ -1,7 +1,7 @@
 """The ``blnkinf`` tag: how a Blynk firmware says in its binary what it will report.
 
-Layout: ``blnkinf NUL (key NUL value NUL)* NUL`` (facts/blynk.md §6; blynk_tag.py of blynk-library
-takes the first match in the file).
+Layout: ``blnkinf NUL (key NUL value NUL)* NUL`` (blynk_tag.py of blynk-library takes the first
+match in the file).
 """
 
 from __future__ import annotations

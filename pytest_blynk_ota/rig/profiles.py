@@ -44,7 +44,7 @@ class Profile:
     log: str = "quiet"
 
     def with_self_test(self, seconds: float) -> Profile:
-        """The same with a self-test; settling takes 5 s longer than the test (verdict.md)."""
+        """The same with a self-test: settling takes 5 s longer (docs/explanation/verdict.md)."""
         return replace(self, self_test_s=seconds, settle_s=max(self.settle_s, seconds + 5))
 
     def to_data(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The Blynk library's side of a session: login, info, pings, what the cloud sends.
 
-Rules of blynk-library 1.4.0 (BlynkProtocol.h, BlynkArduinoClient.h), facts/blynk.md §1. One
+Rules of blynk-library 1.4.0 (BlynkProtocol.h, BlynkArduinoClient.h). One
 :class:`BlynkClient` is one device; :meth:`BlynkClient.login` starts a session, and
 :meth:`BlynkClient.serve` lives through it.
 """

@@ -1,7 +1,7 @@
 """The stock firmware: old Blynk.Edgent on an ESP32, with the bugs that its image asks for.
 
 States, delays and texts follow examples/Blynk.Edgent/Edgent_ESP32 of blynk-library 1.4.0 built with
-APP_DEBUG (facts/blynk.md §1 to §3); the order of a boot is::
+APP_DEBUG; the order of a boot is::
 
     initArduino (confirm "init")  crash "start"  banner, settings from NVS
     Wi-Fi  crash "before_login"  login, info  crash "after_report"  confirm "login"

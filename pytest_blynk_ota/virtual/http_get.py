@@ -1,6 +1,6 @@
 """The device's HTTP client: one GET, read as slowly as the firmware consumes it.
 
-Rules of old Edgent on an ESP32 (facts/blynk.md §3; HTTPClient.cpp): HTTP/1.1, no redirects and no
+Rules of old Edgent on an ESP32 (OTA.h; HTTPClient.cpp): HTTP/1.1, no redirects and no
 chunked bodies, header names in any case. After the headers a closed connection reads as "no data
 yet", so an early FIN, a reset and a stall all end in the same way: nothing for ``stall_s``.
 """

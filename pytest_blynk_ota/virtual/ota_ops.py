@@ -1,6 +1,6 @@
 """What ESP-IDF's esp_ota_ops.c does for a running application, with its order of flash writes.
 
-Each change of otadata erases one 4 KB sector and programs 32 bytes (facts/esp.md §2, write order).
+Each change of otadata erases one 4 KB sector and programs 32 bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Arduino ``Update`` class: in which order an update touches the flash.
 
-Follows Updater.cpp of arduino-esp32 (facts/esp.md §2): nothing is erased at the start; a 4 KB
+Follows Updater.cpp of arduino-esp32: nothing is erased at the start; a 4 KB
 buffer; 64 KB are erased at once where aligned and as much is still to come, else 4 KB; blocks of
 FF are not programmed; the first 16 bytes are held back and written last.
 """
