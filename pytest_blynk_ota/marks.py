@@ -47,10 +47,12 @@ def _no_power(place: Place, firmware: Firmware) -> str | None:
 
 
 def _no_rollback(place: Place, firmware: Firmware) -> str | None:
-    profile = place.profile
-    if profile.rollback:
-        return None
-    return f"profile {profile.name} of board {place.name} has no rollback"
+    bootloader = place.config.bootloader
+    if bootloader is not None and not bootloader.rollback:
+        return f"the bootloader of board {place.name} has no rollback, says the rig file"
+    if not place.profile.rollback:
+        return f"profile {place.profile.name} of board {place.name} has no rollback"
+    return None
 
 
 def _no_fixture(place: Place, firmware: Firmware) -> str | None:

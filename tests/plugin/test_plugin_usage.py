@@ -2,39 +2,27 @@
 
 import pytest
 
-from pytest_blynk_ota.firmware import derive, recipe
-from pytest_blynk_ota.rig.shipped import folder
+from pytest_blynk_ota.firmware import derive
 
-TEST = "def test_it(ota):\n    ota.ship()\n"
-
-
-@pytest.fixture
-def project(pytester):
-    pytester.makepyfile(TEST)
-    return pytester
-
-
-@pytest.fixture
-def images(project):
-    """Old and New for the C3 as files, as a user has them."""
-    made = {}
-    for name in ("old", "new"):
-        text = (folder("firmware_fixtures") / f"{name}.toml").read_text()
-        path = project.path / f"{name}.bin"
-        path.write_bytes(recipe.make(recipe.loads(text, name), "esp32c3"))
-        made[name] = path
-    return made
+QUICK = ("-p", "no:cacheprovider", "-p", "no:pytest_embedded", "-p", "no:hypothesispytest")
+WORKERS = pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
 
 
 def refused(project, *arguments: str) -> str:
-    done = project.runpytest_subprocess(*arguments)
-    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    """The output of a pytest that must end with one usage error and touch nothing."""
+    done = project.runpytest_subprocess(*QUICK, *arguments)
+    output = done.stderr.str() + done.stdout.str()
+    assert done.ret == pytest.ExitCode.USAGE_ERROR, output
     assert not list(project.path.glob(".blynk-ota/runs/*"))
-    return done.stderr.str() + done.stdout.str()
+    assert output.count("ERROR: ") == 1
+    for noise in ("Traceback", "INTERNALERROR", "crashed", "no tests ran"):
+        assert noise not in output.replace("= no tests ran in", "")
+    return output
 
 
-def test_an_unknown_rig_is_a_usage_error(project):
-    assert "did you mean 'virtual'" in refused(project, "--rig=virtaul")
+@WORKERS
+def test_an_unknown_rig_is_a_usage_error(project, workers):
+    assert "did you mean 'virtual'" in refused(project, "--rig=virtaul", *workers)
 
 
 def test_a_bad_rig_file_lists_all_its_mistakes(project):
@@ -82,14 +70,87 @@ def test_the_same_version_and_build_twice_is_refused(project, images):
     assert "both are version 1.0.0" in output
 
 
-def test_an_unknown_need_is_a_usage_error(pytester):
+MARKS = {
+    "requires('pwoer')": "unknown need 'pwoer'; did you mean 'power'?",
+    "requires()": "expected a need",
+    "finding('hnag')": "unknown finding 'hnag'; did you mean 'hang'?",
+    "finding('hang', level='x')": "unknown argument 'level'",
+    "baseline(False)": "expected rollback=True or rollback=False",
+    "baseline(rolback=False)": "expected rollback=True or rollback=False",
+    "timeout(9, method='thread')": "timeout_method = signal",
+    "timeout(9, 'thread')": "timeout_method = signal",
+}
+
+
+@WORKERS
+def test_every_wrong_marker_is_told_in_one_usage_error(pytester, workers):
     pytester.makepyfile(
-        "import pytest\n@pytest.mark.requires('pwoer')\ndef test_it(ota):\n    pass\n"
+        "import pytest\n"
+        + "".join(
+            f"@pytest.mark.{mark}\ndef test_{number}(ota): pass\n"
+            for number, mark in enumerate(MARKS)
+        )
     )
-    done = pytester.runpytest_subprocess()
-    assert done.ret == pytest.ExitCode.USAGE_ERROR
-    assert "unknown need" in done.stderr.str() + done.stdout.str()
+    output = refused(pytester, *workers)
+    assert f"{len(MARKS)} problems" in output
+    for number, what in enumerate(MARKS.values()):
+        (line,) = [line for line in output.splitlines() if f"::test_{number}: " in line]
+        assert what in line
 
 
-def test_the_thread_method_of_pytest_timeout_is_refused(project):
-    assert "signal" in refused(project, "-o", "timeout_method=thread")
+def test_markers_of_tests_that_do_not_use_the_rig_are_their_own(pytester):
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.requires('a car')\n@pytest.mark.finding('nemo')\n"
+        "def test_it(): pass\n"
+    )
+    pytester.runpytest_subprocess(*QUICK).assert_outcomes(passed=1)
+
+
+@WORKERS
+def test_the_thread_method_of_pytest_timeout_is_refused(project, workers):
+    assert "signal" in refused(project, "-o", "timeout_method=thread", *workers)
+
+
+def test_the_thread_method_is_left_to_sessions_without_a_rig(pytester):
+    pytester.makepyfile("def test_it(): pass\n")
+    done = pytester.runpytest_subprocess("-o", "timeout_method=thread", "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=1)
+
+
+def test_fixtures_of_the_same_names_are_not_ours(pytester):
+    pytester.makepyfile(
+        "import pytest\n"
+        "@pytest.fixture\ndef board(): return 'chess'\n"
+        "@pytest.fixture\ndef rig(): return 'oil'\n"
+        "def test_it(board, rig): assert (board, rig) == ('chess', 'oil')\n"
+    )
+    (pytester.path / "rigs").mkdir()
+    (pytester.path / "rigs" / "virtual.toml").write_text("broken")
+    pytester.runpytest_subprocess(*QUICK).assert_outcomes(passed=1)
+    assert not (pytester.path / ".blynk-ota").exists()
+
+
+@WORKERS
+def test_a_broken_rig_of_the_project_is_found_when_a_test_needs_it(project, workers):
+    (project.path / "rigs").mkdir()
+    (project.path / "rigs" / "virtual.toml").write_text("broken")
+    assert "is no TOML" in refused(project, *workers)
+
+
+def test_options_may_stand_in_the_ini_file(project, images):
+    project.makeini("[pytest]\nold = old.bin\nboard = esp32-a\n")
+    assert "the board is an esp32" in refused(project)
+
+
+def test_paths_in_the_ini_file_start_at_it_and_those_by_hand_where_one_stands(project, images):
+    project.makeini("[pytest]\nold = old.bin\n")
+    below = project.mkdir("below")
+    project.chdir()
+    output = refused_in(project, below, "--new=../old.bin", "..")
+    assert "same binary" in output
+
+
+def refused_in(project, folder, *arguments: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return refused(project, *arguments)
