@@ -157,6 +157,6 @@ def _follow(shipment: Shipment, event: Event, statuses: dict[int, int]) -> None:
             shipment.on_get(data["attempt"])
         case ("delivery", "response"):
             statuses[data["conn"]] = data["status"]
-        case ("delivery", "ended") if data["how"] == "complete":
+        case ("delivery", "ended") if data["how"] == "complete" and not data.get("page"):
             if 200 <= statuses.get(data["conn"], 200) < 300:
                 shipment.on_delivered()

@@ -73,10 +73,13 @@ class DownloadSeen:
 
     @property
     def good_answer(self) -> bool:
-        """Whether the last answer was a 2xx with a body."""
+        """Whether the last answer was a 2xx with a body, and not the page of a status fault: how
+        much of so short a page was acknowledged before the device closed is chance."""
         last = self.last
         if last is None or last.status is None:
             return last is not None and last.acked > 0
+        if any(fault.text.startswith("status") for fault in last.fired):
+            return False
         return 200 <= last.status < 300 and last.announced != 0
 
     @property

@@ -154,8 +154,8 @@ class Offers:
 
 
 def is_whole_file(ended: Mapping[str, Any]) -> bool:
-    """Whether a ``delivery/ended`` event tells of a file that was sent whole, not of a 404 page."""
-    return ended["how"] == "complete" and bool(ended["announced"]) and 200 <= ended["status"] < 300
+    """Whether a ``delivery/ended`` event tells of a file that was sent whole, not of a page."""
+    return ended["how"] == "complete" and bool(ended["announced"]) and not ended["page"]
 
 
 class Operation:

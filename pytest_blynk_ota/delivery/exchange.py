@@ -293,6 +293,7 @@ class Exchange:
         self._note(
             "ended",
             status=self._answer.status,
+            page=self._answer.page is not None,
             by=by,
             how=how,
             written=max(self._taken, acked),

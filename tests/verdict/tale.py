@@ -265,9 +265,11 @@ class Tale:
         acked: int,
         written: int | None = None,
         announced: int | None = SIZE,
+        page: bool = False,
     ) -> Tale:
         return self._deliver(
             "ended",
+            page=page,
             by=by,
             how=how,
             written=acked if written is None else written,

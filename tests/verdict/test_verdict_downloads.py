@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from tale import SIZE, Tale
 
+from pytest_blynk_ota.air import AirStatus
+from pytest_blynk_ota.verdict import Outcome
+
 HALF = SIZE // 2
 
 
-def tale(*, stays: bool = False) -> Tale:
+def tale(*, stays: bool = False, faults: tuple[str, ...] = ()) -> Tale:
     """An offer under way; ``stays``: the device keeps its cloud session meanwhile."""
-    return Tale(op="offer").offered(disconnects=not stays)
+    return Tale(op="offer", faults=faults).offered(disconnects=not stays)
 
 
 def ended(one: Tale) -> str:
@@ -60,6 +63,15 @@ def test_an_answer_that_is_no_2xx_with_a_body_is_refused(status):
     size = 0 if status == 204 else 14
     one = tale().asks(status, size).wait(1)
     assert ended(back(one.ends("server", "complete", size, announced=size))) == "refused"
+
+
+@pytest.mark.parametrize(("by", "how", "acked"), [("server", "complete", 20), ("device", "rst", 0)])
+def test_a_page_in_place_of_the_file_is_refused_however_much_of_it_was_acknowledged(by, how, acked):
+    one = tale(faults=("status code=206",)).asks(206, 20).fault("status code=206", at=0).wait(0.1)
+    verdict = back(one.ends(by, how, acked, announced=20, page=True)).over().judged()
+    assert [download.ended for download in verdict.downloads] == ["refused"]
+    assert verdict.outcome is Outcome.DOWNLOAD_FAILED
+    assert verdict.air_status is AirStatus.REQUESTED
 
 
 def test_a_connection_that_asks_for_nothing_is_refused():
