@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
+from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
 
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
@@ -66,9 +67,10 @@ class Session:
         self.recorder = Recorder(Timeline(redactor=self.redactor))
         self._rig: Rig | None = None
         self._firmware: dict[str, Firmware] = {}
-        for section in self.sections():
+        for section in self.sections:
             self.firmware(section)
 
+    @cached_property
     def sections(self) -> Sequence[BoardSection]:
         """The boards that tests may run on."""
         if self.options.board:
@@ -79,8 +81,6 @@ class Session:
 
     def _that_fit(self) -> Sequence[BoardSection]:
         """With a user's firmware: the boards of its chip; all of them if none has it."""
-        from pytest_blynk_ota.rig.shelf import read_image
-
         path = self.options.old or self.options.new
         assert path is not None
         chip = read_image(path, "--old" if self.options.old else "--new").chip
@@ -139,11 +139,7 @@ class Session:
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""
-        if name is None and (self.options.board or self.options.old or self.options.new):
-            names = [section.name for section in self.sections()]
-            if len(names) == 1:
-                name = names[0]
-        return self.rig.place(name)
+        return self.rig.place(name, among=[section.name for section in self.sections])
 
     def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""

@@ -46,7 +46,7 @@ class Lease:
         row = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "user": getpass.getuser(),
+            "user": _user(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with contextlib.suppress(OSError):  # another user's, left by a holder that was killed
@@ -65,6 +65,14 @@ class Lease:
             with contextlib.suppress(OSError):
                 self._label.unlink(missing_ok=True)
             self._lock.release()
+
+
+def _user() -> str:
+    """The user's name; in a container it may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError up to Python 3.12
+        return f"user {os.getuid()}"
 
 
 def _make_shared(folder: Path) -> None:

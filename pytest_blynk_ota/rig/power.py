@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,6 +17,9 @@ SWITCH_TIMEOUT_S = 10.0
 
 OFF_S = 2.0
 """Device seconds without power in a cycle: bulk capacitors of a board hold for some 100 ms."""
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Outlets stand in the rack's own network: a proxy of the environment is not for them."""
 
 
 class Outlet(Protocol):
@@ -35,11 +38,12 @@ class HttpOutlet:
     def switch(self, on: bool) -> None:
         request = urllib.request.Request(self.url, data=b"1" if on else b"0", method="PUT")
         try:
-            with urllib.request.urlopen(request, timeout=SWITCH_TIMEOUT_S):
+            with DIRECT.open(request, timeout=SWITCH_TIMEOUT_S):
                 pass
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
             raise OutletUnreachable(
-                f"power outlet {self.url} did not switch {'on' if on else 'off'}: {error}"
+                f"power outlet {self.url} did not switch {'on' if on else 'off'}: {error}; "
+                "is it on, in this network, and does it take PUT with 1 or 0?"
             ) from error
 
 
@@ -77,19 +81,27 @@ class Power:
         self._outlet = outlet
         self._record = record
         self._speed = speed
+        self._left_off = False
 
     def __repr__(self) -> str:
-        return f"<power of {self._board}>"
+        return f"<power of {self._board}{', off' if self._left_off else ''}>"
 
     def off(self, *, by: str = "test") -> None:
         """Take the power away. Raises OutletUnreachable."""
         self._record("power", "off", self._board, by=by)
+        self._left_off = True  # an outlet that does not answer may have switched all the same
         self._outlet.switch(False)
 
     def on(self, *, by: str = "test") -> None:
         """Give the power back. Raises OutletUnreachable."""
         self._record("power", "on", self._board, by=by)
         self._outlet.switch(True)
+        self._left_off = False
+
+    def ensure(self) -> None:
+        """Give the power back if it was left off. Raises OutletUnreachable."""
+        if self._left_off:
+            self.on(by="rig")
 
     def cycle(self, off_s: float = OFF_S, *, by: str = "test") -> None:
         """Off, ``off_s`` device seconds of darkness, on; the power comes back in any case.
@@ -97,8 +109,8 @@ class Power:
         Raises:
             OutletUnreachable: the outlet did not answer.
         """
-        self.off(by=by)
         try:
+            self.off(by=by)
             # The dwell is the act itself: nothing can announce that capacitors are empty.
             threading.Event().wait(off_s / self._speed)
         finally:

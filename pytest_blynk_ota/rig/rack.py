@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
+from pytest_blynk_ota.errors import LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.background import Background
@@ -75,6 +77,7 @@ class Rig:
         self._path = path
         self._run = run
         self._places: dict[str, Place] = {}
+        self._made_up: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
 
@@ -100,12 +103,16 @@ class Rig:
     def _started(self) -> tuple[Background, CloudServer, DeliveryServer]:
         if self._servers is None:
             host = self.address
-            background = Background()
-            cloud = CloudServer(self.recorder, host=host, speed=self.speed)
-            delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
+            with contextlib.ExitStack() as undo:
+                background = Background()
+                undo.callback(background.stop)
+                cloud = CloudServer(self.recorder, host=host, speed=self.speed)
+                undo.callback(lambda: background.call(cloud.stop()))
+                background.call(cloud.start())
+                delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
+                background.call(delivery.start())
+                undo.pop_all()
             self._servers = (background, cloud, delivery)
-            background.call(cloud.start())
-            background.call(delivery.start())
         return self._servers
 
     @property
@@ -126,19 +133,28 @@ class Rig:
                 ) from error
             return str(probe.getsockname()[0])
 
-    def place(self, name: str | None = None) -> Place:
-        """The named board, or the first one that nobody holds.
+    def place(self, name: str | None = None, *, among: Sequence[str] | None = None) -> Place:
+        """The named board, or the first one that nobody holds; it has power.
+
+        Args:
+            name: of one board.
+            among: names of the boards to choose from, where none is named; any if None.
 
         Raises:
             ConfigError: there is no such board.
             LeaseHeld: it, or every one, is held by somebody else.
             PortGone: its port does not open.
+            OutletUnreachable: a test left it without power, and it does not come back.
         """
-        sections = [self.config.pick(name)] if name else list(self.config.board)
+        names = [name] if name else among or [board.name for board in self.config.board]
+        sections = [self.config.pick(one) for one in names]
         held: list[str] = []
         for section in sections:
             if section.name in self._places:
-                return self._places[section.name]
+                place = self._places[section.name]
+                if place.power:
+                    place.power.ensure()
+                return place
         for section in sections:
             try:
                 return self._open(section)
@@ -188,7 +204,7 @@ class Rig:
         if section.token:
             token = secret(section.token, f"{where}, token")
         elif provisioned:
-            token = secrets.token_hex(16)
+            token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:
             raise UsageError(f"{where}: it has neither a token nor a way to provision one")
         self._redactor.learn(token, f"token of {section.name}")
@@ -210,6 +226,17 @@ class Rig:
         if self._virtual:
             self._virtual.check()
 
+    def catch_up(self) -> None:
+        """Give the servers and the virtual boards a turn: what was due has happened after it.
+
+        Raises:
+            RigError: a part of the rack does not answer.
+        """
+        if self._virtual:
+            self._virtual.answer()
+        if self._servers:
+            self._servers[0].call(asyncio.sleep(0))
+
     @property
     def virtual(self) -> VirtualRack | None:
         """The process that plays the virtual boards, if one was started."""
@@ -229,6 +256,3 @@ class Rig:
                 stack.callback(place.close)
         self._places.clear()
         self._virtual = self._servers = None
-
-
-__all__ = ["Place", "Rig", "RigError"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Kitchen:
             return stored.read_bytes()
         data = recipe.make(recipe.loads(text, path.name), chip, **changes)
         self._cache.mkdir(parents=True, exist_ok=True)
-        half = stored.with_suffix(f".{id(data):x}.part")
+        half = stored.with_suffix(f".{os.getpid()}.part")
         half.write_bytes(data)
         half.replace(stored)
         return data

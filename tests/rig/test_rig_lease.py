@@ -53,3 +53,13 @@ def test_two_boards_have_two_leases():
     first, second = Lease("a", "/dev/x"), Lease("b", "/dev/y")
     first.close()
     second.close()
+
+
+def test_a_user_without_a_name_gets_a_lease(monkeypatch, tmp_path):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+    lease = Lease("a", "/dev/x")
+    label = next(tmp_path.glob("*.json")).read_text()
+    lease.close()
+    assert "user 987654" in label

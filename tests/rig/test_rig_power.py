@@ -1,6 +1,8 @@
 """Outlets: what they do, and whose fault it is when they do not."""
 
+import http.server
 import sys
+import threading
 
 import pytest
 
@@ -55,3 +57,58 @@ def test_a_missing_command_is_a_rig_error():
 def test_an_outlet_that_does_not_answer_is_a_rig_error(unused_tcp_port_factory):
     with pytest.raises(OutletUnreachable, match="did not switch off"):
         HttpOutlet(f"http://127.0.0.1:{unused_tcp_port_factory()}/a").switch(False)
+
+
+def test_a_cycle_whose_off_was_not_answered_gives_the_power_back():
+    switch = Switch(broken=True)
+    with pytest.raises(OutletUnreachable, match="stuck"):
+        Power("a", switch, lambda *_, **__: None, speed=1000).cycle()
+    assert switch.states == [False, True]
+
+
+def test_power_that_a_test_left_off_is_given_back_once():
+    switch = Switch()
+    power = Power("a", switch, lambda *_, **__: None, speed=1000)
+    power.ensure()
+    power.off()
+    power.ensure()
+    power.ensure()
+    assert switch.states == [False, True]
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """An outlet that does what it is told, or speaks no HTTP."""
+
+    def do_PUT(self):
+        if self.path == "/garbage":
+            self.wfile.write(b"hello\r\n")
+            return
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Keep quiet."""
+
+
+@pytest.fixture
+def outlet():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_proxy_of_the_environment_is_not_for_outlets(
+    outlet, monkeypatch, unused_tcp_port_factory
+):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port_factory()}")
+    HttpOutlet(f"{outlet}/a").switch(True)
+
+
+def test_an_outlet_that_speaks_no_http_is_a_rig_error(outlet):
+    with pytest.raises(OutletUnreachable, match="did not switch on"):
+        HttpOutlet(f"{outlet}/garbage").switch(True)
