@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
+    from pytest_blynk_ota.evidence.timeline import Event
     from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.rack import Place
 
@@ -121,25 +122,42 @@ def dut(request: pytest.FixtureRequest, _blynk_ota_dut: None) -> Iterator[Any]:
         return
     place: Place = request.getfixturevalue("_blynk_ota_place")
     running: Running = request.getfixturevalue("_blynk_ota_test")
-    with dut_on(place.board, running.bundle.folder, request.node.name) as made:
+    timeline = running.bundle.timeline
+    with dut_on(place.board, running.bundle.folder, request.node.name, timeline.now) as made:
+        dut, pump = made
+        before = timeline.cursor
         request.getfixturevalue("ota")
-        yield made
+        pump.start(since=last_reset(timeline.events(before), place.name))
+        yield dut
+
+
+def last_reset(events: Sequence[Event], board: str) -> float:
+    """When we last reset the board so that it boots; 0 if these events hold no such reset."""
+    resets = (
+        event.t
+        for event in events
+        if (event.source, event.kind, event.board) == ("rig", "reset", board)
+        and event.data["mode"] == "run"
+    )
+    return max(resets, default=0.0)
 
 
 @contextlib.contextmanager
-def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
-    """A ``Dut`` that reads what the board prints from now on."""
+def dut_on(
+    board: Board, folder: Path, name: str, clock: Callable[[], float]
+) -> Iterator[tuple[Any, Pump]]:
+    """A ``Dut``, and the pump that brings it what the board prints from now on, once started."""
     from pytest_embedded import App, Dut
     from pytest_embedded.log import PexpectProcess
 
     ours, theirs = socket.socketpair()
     with ours:
         process = PexpectProcess(theirs.detach())  # it closes the descriptor: nobody else may
-        pump = Pump(ours)
+        pump = Pump(ours, clock)
         board.console.attach(pump.put)
         made = Dut(process, ToConsole(board), App(), str(folder / "serial.log"), name)
         try:
-            yield made
+            yield made, pump
         finally:
             board.console.detach(pump.put)
             process.terminate()
@@ -149,25 +167,41 @@ def dut_on(board: Board, folder: Path, name: str) -> Iterator[Any]:
 
 class Pump:
     """Carries bytes into a socket on a thread of its own: a test that does not read must not
-    hold up the console."""
+    hold up the console.
 
-    def __init__(self, into: socket.socket) -> None:
+    Args:
+        into: where the bytes go, once started.
+        clock: stamps them as they come.
+    """
+
+    def __init__(self, into: socket.socket, clock: Callable[[], float]) -> None:
         self._into = into
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="blynk-ota dut", daemon=True)
-        self._thread.start()
+        self._clock = clock
+        self._queue: queue.SimpleQueue[tuple[float, bytes] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def put(self, data: bytes) -> None:
         """Take bytes; never blocks."""
-        self._queue.put(data)
+        self._queue.put((self._clock(), data))
+
+    def start(self, *, since: float) -> None:
+        """Carry all that came at ``since`` or later, and what is still to come."""
+        self._thread = threading.Thread(
+            target=self._run, args=(since,), name="blynk-ota dut", daemon=True
+        )
+        self._thread.start()
 
     def stop(self) -> None:
         """End the thread; the other end of the socket is closed by now."""
         self._queue.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _run(self) -> None:
-        while (data := self._queue.get()) is not None:
+    def _run(self, since: float) -> None:
+        while (item := self._queue.get()) is not None:
+            came, data = item
+            if came < since:
+                continue
             try:
                 self._into.sendall(data)
             except OSError:  # the reader has gone: the test is over

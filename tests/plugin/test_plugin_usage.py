@@ -1,8 +1,13 @@
 """What is asked wrongly ends before any board is touched, with one clear message."""
 
+import ast
+import inspect
+
 import pytest
 
+from pytest_blynk_ota import findings, late, losses
 from pytest_blynk_ota.firmware import derive
+from pytest_blynk_ota.marks import FINDINGS
 
 QUICK = ("-p", "no:cacheprovider", "-p", "no:pytest_embedded", "-p", "no:hypothesispytest")
 WORKERS = pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
@@ -154,3 +159,17 @@ def refused_in(project, folder, *arguments: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return refused(project, *arguments)
+
+
+def finding_names() -> set[str]:
+    """Each literal name that a finding is given in the modules that make findings."""
+    names = set()
+    for module in (findings, late, losses):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                names |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    return names
+
+
+def test_the_marker_knows_all_findings_and_no_others():
+    assert finding_names() | {"unexpected reset", "crash"} == set(FINDINGS)
