@@ -24,6 +24,8 @@ STARTUP_TEXT = b"Project name:"
 """A build that logs at INFO holds this format string (esp_app_desc.c)."""
 ILLEGAL_BYTES = {"xtensa": 3, "riscv": 2}
 """Length of the instruction that is illegal when all its bytes are zero."""
+PANIC_BYTES_PER_S = 11520
+"""The panic handler polls the UART until each byte is out, at 115200 baud (panic.c)."""
 
 
 class CrashPlan:
@@ -81,7 +83,9 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
         await _run_edgent(machine, log, started, behaviour)
     except Panic as crash:
         elf = elf_text(image.app_desc) if image.app_desc else "0" * 9
-        log.text(*_last_words(arch, crash, elf))
+        words = _last_words(arch, crash, elf)
+        log.text(*words)
+        await machine.clock.spend(sum(len(line) + 2 for line in words) / PANIC_BYTES_PER_S)
         raise Reset(SOFTWARE_CPU) from crash
 
 

@@ -165,6 +165,17 @@ def test_a_crash_by_the_clock_comes_whatever_the_firmware_does():
         assert bench.entries()[1] == CONFIRMED
 
 
+def test_a_crash_takes_the_time_that_its_dump_needs_on_the_uart(monkeypatch):
+    spent: list[float] = []
+    with Bench() as bench:
+        spend = bench.machine.clock.spend
+        monkeypatch.setattr(bench.machine.clock, "spend", lambda s: spent.append(s) or spend(s))
+        trial(bench, confirm="init", crash={"when": "start", "how": "panic"})
+        story(die(bench))
+        dump = bench.text[bench.text.index("Guru Meditation") :]
+        assert spent[-1] >= len(dump) / 11520 > 0.2
+
+
 def test_a_confirmed_image_that_crashes_at_start_loops():
     with Bench() as bench:
         trial(bench, confirm="init", crash={"when": "start", "how": "panic"})
