@@ -19,10 +19,13 @@ from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.watch import Watcher
+from pytest_blynk_ota.watch import Watch, Watcher
 
 CHECK_S = 0.25
 """Wall seconds after which the rack's health is looked at again, whatever is awaited."""
+
+ON_ITS_WAY_S = 0.05
+"""Wall seconds for what has left the rack to be read, before its absence counts as silence."""
 
 LAST_LINES = 12
 
@@ -251,7 +254,7 @@ class Operation:
             self._rig.check()
             self._offers.check()
             seen = self._timeline.cursor
-            state = self._watch(self._timeline.events(), self._timeline.now())
+            state = self._look()
             if state.over:
                 return state.why
             self._timeline.wait(
@@ -259,6 +262,16 @@ class Operation:
                 min(max(state.wake_in, 0.002), CHECK_S),
                 after=seen,
             )
+
+    def _look(self) -> Watch:
+        """The state of the watch. Its end is looked at twice: on a busy host the crash that
+        settles nothing may be on its way, or the rack may not have had its turn for a while."""
+        state = self._watch(self._timeline.events(), self._timeline.now())
+        if not state.over:
+            return state
+        self._rig.catch_up()
+        self._timeline.wait(lambda new: None, ON_ITS_WAY_S, after=self._timeline.cursor)
+        return self._watch(self._timeline.events(), self._timeline.now())
 
     def cancel(self) -> None:
         """Cancel the shipment: no further offer; a download under way goes on."""
@@ -291,11 +304,11 @@ class Operation:
         while True:
             self._rig.check()
             self._offers.check()
+            state = self._look()
             seen = self._timeline.cursor
             board = self._place.name
             if any(found(event) for event in self._timeline.events(cursor) if event.board == board):
                 return
-            state = self._watch(self._timeline.events(), self._timeline.now())
             if state.over:
                 raise NotReached(awaited, f"the operation ended first: {state.why}")
             cursor = seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import select
 import subprocess
@@ -11,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from pytest_blynk_ota.errors import DeadlinePassed, RigError
 
 START_TIMEOUT_S = 30.0
 """Wall seconds for the process to announce its boards; it needs well under one."""
 STOP_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,25 @@ class VirtualRack:
         """Raises RigError if the process has ended: no verdict may come from a dead rack."""
         if self._process.poll() is not None:
             raise RigError(self._died())
+
+    def answer(self) -> None:
+        """Wait for the rack's event loop to answer: all that was due before has been done.
+
+        Raises:
+            RigError: it does not answer.
+        """
+        outlet = urlsplit(next(iter(self.ports.values())).outlet)
+        asked = http.client.HTTPConnection(outlet.netloc, timeout=ANSWER_TIMEOUT_S)
+        try:
+            asked.request("GET", outlet.path)
+            asked.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            self.check()
+            raise RigError(
+                f"the virtual rack (pid {self.pid}) does not answer on {outlet.geturl()}: {error}"
+            ) from error
+        finally:
+            asked.close()
 
     def stop(self) -> None:
         """End the process; it cleans up behind itself."""

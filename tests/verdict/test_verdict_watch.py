@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tale import BEGIN, SIZE, SPEED, Tale
 
+from pytest_blynk_ota.evidence.timeline import Timeline
+from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.watch import Watch, Watcher, watch
 
 
@@ -179,3 +183,27 @@ def test_a_watcher_follows_the_next_operation():
     assert watcher(tale.events, BEGIN + tale.now / SPEED).over
     tale.over().begins("offer").offered(disconnects=False)
     assert watcher(tale.events, BEGIN + tale.now / SPEED).phase == "the request"
+
+
+def test_the_end_is_believed_only_after_what_was_on_its_way_has_come():
+    """A busy host read a crash late: without a second look the board had settled."""
+    tale = Tale(op="offer").offered().downloads().boots("new").wait(5).logs_in().wait(10.1)
+    clock = SimpleNamespace(now=tale.events[0].t)
+    timeline = Timeline(clock=lambda: clock.now)
+    for event in tale.events:
+        timeline.add(event.source, event.kind, event.board, t=event.t, **event.data)
+    clock.now = BEGIN + tale.now / SPEED
+    assert watch(timeline.events(), timeline.now()).over
+
+    def reads_the_crash() -> None:
+        t = clock.now - 2 / SPEED
+        timeline.add("uart", "crash", tale.board, t=t, what="panic", text="Guru Meditation")
+        reset = {"code": 0xC, "cause": "SW_CPU", "download": False}
+        timeline.add("uart", "reset", tale.board, t=t, **reset)
+
+    rig: Any = SimpleNamespace(
+        recorder=SimpleNamespace(timeline=timeline), catch_up=reads_the_crash
+    )
+    place: Any = SimpleNamespace(name=tale.board)
+    operation = Operation(rig, place, b"", (), dict, None, lambda: pytest.fail("no verdict yet"))
+    assert not operation._look().over
