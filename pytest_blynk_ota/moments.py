@@ -16,10 +16,13 @@ def moment(
     """The words for a moment, and the test whether an event is it.
 
     Raises:
-        ValueError: not exactly one of progress, log and report is given, or progress is no part.
+        ValueError: not exactly one of progress, log and report is given, progress is no part, or
+            a download is named without progress.
     """
     if sum(value is not None for value in (progress, log, report)) != 1:
         raise ValueError("expected exactly one of progress=, log=, report=")
+    if download is not None and progress is None:
+        raise ValueError("download= goes with progress= alone")
     if progress is not None:
         if not 0 < progress <= 1:
             raise ValueError(f"progress is a part of the file above 0 and up to 1, got {progress}")
@@ -42,17 +45,21 @@ def moment(
 
 
 def _progress(part: float, download: int | None) -> Found:
-    """Acknowledged bytes against what the answer announced; both are of one attempt."""
+    """Acknowledged bytes against what the answer announced; both are of one attempt.
+
+    The page of a refusal is no part of the file.
+    """
     announced: dict[int, int] = {}
 
     def found(event: Event) -> bool:
-        if event.source != "delivery" or event.kind not in ("response", "progress"):
+        if event.source != "delivery" or event.kind not in ("response", "progress", "ended"):
             return False
         attempt = event.data["attempt"]
         if download is not None and attempt != download:
             return False
         if event.kind == "response":
-            announced[attempt] = event.data["announced"] or 0
+            good = 200 <= event.data["status"] < 300
+            announced[attempt] = event.data["announced"] if good else 0
             return False
         total = announced.get(attempt, 0)
         return total > 0 and event.data["acked"] >= part * total

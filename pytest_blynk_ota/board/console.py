@@ -249,8 +249,12 @@ class Console:
             self._closing.wait(RETRY_S)
             return
         with self._changed:
-            self._port = port
-            self._changed.notify_all()
+            if not self._closing.is_set():
+                self._port = port
+                self._changed.notify_all()
+        if self._port is not port:  # nobody is left to close it later
+            port.close()
+            return
         self._record("uart", "port_back", self.name)
 
     # -- lines

@@ -169,13 +169,10 @@ class Rfc2217Port(rfc2217.Serial):
         }
         for name, value in values.items():
             self._rfc2217_port_settings[name].set(value)
-        try:
-            self._await(
-                lambda: all(item.is_ready() for item in self._rfc2217_port_settings.values()),
-                f"the server to take {self.baudrate} baud",
-            )
-        except ValueError as error:  # is_ready: the server answered with another value
-            raise SerialException(f"{self.port}: {self.baudrate} baud: {error}") from error
+        self._await(
+            lambda: all(item.is_ready() for item in self._rfc2217_port_settings.values()),
+            f"the server to take {self.baudrate} baud",
+        )
         self._set_controls([self._flow_control()])
         self._negotiated = settings
 
@@ -215,13 +212,20 @@ class Rfc2217Port(rfc2217.Serial):
         self._await(purge.is_ready, "the server to drop its buffer")
 
     def _await(self, done: Callable[[], bool], what: str) -> None:
-        """Wait for what the reader thread learns. Raises SerialException after the time-out."""
+        """Wait for what the reader thread learns.
+
+        Raises SerialException after the time-out, and when the server refuses.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._broken is not None or done(),
-                                   self._network_timeout)  # fmt: skip
+            try:
+                ended = self._changed.wait_for(
+                    lambda: self._broken is not None or done(), self._network_timeout
+                )
+            except ValueError as error:  # pyserial's is_ready: it answered with another value
+                raise SerialException(f"{self.port}: asked for {what}: {error}") from error
             if self._broken is not None:
                 raise SerialException(f"{self.port}: {self._broken}")
-            if not done():
+            if not ended:
                 seconds = self._network_timeout
                 raise SerialException(f"{self.port}: waited {seconds} s for {what}")
 
@@ -296,18 +300,14 @@ class Rfc2217Port(rfc2217.Serial):
     def _telnet_read_loop(self) -> None:
         """Sort what comes into data and Telnet commands until the connection ends."""
         sock, parser, why = self._socket, TelnetParser(), "the server closed the connection"
-        while sock is not None:
-            try:
-                chunk = sock.recv(65536)
-            except OSError as error:
-                why = f"connection lost: {error}"
-                break
-            if not chunk:
-                break
-            with self._changed:
-                for command, payload in parser.feed(chunk):
-                    self._handle(command, payload)
-                self._changed.notify_all()
+        try:
+            while sock is not None and (chunk := sock.recv(65536)):
+                with self._changed:
+                    for command, payload in parser.feed(chunk):
+                        self._handle(command, payload)
+                    self._changed.notify_all()
+        except OSError as error:  # SerialException, of our own answers, is one
+            why = f"connection lost: {error}"
         with self._changed:
             self._broken = self._broken or why
             self._changed.notify_all()

@@ -136,8 +136,10 @@ class DeliveryServer:
         return f"http://{host}:{self.address[1]}"
 
     def _publish(self, token: str, offer: Offer) -> None:
+        """Serve an offer, unless its campaign has been closed meanwhile."""
         with self._lock:
-            self._offers[token] = offer
+            if offer.campaign in self._campaigns:
+                self._offers[token] = offer
 
     def _withdraw(self, campaign: Campaign) -> None:
         with self._lock:

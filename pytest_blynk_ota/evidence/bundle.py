@@ -20,6 +20,7 @@ from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import SCHEMA, Event, Timeline, read_events
 
 MAX_NAME_CHARS = 100
+VIEWS = ("serial.log", "http.jsonl", "flash.json", "verdict.json")
 
 
 def folder_name(test_id: str) -> str:
@@ -40,7 +41,8 @@ class TestBundle:
         self.folder = run / "tests" / folder_name(test_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._events = self.folder / "events.jsonl"
-        self._events.unlink(missing_ok=True)  # a rerun of one test in one run replaces it
+        for name in ("events.jsonl", *VIEWS):  # a rerun of one test in one run replaces it
+            (self.folder / name).unlink(missing_ok=True)
         self.timeline = Timeline(redactor=redactor, path=self._events)
         self.timeline.add("test", "started", id=test_id)
 

@@ -44,13 +44,20 @@ class Background:
             raise
 
     def stop(self) -> None:
-        """Stop the loop and join its thread; what is left on it is cancelled."""
+        """Stop the loop and join its thread; what is left on it is cancelled.
+
+        Raises:
+            RigError: something on it did not end when it was cancelled; the loop stops anyway.
+        """
         if self._loop.is_closed():
             return
-        self.call(self._cancel_all())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CALL_TIMEOUT_S)
-        self._loop.close()
+        try:
+            self.call(self._cancel_all())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(CALL_TIMEOUT_S)
+            if not self._thread.is_alive():
+                self._loop.close()
 
     async def _cancel_all(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -6,6 +6,7 @@ import os
 import pty
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from serial_server import SerialServer, eventually
@@ -148,6 +149,27 @@ def test_an_open_console_that_waits_for_its_port_can_be_closed(server, console):
     start = time.monotonic()
     console.close()
     assert time.monotonic() - start < 1
+
+
+def test_a_port_that_comes_back_after_the_end_is_closed_again(server, timeline, monkeypatch):
+    console = Console("c3-a", server.url, Recorder(timeline))
+    console.open()
+    trying, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def come_back(*_):
+        trying.set()
+        assert go.wait(5)
+        return SimpleNamespace(close=closed.set)
+
+    monkeypatch.setattr("pytest_blynk_ota.board.console.open_port", come_back)
+    monkeypatch.setattr("pytest_blynk_ota.board.console.PARK_S", 0.0)
+    monkeypatch.setattr("pytest_blynk_ota.board.console.RETURN_S", 0.0)
+    server.drop()
+    assert trying.wait(5)
+    console.close()
+    go.set()
+    assert closed.wait(5)
+    assert console.lost
 
 
 def test_a_wait_during_a_loss_says_that_the_port_was_lost(server, console):

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serial import rfc2217
 from serial.serialutil import SerialException
 from serial_server import SerialServer
 
@@ -162,3 +163,24 @@ def test_a_telnet_stream_is_split_alike_in_any_pieces(items, sizes):
         found += parser.feed(stream[at : at + size])
         at, turn = at + size, turn + 1
     assert merged(found) == merged(items)
+
+
+def test_a_server_that_refuses_a_request_is_no_port(server, monkeypatch):
+    send = rfc2217.PortManager.rfc2217_send_subnegotiation
+
+    def answer(self, option, value=b""):
+        send(self, option, b"\x63" if option == rfc2217.SERVER_PURGE_DATA else value)
+
+    monkeypatch.setattr(rfc2217.PortManager, "rfc2217_send_subnegotiation", answer)
+    with pytest.raises(PortGone, match="asked for the server to drop its buffer"):
+        open_port("c3-a", server.url, 115200)
+
+
+def test_a_reader_that_cannot_answer_ends_the_connection(server, link, monkeypatch):
+    def unsendable(*_):
+        raise SerialException("took no byte for 10 s")
+
+    monkeypatch.setattr(link, "telnet_send_option", unsendable)
+    server.write(rfc2217.IAC + rfc2217.WILL + b"\x63")
+    with pytest.raises(SerialException, match="took no byte"):
+        link.read(1)

@@ -88,6 +88,7 @@ def test_a_closed_campaign_is_not_served_any_more(bench, firmware_bytes):
     url = campaign.offer("o1")
     campaign.close()
     assert bench.get(url).status == 404
+    assert bench.get(campaign.offer("late")).status == 404
 
 
 def test_head_tells_the_length_and_keeps_the_attempt(bench, firmware_bytes):

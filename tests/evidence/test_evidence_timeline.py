@@ -96,3 +96,10 @@ def test_a_folder_without_events_is_no_evidence(tmp_path):
 
 def test_two_tests_never_share_a_folder():
     assert folder_name("a/b.py::t[x/y]") != folder_name("a/b.py::t[x.y]")
+
+
+def test_a_rerun_does_not_keep_the_verdict_of_the_run_before(tmp_path):
+    TestBundle(tmp_path, "t", Redactor()).finish([{"outcome": "UPGRADED"}])
+    killed = TestBundle(tmp_path, "t", Redactor())
+    killed.timeline.close()
+    assert read_bundle(killed.folder)[1] == []

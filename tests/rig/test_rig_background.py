@@ -1,0 +1,37 @@
+"""The servers' loop ends, whatever lives on it."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.rig import background
+from pytest_blynk_ota.rig.background import Background
+
+
+async def stubborn():
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+
+
+async def begin():
+    return asyncio.ensure_future(stubborn())
+
+
+def test_a_task_that_does_not_end_is_said_and_the_loop_stops(monkeypatch):
+    monkeypatch.setattr(background.Background.call, "__defaults__", (0.1,))
+    servers = Background()
+    servers.call(begin())
+    with pytest.raises(RigError, match="did not finish"):
+        servers.stop()
+    assert not servers._thread.is_alive()
+
+
+def test_a_call_that_takes_too_long_is_a_rig_error():
+    servers = Background()
+    with pytest.raises(RigError, match=r"within 0\.05 s"):
+        servers.call(asyncio.sleep(3600), 0.05)
+    servers.stop()
+    servers.stop()

@@ -1,0 +1,62 @@
+"""Moments that a test can wait for."""
+
+import pytest
+
+from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.moments import moment
+
+
+def delivery(kind, **data):
+    return Event(1, 0.0, 0.0, "delivery", kind, "a", {"attempt": 1, **data})
+
+
+def reached(events, **asked):
+    """The kind of the event that is the moment; None if none is."""
+    _, found = moment(**{"progress": None, "log": None, "report": None, "download": None} | asked)
+    return next((event.kind for event in events if found(event)), None)
+
+
+DOWNLOAD = [
+    delivery("request", method="GET"),
+    delivery("response", status=200, announced=1000),
+    delivery("progress", written=700, acked=590),
+    delivery("progress", written=990, acked=990),
+    delivery("ended", written=1000, acked=1000, how="complete"),
+]
+
+
+def test_progress_counts_what_the_device_acknowledged():
+    assert reached(DOWNLOAD, progress=0.5) == "progress"
+    assert reached(DOWNLOAD[:3], progress=0.6) is None
+
+
+def test_the_last_byte_is_seen_at_the_end_of_the_download():
+    assert reached(DOWNLOAD, progress=1.0) == "ended"
+
+
+def test_the_page_of_a_refusal_is_no_progress():
+    refusal = [
+        delivery("response", status=503, announced=23),
+        delivery("progress", written=23, acked=23),
+        delivery("ended", written=23, acked=23, how="complete"),
+    ]
+    assert reached(refusal, progress=0.1) is None
+
+
+def test_progress_of_another_download_does_not_count():
+    assert reached(DOWNLOAD, progress=0.5, download=2) is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"progress": 0.5, "log": "x"},
+        {"progress": 0},
+        {"progress": 60},
+        {"log": "x", "download": 1},
+    ],
+)
+def test_a_moment_that_says_nothing_clear_is_refused(asked):
+    with pytest.raises(ValueError, match="progress"):
+        reached([], **asked)
