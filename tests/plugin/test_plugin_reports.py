@@ -51,6 +51,7 @@ def test_secrets(rig, board, ota, pytestconfig):
     place = rig.place(board.name)
     assert len(place.token) == 32 and len(place.passphrase) >= 8
     (pytestconfig.rootpath / f"secrets-{place.token}").write_text(place.passphrase)
+    rig.recorder("test", "action", board.name, what=f"{place.token} {place.passphrase}")
     board.console.write(f"connect {place.token} ssid={place.ssid} pass={place.passphrase}\\r\\n")
     result = ota.offer()
     assert result.outcome == Outcome.UPGRADED
@@ -156,10 +157,9 @@ def keeps_secrets(pytester, folder) -> None:
     (told,) = pytester.path.glob("secrets-*")
     secrets = [told.name.removeprefix("secrets-"), told.read_text()]
     files = [path for path in folder.rglob("*") if path.is_file()]
-    events = [path for path in files if path.name == "events.jsonl"]
-    assert any(
-        "InternalPinOTA" in path.read_text() or "cloud" in path.read_text() for path in events
-    )
+    evidence = "".join(path.read_text() for path in files if path.name == "events.jsonl")
+    assert "[token of c3-a] [Wi-Fi passphrase]" in evidence
+    assert "?token=[url token]" in evidence
     for path in files:
         content = path.read_bytes()
         for secret in secrets:
