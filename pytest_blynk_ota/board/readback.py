@@ -102,8 +102,10 @@ def read_back(
 def _identify(
     flash: Flash, lazy: LazyFlash, slot: Partition, images: Mapping[str, bytes]
 ) -> str | None:
+    """The longest of the images that stands in a slot: a cut one is the begin of others."""
     head = lazy.read(slot.offset, SECTOR_BYTES)
-    for name, data in images.items():
+    longest = sorted(images.items(), key=lambda item: len(item[1]), reverse=True)
+    for name, data in longest:
         if len(data) > slot.size or data[:SECTOR_BYTES] != head[: len(data)]:
             continue
         if flash.md5(slot.offset, len(data)) == hashlib.md5(data).hexdigest():

@@ -94,6 +94,11 @@ def test_a_known_image_that_is_no_good_does_not_boot(chip, old, new):
     assert seen["would_boot"] == "app0"
 
 
+def test_an_image_that_is_only_the_begin_of_another_is_not_taken_for_it(chip, old):
+    cut = derive.cut(old, 24)  # 24 bytes of the header, the same in most images
+    assert look(chip, new=cut, old=old)["slots"]["app0"]["image"] == "old"
+
+
 def test_an_unknown_image_is_read_and_judged(chip, old, new):
     chip.put(APP1.offset, new)
     chip.put(DEFAULT_TABLE.otadata.offset, b"".join(otadata.entries_for(1)))
