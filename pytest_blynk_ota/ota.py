@@ -26,7 +26,7 @@ from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
-from pytest_blynk_ota.shipment import LAST_LINES, Operation
+from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.verdict import Verdict, judge
 
 DOWNLOAD_LIMIT = 3
@@ -159,6 +159,8 @@ class Ota:
         limit: int | None,
         timeout: float | None,
     ) -> Operation:
+        if timeout is not None and not timeout > 0:
+            raise UsageError(f"timeout is device seconds above 0, got {timeout}")
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
         self._running = still_running(self._events(), self._place.name, self._left, images)
@@ -219,7 +221,7 @@ class Ota:
             "running": running,
             "offered": "new",
             "slots": self._slots_by_name(by_sha),
-            "otadata": self._otadata(),
+            "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
                 {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
                 for fault in faults
@@ -246,22 +248,12 @@ class Ota:
             for label, slot in self._state.slots.items()
         }
 
-    def _otadata(self) -> list[str] | None:
-        """otadata as last restored or read back; None where an update has passed since."""
-        for event in reversed(self._events()):
-            if event.board != self._place.name:
-                continue
-            if (event.source, event.kind) in (("ota", "restored"), ("flash", "read")):
-                return list(event.data["otadata"])
-            if (event.source, event.kind) == ("delivery", "request"):
-                return None
-        return None
-
     def _events(self) -> Sequence[Event]:
         return self._rig.recorder.timeline.events()
 
     def _judged(self) -> Result:
         """Judge, and gather what the judge asks for, until it is sure or nothing helps."""
+        lines = tuple(self._place.board.console.last())  # before our own resets add to them
         asked: set[str] = set()
         while True:
             try:
@@ -275,7 +267,6 @@ class Ota:
                 self._gather(wanted[0])
         if "control" not in asked:  # else the board has been restored since
             self._learn(verdict)
-        lines = tuple(line.text for line in self._place.board.console.lines()[-LAST_LINES:])
         result = Result(self._number, verdict, self._evidence, lines)
         self._keep(result)
         return result
@@ -307,7 +298,7 @@ class Ota:
     def _wait_boot(self) -> None:
         """Give the board the time of one boot; whatever it says in it is evidence."""
         timeline = self._rig.recorder.timeline
-        seconds = max(self._place.profile.boot_s / self._rig.speed, 0.25)
+        seconds = self._rig.timeout(self._place.profile.boot_s)
         timeline.wait(lambda new: None, seconds, after=timeline.cursor)
 
     def _learn(self, verdict: Verdict) -> None:
@@ -335,6 +326,23 @@ def judged_at_the_end(events: Sequence[Event], results: Sequence[Result]) -> lis
             verdict = result.verdict
         final.append(replace(result, verdict=verdict))
     return final
+
+
+def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
+    """otadata as last restored or read back; None where something has changed it since."""
+    for event in reversed(events):
+        if event.board != board:
+            continue
+        match (event.source, event.kind):
+            case ("ota", "restored"):
+                return list(event.data["otadata"])
+            case ("flash", "read"):
+                # The reset after the read boots: an image on trial is given up, a new one begins.
+                steady = event.data["running"] == event.data["would_boot"]
+                return list(event.data["otadata"]) if steady else None
+            case ("delivery", "request"):
+                return None
+    return None
 
 
 GATHER_ORDER = ("flash", "power_cycle", "control")

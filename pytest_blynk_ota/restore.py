@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_blynk_ota.board.baseline import Baseline, Region, Span
+from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region, Span
 from pytest_blynk_ota.errors import FirmwareError, OldNotSettled, UsageError
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.firmware.nvs import edgent_config
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, Partition, PartitionTable
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.firmware.partitions import (
+    DEFAULT_TABLE,
+    TABLE_OFFSET,
+    Partition,
+    PartitionTable,
+)
+from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware
-
-TABLE_OFFSET = 0x8000
-SECTOR_BYTES = 4096
 
 SlotMap = dict[str, dict[str, object]]
 """Slot label to its offset, its size and the name of the image in it (None: nothing bootable)."""
@@ -151,7 +153,7 @@ def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
     """
     profile, speed = place.profile, rig.speed
     timeline = rig.recorder.timeline
-    limit = max((profile.boot_s + profile.login_s + profile.settle_s) / speed, 0.25)
+    limit = rig.timeout(profile.boot_s + profile.login_s + profile.settle_s)
     deadline = timeline.now() + limit
     while True:
         rig.check()
@@ -165,7 +167,7 @@ def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
         wake = deadline if since is None else min(deadline, since + profile.settle_s / speed)
         timeline.wait(
             lambda batch: True if batch else None,
-            min(max(wake - now, 0.001), 0.25),
+            min(max(wake - now, 0.001), CHECK_S),
             after=seen,
         )
 
@@ -202,7 +204,7 @@ def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> 
         if (event.source, event.kind, event.board) == ("cloud", "report", place.name)
     ]
     heard = f"reported {', '.join(reports)}" if reports else "did not log in"
-    lines = "\n".join(f"    {line.text}" for line in place.board.console.lines()[-12:])
+    lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "
         f"{place.profile.settle_s:g} s; within {limit:.1f} s it {heard}\n"

@@ -18,16 +18,11 @@ from pytest_blynk_ota.errors import NotReached
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.watch import Watch, Watcher
-
-CHECK_S = 0.25
-"""Wall seconds after which the rack's health is looked at again, whatever is awaited."""
 
 ON_ITS_WAY_S = 0.05
 """Wall seconds for what has left the rack to be read, before its absence counts as silence."""
-
-LAST_LINES = 12
 
 
 class Offers:

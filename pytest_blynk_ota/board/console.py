@@ -269,6 +269,11 @@ class Console:
         with self._changed:
             return tuple(self._lines[after:])
 
+    def last(self, count: int = LAST_LINES) -> list[str]:
+        """The last lines, as an error shows them."""
+        with self._changed:
+            return [line.text for line in self._lines[-count:]]
+
     def mark(self) -> int:
         """Remember this place: waits without a cursor start here. Each own reset sets it."""
         self._mark = self.cursor
@@ -297,7 +302,7 @@ class Console:
             f"/{regex.pattern}/ on the console of {self.name} ({timeout:g} s of device time)",
             wall_s,
             instead=self._instead(start),
-            last_lines=[line.text for line in self.lines()[-LAST_LINES:]],
+            last_lines=self.last(),
         )
 
     def find(self, pattern: re.Pattern[str], *, after: int, wall_s: float) -> re.Match[str] | None:

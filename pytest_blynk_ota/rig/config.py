@@ -19,7 +19,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -29,7 +28,6 @@ from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 
 VIRTUAL = "virtual"
-TOKEN_CHARS = 32
 MAX_SPEED = 1000.0
 
 
@@ -41,6 +39,17 @@ def one_of(what: str, words: Iterable[str]) -> AfterValidator:
         if word in known:
             return word
         raise ValueError(f"expected a {what} ({', '.join(known)}), got {word!r}{near(word, known)}")
+
+    return AfterValidator(check)
+
+
+def from_environment(what: str) -> AfterValidator:
+    """A validator for a secret: the rig file names the variable that holds it."""
+
+    def check(text: str) -> str:
+        if text.startswith("env:"):
+            return text
+        raise ValueError(f'expected "env:NAME": a {what} does not stand in a rig file in clear')
 
     return AfterValidator(check)
 
@@ -94,7 +103,7 @@ class Provision(Section):
     """How the board learns its network, its cloud and its token."""
 
     kind: Annotated[str, one_of("way to provision", ["edgent-nvs", "none"])]
-    wifi: str = "env:WIFI"
+    wifi: Annotated[str, from_environment("network")] = "env:WIFI"
 
 
 class Bootloader(Section):
@@ -120,19 +129,12 @@ class BoardSection(Section):
     port: str
     power: Power | None = None
     provision: Provision | None = None
-    token: str | None = None
+    token: Annotated[str, from_environment("token")] | None = None
     profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
     baud: int = Field(default=115200, ge=300, le=4_000_000)
     tags: list[str] = []
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
-
-    @field_validator("token")
-    @classmethod
-    def _token(cls, token: str | None) -> str | None:
-        if token is None or token.startswith("env:"):
-            return token
-        raise ValueError('expected "env:NAME": a token does not stand in a rig file in clear')
 
     @property
     def is_virtual(self) -> bool:

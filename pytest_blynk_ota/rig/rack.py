@@ -27,6 +27,11 @@ LOOPBACK = "127.0.0.1"
 VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
 """The network that virtual boards join: ``ssid:passphrase``; they accept any."""
 
+CHECK_S = 0.25
+"""Wall seconds after which the rack's health is looked at again, whatever is awaited."""
+MIN_TIMEOUT_S = 0.25
+"""No scaled time-out is shorter than this, in wall seconds."""
+
 
 @dataclass
 class Place:
@@ -220,6 +225,10 @@ class Rig:
         return Place(
             section, board, power, PROFILES[section.profile], token, ssid, passphrase, lease
         )
+
+    def timeout(self, device_s: float) -> float:
+        """Wall seconds of a time-out given in device seconds."""
+        return max(device_s / self.speed, MIN_TIMEOUT_S)
 
     def check(self) -> None:
         """Raises RigError if a part of the rack has died."""

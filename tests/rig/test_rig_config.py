@@ -65,6 +65,7 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
         ({"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}}, "got both"),
         ({"power": "mains"}, "got 'mains'"),
         ({"token": "0123456789abcdef0123456789abcdef"}, "in clear"),
+        ({"provision": {"kind": "edgent-nvs", "wifi": "lab:secret"}}, "network does not stand"),
         ({"provision": {"kind": "edgent-nsv"}}, "did you mean 'edgent-nvs'?"),
         ({"profile": "edgent"}, "expected a firmware profile"),
         ({"name": "no spaces"}, "name"),
