@@ -109,7 +109,7 @@ def tutorial_run(tmp_path_factory) -> Path:
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_update.py"],
         capture_output=True, text=True, check=False, timeout=RUN_S, cwd=project,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     [found] = (project / ".blynk-ota" / "runs").iterdir()
     return found
 
