@@ -256,8 +256,8 @@ def other_slot_damaged(case: Case, outcome: Outcome) -> Found:
     label, old = case.images.labels.get(case.story.window[0].index), case.images.old
     if case.flash is None or label is None or old is None:
         return
-    started_new = [one.boot for one in case.images.ran if case.images.new in one.options]
-    if any(d.boot is boot for d in case.story.downloads for boot in started_new):
+    others = [one.boot for one in case.images.ran if one.image != old]
+    if any(d.boot is boot for d in case.story.downloads for boot in others):
         return
     now = case.flash.data["slots"].get(label, {}).get("image")
     if now != old:

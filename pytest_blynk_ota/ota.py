@@ -73,6 +73,7 @@ class Ota:
         self._left = Left(None, None)
         self._names: dict[str, Image] = {}
         self._slots: dict[str, dict[str, object]] | None = None
+        self._unjudged: list[Image] = []
 
     def __repr__(self) -> str:
         return f"<ota on {self._place.name}: {self._firmware!r}>"
@@ -88,6 +89,7 @@ class Ota:
         self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
         await_settled(self._rig, self._place, self._firmware.old, after=before)
         self._left = Left(self._firmware.old, None)
+        self._unjudged.clear()
         self._slots = None
 
     def ship(
@@ -173,7 +175,9 @@ class Ota:
         air = AirShipment(limit, offered.version, offered.build) if limit else None
 
         def describe() -> Mapping[str, Any]:
-            return self._describe(op, limit, deadline, profile, faults)
+            told = self._describe(op, limit, deadline, profile, faults)
+            self._unjudged.append(offered)  # until a verdict says what became of it
+            return told
 
         return Operation(self._rig, self._place, offered.data, faults, describe, air, self._judged)
 
@@ -231,10 +235,15 @@ class Ota:
         }
 
     def _slots_by_name(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
-        """The slot map as believed, in this operation's names for the images."""
+        """The slot map as believed, in this operation's names for the images. What an operation
+        without a verdict has offered may be in any slot, whole or not."""
         assert self._state is not None
+        maybe = [by_sha[image.sha256] for image in self._unjudged if image.sha256 in by_sha]
+        believed = {
+            label: by_sha.get(str(slot["image"])) for label, slot in self._slots_by_sha.items()
+        }
         return {
-            label: {**slot, "image": by_sha.get(str(slot["image"]))}
+            label: {**slot, "image": [believed[label], *maybe, None] if maybe else believed[label]}
             for label, slot in self._slots_by_sha.items()
         }
 
@@ -305,6 +314,7 @@ class Ota:
         """What the next operation starts from is what this one left."""
         name = verdict.running_image
         self._left = left(self._events(), self._place.name, name, self._names)
+        self._unjudged.clear()
         self._slots = {
             label: {
                 **slot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,7 @@ class SlotMap:
     def at_start(cls, operation: Operation) -> SlotMap:
         """As the operation's event says."""
         order = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
-        return cls(
-            operation, {label: frozenset([operation.slots[label]["image"]]) for label in order}
-        )
+        return cls(operation, {label: _told(operation.slots[label]["image"]) for label in order})
 
     def label_at(self, offset: int) -> str | None:
         """The slot that begins at an offset."""
@@ -84,6 +82,11 @@ class SlotMap:
                 best = image
             result[label] = {**self.operation.slots[label], "image": best}
         return result
+
+
+def _told(image: str | Sequence[str | None] | None) -> Options:
+    """What an operation's event says of a slot: one image, or a list where several may be there."""
+    return frozenset([image]) if image is None or isinstance(image, str) else frozenset(image)
 
 
 def from_flash(operation: Operation, read: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -526,6 +526,21 @@ def test_what_was_running_before_a_power_cut_is_no_third(info):
     assert (verdict.outcome, verdict.running_image) == (Outcome.STALLED, "old")
 
 
+def test_what_an_operation_without_a_verdict_offered_may_be_in_any_slot():
+    """It restarts into that image, which then downloads New over the slot of Old."""
+    images = {"old": image("1.0.0"), "new": image("3.0.0"), "third-1": image("2.0.0")}
+    tale = Tale(images=images, slots={"app0": ["old", "third-1", None],
+                "app1": ["third-1", None]})  # fmt: skip
+    tale.wait(2).add("uart", "reset", code=0xC, cause="SW_CPU", download=False)
+    tale.prints("version", version="2.0.0", build="build of 2.0.0").wait(2)
+    tale.logs_in("2.0.0").offered().downloads(into=None).boots("new").wait(2).logs_in().wait(12)
+    tale.closed("success").over().flash("app0", otadata=[entry(3), entry(2)], app0="new",
+                                        app1="third-1")  # fmt: skip
+    verdict = tale.judged()
+    assert (verdict.outcome, verdict.running) == (Outcome.UPGRADED, "3.0.0")
+    assert "other slot damaged" not in names(verdict)
+
+
 def test_a_session_that_ended_with_a_reset_says_nothing_for_the_boot_after_it():
     tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5).logs_in()
     tale.wait(20).crashes().boots("new").wait(60).over()
