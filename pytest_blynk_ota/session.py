@@ -134,8 +134,11 @@ class Session:
     def finish(self, bundle: TestBundle, results: Sequence[Result]) -> None:
         """End the evidence of a test."""
         self.recorder.switch(Timeline(redactor=self.redactor))
-        final = judged_at_the_end(bundle.timeline.events(), results)
-        bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
+        final = results
+        try:
+            final = judged_at_the_end(bundle.timeline.events(), results)
+        finally:  # the evidence is written, whatever the judge stumbles over
+            bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -92,11 +93,19 @@ class Power(Section):
             raise ValueError(  # noqa: TRY004
                 f'expected "virtual" or a table with command or http, got {data!r}'
             )
-        if "command" in data and "http" in data:
-            raise ValueError("expected one of the keys command and http, got both")
-        if not data:
+        ways = [key for key in cls.model_fields if data.get(key)]
+        if len(ways) > 1:
+            raise ValueError(f"expected one of the keys command and http, got {' and '.join(ways)}")
+        if not ways and cls.model_fields.keys() >= data.keys():
             raise ValueError("expected one of the keys command and http, got none")
         return data
+
+    @field_validator("http")
+    @classmethod
+    def _url(cls, url: str | None) -> str | None:
+        if url is None or url.startswith(("http://", "https://")):
+            return url
+        raise ValueError(f'expected "http://…", got {url!r}')
 
 
 class Provision(Section):

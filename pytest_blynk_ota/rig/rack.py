@@ -252,16 +252,17 @@ class Rig:
         return self._virtual
 
     def close(self) -> None:
-        """Close every port, server and process, whatever fails on the way."""
+        """Close every port, server and process, whatever fails on the way. Safe to call twice."""
+        places, self._places = self._places, {}
+        servers, self._servers = self._servers, None
+        virtual, self._virtual = self._virtual, None
         with contextlib.ExitStack() as stack:
-            if self._virtual:
-                stack.callback(self._virtual.stop)
-            if self._servers:
-                background, cloud, delivery = self._servers
+            if virtual:
+                stack.callback(virtual.stop)
+            if servers:
+                background, cloud, delivery = servers
                 stack.callback(background.stop)
                 stack.callback(lambda: background.call(cloud.stop()))
                 stack.callback(lambda: background.call(delivery.stop()))
-            for place in self._places.values():
+            for place in places.values():
                 stack.callback(place.close)
-        self._places.clear()
-        self._virtual = self._servers = None

@@ -1,6 +1,7 @@
 """The timeline: order, cursors, files that survive a kill."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_bundle
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Event, Recorder, Timeline, read_events
+from pytest_blynk_ota.session import Session
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -103,3 +105,15 @@ def test_a_rerun_does_not_keep_the_verdict_of_the_run_before(tmp_path):
     killed = TestBundle(tmp_path, "t", Redactor())
     killed.timeline.close()
     assert read_bundle(killed.folder)[1] == []
+
+
+def test_a_judge_that_stumbles_does_not_cost_the_evidence(tmp_path):
+    bundle = TestBundle(tmp_path, "t", Redactor())
+    session = SimpleNamespace(recorder=Recorder(bundle.timeline), redactor=Redactor())
+    broken = SimpleNamespace(number=1, verdict=SimpleNamespace(to_json=dict))
+    bundle.timeline.add("ota", "operation", "a", number=1)  # says nothing that a judge needs
+    with pytest.raises(KeyError):
+        Session.finish(session, bundle, [broken])
+    events, verdicts = read_bundle(bundle.folder)
+    assert events[-1].kind == "finished"
+    assert verdicts == [{"operation": 1}]

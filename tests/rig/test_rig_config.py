@@ -62,7 +62,13 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
 @pytest.mark.parametrize(
     ("board", "words"),
     [
-        ({"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}}, "got both"),
+        (
+            {"power": {"http": "http://x", "command": {"on": ["a"], "off": ["b"]}}},
+            "got command and http",
+        ),
+        ({"power": {"virtual": False}}, "got none"),
+        ({"power": {"htp": "http://x"}}, "did you mean 'http'?"),
+        ({"power": {"http": "10.0.0.7/outlet"}}, 'expected "http://…"'),
         ({"power": "mains"}, "got 'mains'"),
         ({"token": "0123456789abcdef0123456789abcdef"}, "in clear"),
         ({"provision": {"kind": "edgent-nvs", "wifi": "lab:secret"}}, "network does not stand"),

@@ -79,3 +79,17 @@ def test_servers_that_cannot_start_leave_nothing_and_say_so_each_time(rig, monke
                 _ = rig.cloud
     assert not [one for one in threading.enumerate() if one.name == "blynk-ota servers"]
     assert rig.cloud.address[1] > 0
+
+
+@pytest.mark.usefixtures("ports_open")
+def test_a_rig_closes_all_that_it_has_though_one_port_does_not_close(rig, monkeypatch):
+    def stuck(self):
+        raise RigError("the port is stuck")
+
+    rig.place("c3")
+    with monkeypatch.context() as broken:
+        broken.setattr(Console, "close", stuck)
+        with pytest.raises(RigError, match="stuck"):
+            rig.close()
+    assert not [one for one in threading.enumerate() if one.name == "blynk-ota servers"]
+    rig.close()
