@@ -18,6 +18,7 @@
     │   ├── FaultNotReached     a planned fault did not fire, so the test proved nothing
     │   └── Undecided           the evidence allows more than one outcome
     ├── NotReached              a moment that a test waited for did not come: the firmware's fault
+    ├── LineNotSeen             a line that a test expects did not come: the firmware's fault
     └── EvidenceError           stored evidence is cut, edited or foreign
 """
 
@@ -99,15 +100,22 @@ class DeadlinePassed(RigError):
     ) -> None:
         self.awaited = awaited
         self.seconds = seconds
-        parts = [f"waited {seconds:.2f} s for {awaited}"]
-        if instead:
-            parts.append(f"what came instead: {instead}")
-        lines = [f"    {line}" for line in last_lines]
-        if lines:
-            parts.append("last lines of the log:\n" + "\n".join(lines))
-        if evidence:
-            parts.append(f"evidence: {evidence}")
-        super().__init__("\n".join(parts))
+        super().__init__(waited(awaited, seconds, instead, last_lines, evidence))
+
+
+def waited(
+    awaited: str, seconds: float, instead: str, last_lines: Iterable[str], evidence: str = ""
+) -> str:
+    """What an expired wait says: what was awaited, what came instead, the end of the log."""
+    parts = [f"waited {seconds:.2f} s for {awaited}"]
+    if instead:
+        parts.append(f"what came instead: {instead}")
+    lines = [f"    {line}" for line in last_lines]
+    if lines:
+        parts.append("last lines of the log:\n" + "\n".join(lines))
+    if evidence:
+        parts.append(f"evidence: {evidence}")
+    return "\n".join(parts)
 
 
 class OldNotSettled(RigError):
@@ -140,6 +148,20 @@ class NotReached(BlynkOtaError, AssertionError):
     def __init__(self, awaited: str, instead: str) -> None:
         self.awaited = awaited
         super().__init__(f"{awaited} never came; {instead}")
+
+
+class LineNotSeen(BlynkOtaError, AssertionError):
+    """Raised when a line that a test expects of a board does not come: the board can be heard.
+
+    Arguments as for :class:`DeadlinePassed`, which is for conditions of the rack.
+    """
+
+    def __init__(
+        self, awaited: str, seconds: float, *, instead: str, last_lines: Iterable[str] = ()
+    ) -> None:
+        self.awaited = awaited
+        self.seconds = seconds
+        super().__init__(waited(awaited, seconds, instead, last_lines))
 
 
 class EvidenceError(BlynkOtaError):

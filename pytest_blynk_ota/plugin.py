@@ -91,6 +91,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_blynk_ota import embedded
 
         config.pluginmanager.register(embedded, "blynk-ota-embedded")
+        # Its own autouse fixtures ask for it in every test; no user of ours can do about it.
+        config.addinivalue_line(
+            "filterwarnings", "ignore:record_xml_attribute is an experimental feature"
+        )
     if TO_WORKER in (worker := getattr(config, "workerinput", {})):
         config.stash[RUN] = Path(worker[TO_WORKER])
 

@@ -18,7 +18,7 @@ from serial.serialutil import SerialException
 from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.board.patterns import LineSplitter, marks
 from pytest_blynk_ota.board.ports import READ_S, Port, open_port
-from pytest_blynk_ota.errors import DeadlinePassed, PortGone
+from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
 
 OPEN_PATIENCE_S = 1.0
@@ -290,7 +290,8 @@ class Console:
             after: cursor to start at; by default the last reset by the rig, or the opening.
 
         Raises:
-            DeadlinePassed: with what came instead and the last lines.
+            LineNotSeen: a failure of the firmware, with what came instead and the last lines.
+            PortGone: the port is lost: the rack's fault.
         """
         regex = re.compile(pattern)
         start = self._mark if after is None else after
@@ -298,12 +299,10 @@ class Console:
         match = self.find(regex, after=start, wall_s=wall_s)
         if match is not None:
             return match
-        raise DeadlinePassed(
-            f"/{regex.pattern}/ on the console of {self.name} ({timeout:g} s of device time)",
-            wall_s,
-            instead=self._instead(start),
-            last_lines=self.last(),
-        )
+        awaited = f"/{regex.pattern}/ on the console of {self.name} ({timeout:g} s of device time)"
+        if self.lost:
+            raise PortGone(f"waited for {awaited}, but the port was lost: {self.lost}")
+        raise LineNotSeen(awaited, wall_s, instead=self._instead(start), last_lines=self.last())
 
     def find(self, pattern: re.Pattern[str], *, after: int, wall_s: float) -> re.Match[str] | None:
         """As ``expect``, but in wall seconds and returning None when the time is over."""
@@ -327,8 +326,6 @@ class Console:
         return [self._splitter.rest] if self._splitter.rest and idle >= PROMPT_IDLE_S else []
 
     def _instead(self, after: int) -> str:
-        if self.lost:
-            return f"the port was lost: {self.lost}"
         new = self.lines(after)
         if not new:
             return "nothing, not one line"
