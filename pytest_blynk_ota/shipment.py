@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.delivery.campaign import Campaign
-from pytest_blynk_ota.errors import NotReached
+from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.timeline import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
@@ -199,6 +199,11 @@ class Operation:
         return self.result.evidence
 
     def __enter__(self) -> Operation:
+        if self._place.busy:
+            raise UsageError(
+                f"board {self._place.name}: a shipment or an offer is under way; leave its "
+                "with block before the next one begins"
+            )
         self._campaign = self._rig.delivery.campaign(
             self._place.name, self._image, name="new.bin", faults=self._faults
         )
@@ -207,6 +212,7 @@ class Operation:
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
             self._offers = Offers(self._rig, self._place, self._campaign, self._air, self._after)
             self._offers.start()
+            self._place.busy = True
         except BaseException:
             self._campaign.close()
             raise
@@ -226,6 +232,7 @@ class Operation:
                 if self._result is None:
                     self._abandon()
             finally:  # after the offers: a URL made later would outlive the operation
+                self._place.busy = False
                 self._campaign.close()
 
     def _abandon(self) -> None:

@@ -35,7 +35,11 @@ MIN_TIMEOUT_S = 0.25
 
 @dataclass
 class Place:
-    """One board with all that belongs to it, held by this session."""
+    """One board with all that belongs to it, held by this session.
+
+    Attributes:
+        busy: whether a shipment or an offer is under way on it.
+    """
 
     config: BoardSection
     board: Board
@@ -45,6 +49,7 @@ class Place:
     ssid: str = ""
     passphrase: str = ""
     lease: Lease | None = field(default=None, repr=False)
+    busy: bool = False
 
     @property
     def name(self) -> str:

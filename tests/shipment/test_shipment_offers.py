@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_blynk_ota.air import Shipment
+from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.shipment import Offers, Operation
 
@@ -61,6 +62,7 @@ class Rig:
         self.cloud = Cloud()
         self.background = SimpleNamespace(call=lambda result: result)
         self.made = Campaign()
+        self.place = SimpleNamespace(name="a", busy=False)
         self.delivery = SimpleNamespace(campaign=lambda *_, **__: self.made)
 
     def check(self):
@@ -117,7 +119,7 @@ def test_a_session_that_took_over_is_not_offered_twice(rig, offers):
 
 
 def operation(rig, describe):
-    return Operation(rig, SimpleNamespace(name="a"), b"", (), describe, None, lambda: None)
+    return Operation(rig, rig.place, b"", (), describe, None, lambda: None)
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):
@@ -153,3 +155,11 @@ def test_trouble_of_the_offers_does_not_hide_the_failure_of_the_test(rig):
         fail_while_offering(rig)
     error = rig.recorder.timeline.events()[-1]
     assert (error.source, error.kind, error.data["error"]) == ("rig", "error", "KeyError")
+
+
+def test_a_board_takes_one_operation_at_a_time(rig):
+    outer = operation(rig, dict)
+    with pytest.raises(UsageError, match="under way"), outer, operation(rig, dict):
+        pass
+    assert not rig.place.busy
+    assert not offer_threads()
