@@ -184,13 +184,21 @@ class Console:
     # -- the reader thread
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            port = self._port
-            if port is None:
-                self._reconnect()
-            elif self._wait_while_lent():
-                self._read(port)
-        self._take(self._splitter.flush())
+        try:
+            while not self._closing.is_set():
+                port = self._port
+                if port is None:
+                    self._reconnect()
+                elif self._wait_while_lent():
+                    self._read(port)
+            self._take(self._splitter.flush())
+        except Exception as error:  # evidence that cannot be written, say: do not look silent
+            with self._changed:
+                port, self._port, self._lost = self._port, None, f"its reader failed: {error!r}"
+                self._changed.notify_all()
+            if port is not None:
+                port.close()
+            raise
 
     def _wait_while_lent(self) -> bool:
         """Park while the port is lent; False when it was, since the port may be another now."""

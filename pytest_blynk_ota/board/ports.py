@@ -89,7 +89,7 @@ def open_port(name: str, url: str, baud: int) -> Port:
     port.port = where
     try:
         port.open()
-    except (SerialException, OSError) as error:
+    except (SerialException, OSError, termios.error) as error:  # the last is no OSError
         port.close()
         raise PortGone(_explain(name, url, where, error)) from error
     return port
@@ -118,17 +118,19 @@ def _device(name: str, url: str) -> str:
     )
 
 
-def _explain(name: str, url: str, where: str, error: OSError) -> str:
+def _explain(name: str, url: str, where: str, error: Exception) -> str:
     holder = _holder(where)
     if holder:
         return f"board {name}: {url} is held by another program: {holder}. Stop it first."
-    code = error.errno or _cause(error)
+    code = getattr(error, "errno", None) or _cause(error)
     remedy = REMEDIES.get(code or 0, "does another client hold it, or is the server gone?")
     return f"board {name}: cannot open {url}: {error}. What to do: {remedy}"
 
 
 def _cause(error: BaseException) -> int | None:
     """The number that pyserial dropped on the way."""
+    if isinstance(error, termios.error):
+        return int(error.args[0])
     for inner in (error.__cause__, error.__context__):
         if isinstance(inner, OSError) and inner.errno:
             return inner.errno

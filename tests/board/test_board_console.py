@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
 import threading
 import time
 from types import SimpleNamespace
@@ -170,6 +171,27 @@ def test_a_port_that_comes_back_after_the_end_is_closed_again(server, timeline, 
     go.set()
     assert closed.wait(5)
     assert console.lost
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_console_whose_reader_failed_does_not_pass_for_a_silent_board(server):
+    def full(*_, **__):
+        raise OSError("no space left on device")
+
+    with Console("c3-a", server.url, full, speed=1000) as console:
+        server.say(b"hello\n")
+        eventually(lambda: console.lost, "the loss")
+        with pytest.raises(PortGone, match=r"its reader failed: .*no space left"):
+            console.expect("never", timeout=1)
+
+
+def test_a_device_that_vanishes_while_it_is_opened_says_what_to_do(monkeypatch):
+    def vanish(self):
+        raise termios.error(5, "Input/output error")
+
+    monkeypatch.setattr("serial.Serial.open", vanish)
+    with pytest.raises(PortGone, match="plug it in again"):
+        open_port("c3-a", "/dev/ttyUSB7", 115200)
 
 
 def test_a_wait_during_a_loss_says_that_the_port_was_lost(server, console):
