@@ -20,8 +20,9 @@ shipment; of these only Success can still turn, into Rollback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from pytest_blynk_ota.evidence.timeline import Event
 
@@ -157,6 +158,15 @@ def _follow(shipment: Shipment, event: Event, statuses: dict[int, int]) -> None:
             shipment.on_get(data["attempt"])
         case ("delivery", "response"):
             statuses[data["conn"]] = data["status"]
-        case ("delivery", "ended") if data["how"] == "complete" and not data.get("page"):
-            if 200 <= statuses.get(data["conn"], 200) < 300:
-                shipment.on_delivered()
+        case ("delivery", "ended") if is_whole_file(data, statuses.get(data["conn"], 200)):
+            shipment.on_delivered()
+
+
+def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
+    """Whether a ``delivery/ended`` event tells of a file sent whole: no page, no HEAD, no 404."""
+    return (
+        ended["how"] == "complete"
+        and not ended.get("page")
+        and ended.get("announced") != 0
+        and 200 <= status < 300
+    )

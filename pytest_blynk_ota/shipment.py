@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from pytest_blynk_ota.air import Shipment as AirShipment
+from pytest_blynk_ota.air import is_whole_file
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.timeline import Event
@@ -115,7 +116,7 @@ class Offers:
             return
         elif key == ("delivery", "request") and data["method"] == "GET":
             self._air.on_get(data["attempt"])
-        elif key == ("delivery", "ended") and is_whole_file(data):
+        elif key == ("delivery", "ended") and is_whole_file(data, data["status"]):
             self._air.on_delivered()
 
     def _consider(self, session: int, version: str, build: str) -> None:
@@ -149,11 +150,6 @@ class Offers:
         if not self._closed:
             self._closed = True
             self._rig.recorder("ota", "closed", self._place.name, why=why)
-
-
-def is_whole_file(ended: Mapping[str, Any]) -> bool:
-    """Whether a ``delivery/ended`` event tells of a file that was sent whole, not of a page."""
-    return ended["how"] == "complete" and bool(ended["announced"]) and not ended["page"]
 
 
 class Operation:

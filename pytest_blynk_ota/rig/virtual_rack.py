@@ -79,7 +79,10 @@ class VirtualRack:
     def _announced(self) -> dict[str, VirtualPort]:
         assert self._process.stdout is not None
         line = self._first_line(self._process.stdout)
-        ready = json.loads(line)
+        try:
+            ready = json.loads(line)
+        except ValueError as error:
+            raise RigError(f"the virtual rack announced {line[:80]!r}, expected JSON") from error
         return {
             board["name"]: VirtualPort(
                 board["url"], board["mac"], f"{ready['outlet'].rstrip('/')}/{board['name']}"
