@@ -21,7 +21,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
-    from pytest_blynk_ota.evidence.timeline import Event
+    from pytest_blynk_ota.evidence.event import Event
     from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.rack import Place
 

@@ -18,7 +18,7 @@ from typing import Any
 from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.restore import Restored, await_settled, restore
 from pytest_blynk_ota.result import Result

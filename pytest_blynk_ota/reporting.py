@@ -18,12 +18,12 @@ from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.marks import lacking, named
 from pytest_blynk_ota.ota import judged_at_the_end
-from pytest_blynk_ota.outcome import Outcome
 from pytest_blynk_ota.plugin import RUNNING, SESSION
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import Place
 from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, USAGE_ERROR, Tally
 from pytest_blynk_ota.session import Session, properties
+from pytest_blynk_ota.verdict.outcome import Outcome
 
 MAX_REASONS = 4
 """pytest cuts a comparison after eight lines."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region, Span
 from pytest_blynk_ota.errors import FirmwareError, OldNotSettled, UsageError
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image

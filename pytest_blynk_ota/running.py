@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.air import names
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.evidence.bundle import TestBundle
+from pytest_blynk_ota.evidence.event import SCHEMA
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.timeline import SCHEMA, Recorder, Timeline
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
 from pytest_blynk_ota.result import Result

@@ -16,11 +16,11 @@ from pytest_blynk_ota.air import Shipment as AirShipment
 from pytest_blynk_ota.air import is_whole_file
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
-from pytest_blynk_ota.watch import Watch, Watcher
+from pytest_blynk_ota.verdict.watch import Watch, Watcher
 
 ON_ITS_WAY_S = 0.05
 """Wall seconds for what has left the rack to be read, before its absence counts as silence."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.evidence.timeline import Event
+    from pytest_blynk_ota.evidence.event import Event
 
 RIG_FAILED = 3
 DIFFERS = 4

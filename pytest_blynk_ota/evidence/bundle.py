@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence.event import SCHEMA, Event, read_events
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.timeline import SCHEMA, Event, Timeline, read_events
+from pytest_blynk_ota.evidence.timeline import Timeline
 
 MAX_NAME_CHARS = 100
 VIEWS = ("serial.log", "http.jsonl", "flash.json", "verdict.json")

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from pytest_blynk_ota.cloud.protocol import Cmd, Decoder, Frame, encode, frame
 from pytest_blynk_ota.cloud.server import CloudServer
-from pytest_blynk_ota.evidence.timeline import Event, Timeline
+from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.evidence.timeline import Timeline
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"

@@ -18,7 +18,8 @@ import pytest
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.evidence.timeline import Event, Recorder, Timeline
+from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 
 DEADLINE_S = 10.0
 

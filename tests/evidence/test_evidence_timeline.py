@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_bundle
+from pytest_blynk_ota.evidence.event import Event, read_events
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.timeline import Event, Recorder, Timeline, read_events
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.session import Session
 
 JSON = st.recursive(

@@ -5,9 +5,9 @@ import inspect
 
 import pytest
 
-from pytest_blynk_ota import findings, late, losses
 from pytest_blynk_ota.firmware import derive
 from pytest_blynk_ota.marks import FINDINGS
+from pytest_blynk_ota.verdict import findings, late, losses
 
 QUICK = ("-p", "no:cacheprovider", "-p", "no:pytest_embedded", "-p", "no:hypothesispytest")
 WORKERS = pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])

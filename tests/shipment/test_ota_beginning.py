@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.moments import moment
 
 

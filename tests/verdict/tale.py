@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_blynk_ota.errors import Undecided
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict import Verdict, judge
 
 SPEED = 20.0

@@ -9,7 +9,7 @@ from tale import ABORTED, BLANK, PENDING, SIZE, Tale, entry, image, names
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.errors import Undecided
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict import Outcome, Verdict
 
 SWITCHED = [entry(1), entry(2)]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tale import ABORTED, BLANK, PENDING, SIZE, Tale, entry
 
 from pytest_blynk_ota.errors import RigError, Undecided
-from pytest_blynk_ota.evidence.timeline import Event
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict import Outcome, Verdict
-from pytest_blynk_ota.watch import watch
+from pytest_blynk_ota.verdict.watch import watch
 
 HALF = SIZE // 2
 OTADATA = [[entry(1), BLANK], [entry(1), entry(2)], [entry(1), entry(2, ABORTED)],

@@ -11,7 +11,7 @@ from tale import BEGIN, SIZE, SPEED, Tale
 
 from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.shipment import Operation
-from pytest_blynk_ota.watch import Watch, Watcher, watch
+from pytest_blynk_ota.verdict.watch import Watch, Watcher, watch
 
 
 def at(tale: Tale, seconds: float) -> Watch:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pytest_blynk_ota import errors
-from pytest_blynk_ota.boots import POWER_ON
-from pytest_blynk_ota.downloads_seen import DownloadSeen
 from pytest_blynk_ota.errors import FaultNotReached, OldNotSettled, RigError
-from pytest_blynk_ota.operation import Ways
-from pytest_blynk_ota.outcome import Outcome
-from pytest_blynk_ota.rows import Case, loop_resets, new_first_start
-from pytest_blynk_ota.sightings import Session
-from pytest_blynk_ota.story import Story
+from pytest_blynk_ota.verdict.boots import POWER_ON
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.operation import Ways
+from pytest_blynk_ota.verdict.outcome import Outcome
+from pytest_blynk_ota.verdict.rows import Case, loop_resets, new_first_start
+from pytest_blynk_ota.verdict.sightings import Session
+from pytest_blynk_ota.verdict.story import Story
 
 NEEDS_ITS_FAULT = (
     Outcome.UPGRADED,

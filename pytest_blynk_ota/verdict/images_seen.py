@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_blynk_ota.air import names
-from pytest_blynk_ota.boots import Boot
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.otadata_seen import selected_by_otadata
-from pytest_blynk_ota.sightings import Noted, Report
-from pytest_blynk_ota.slot_map import THIRD, SlotMap, from_flash
-from pytest_blynk_ota.story import Story
+from pytest_blynk_ota.verdict.boots import Boot
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.otadata_seen import selected_by_otadata
+from pytest_blynk_ota.verdict.sightings import Noted, Report
+from pytest_blynk_ota.verdict.slot_map import THIRD, SlotMap, from_flash
+from pytest_blynk_ota.verdict.story import Story
 
 EARLIER = "what ran before"
 WEAK = ("prints", "report", EARLIER)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_blynk_ota.boots import Boot
-from pytest_blynk_ota.downloads_seen import DownloadSeen
-from pytest_blynk_ota.images_seen import Images
-from pytest_blynk_ota.outcome import Outcome
-from pytest_blynk_ota.sightings import LONG_AGO, Noted, Report
-from pytest_blynk_ota.slot_map import THIRD
-from pytest_blynk_ota.story import Story
+from pytest_blynk_ota.verdict.boots import Boot
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.images_seen import Images
+from pytest_blynk_ota.verdict.outcome import Outcome
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted, Report
+from pytest_blynk_ota.verdict.slot_map import THIRD
+from pytest_blynk_ota.verdict.story import Story
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.sightings import LONG_AGO, Act, Banner, Noted, Sightings
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Act, Banner, Noted, Sightings
 
 OWN_CODES = frozenset({0x1, 0xF, 0x15})
 """Reset codes that an EN pin, a power switch or a USB reset give (ESP-IDF rom/rtc.h)."""

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
-from pytest_blynk_ota.late import late
-from pytest_blynk_ota.losses import unexplained_loss
-from pytest_blynk_ota.otadata_seen import NEW, PENDING, UNDEFINED, top
-from pytest_blynk_ota.outcome import Finding, Outcome, Severity
-from pytest_blynk_ota.rig_faults import unfired
-from pytest_blynk_ota.rows import Case, away, new_first_start
-from pytest_blynk_ota.sightings import Noted
-from pytest_blynk_ota.story import Story
+from pytest_blynk_ota.verdict.late import late
+from pytest_blynk_ota.verdict.losses import unexplained_loss
+from pytest_blynk_ota.verdict.otadata_seen import NEW, PENDING, UNDEFINED, top
+from pytest_blynk_ota.verdict.outcome import Finding, Outcome, Severity
+from pytest_blynk_ota.verdict.rig_faults import unfired
+from pytest_blynk_ota.verdict.rows import Case, away, new_first_start
+from pytest_blynk_ota.verdict.sightings import Noted
+from pytest_blynk_ota.verdict.story import Story
 
 ERROR, WARN, INFO = Severity.ERROR, Severity.WARN, Severity.INFO
 

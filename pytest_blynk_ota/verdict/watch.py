@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_blynk_ota.boots import NEVER
-from pytest_blynk_ota.evidence.timeline import Event
-from pytest_blynk_ota.images_seen import declares
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.sightings import LONG_AGO, Sightings
-from pytest_blynk_ota.story import Story, Visit, tell
+from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.verdict.boots import NEVER
+from pytest_blynk_ota.verdict.images_seen import declares
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Sightings
+from pytest_blynk_ota.verdict.story import Story, Visit, tell
 
 QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
 """Events that can only make the watch longer: they may wait for the next look."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_blynk_ota.outcome import Finding, Outcome, Severity
-from pytest_blynk_ota.rows import Case
-from pytest_blynk_ota.sightings import LOST_LINK
+from pytest_blynk_ota.verdict.outcome import Finding, Outcome, Severity
+from pytest_blynk_ota.verdict.rows import Case
+from pytest_blynk_ota.verdict.sightings import LOST_LINK
 
 
 def late(case: Case, outcome: Outcome) -> Iterator[Finding]:

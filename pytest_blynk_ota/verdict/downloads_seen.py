@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_blynk_ota.boots import Boot
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.outcome import Download
-from pytest_blynk_ota.sightings import Request
+from pytest_blynk_ota.verdict.boots import Boot
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.outcome import Download
+from pytest_blynk_ota.verdict.sightings import Request
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.story import Story
+    from pytest_blynk_ota.verdict.story import Story
 
 IN_FORCE_IS_A_STALL = ("stall", "drip")
 """Faults that make a stall of a download that ends under them."""

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_blynk_ota.operation import Operation
+from pytest_blynk_ota.verdict.operation import Operation
 
 ENTRY = struct.Struct("<I20sII")
 ERASED = 0xFFFFFFFF

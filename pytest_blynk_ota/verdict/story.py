@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from pytest_blynk_ota.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
-from pytest_blynk_ota.downloads_seen import DownloadSeen, downloads_of
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.sightings import LONG_AGO, Noted, Report, Session, Sightings
+from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted, Report, Session, Sightings
 
 
 @dataclass(slots=True)

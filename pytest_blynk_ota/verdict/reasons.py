@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pytest_blynk_ota.downloads_seen import DownloadSeen
-from pytest_blynk_ota.images_seen import Ran
-from pytest_blynk_ota.outcome import Outcome, Reason
-from pytest_blynk_ota.rows import (
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.images_seen import Ran
+from pytest_blynk_ota.verdict.outcome import Outcome, Reason
+from pytest_blynk_ota.verdict.rows import (
     Case,
     false_reports,
     loop_resets,
@@ -15,7 +15,7 @@ from pytest_blynk_ota.rows import (
     reset_by_test,
     silent_tail,
 )
-from pytest_blynk_ota.sightings import LONG_AGO
+from pytest_blynk_ota.verdict.sightings import LONG_AGO
 
 
 def reasons_of(case: Case, outcome: Outcome, *, partial: str) -> tuple[Reason, ...]:

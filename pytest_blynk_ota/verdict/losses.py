@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_blynk_ota.outcome import Finding, Outcome, Severity
-from pytest_blynk_ota.rows import Case
-from pytest_blynk_ota.sightings import LOST_LINK
-from pytest_blynk_ota.story import Story
+from pytest_blynk_ota.verdict.outcome import Finding, Outcome, Severity
+from pytest_blynk_ota.verdict.rows import Case
+from pytest_blynk_ota.verdict.sightings import LOST_LINK
+from pytest_blynk_ota.verdict.story import Story
 
 TOGETHER_S = 10.0
 """Device seconds within which losses on two boards have one cause (docs/reference/outcomes.md)."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_blynk_ota.downloads_seen import DownloadSeen
-from pytest_blynk_ota.operation import Operation
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.operation import Operation
 
 Options = frozenset[str | None]
 """Names of images of which one is there; None: nothing that boots."""

@@ -21,26 +21,16 @@ from dataclasses import replace
 
 from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, Undecided
-from pytest_blynk_ota.evidence.timeline import Event
-from pytest_blynk_ota.findings import findings_of
-from pytest_blynk_ota.images_seen import WEAK, images_of
-from pytest_blynk_ota.operation import Operation
-from pytest_blynk_ota.outcome import Download, Finding, Outcome, Reason, Severity, Verdict
-from pytest_blynk_ota.reasons import reasons_of
-from pytest_blynk_ota.rig_faults import AFTER, BEFORE
-from pytest_blynk_ota.rows import Case, Holds, possible
-from pytest_blynk_ota.sightings import Noted, Sightings
-from pytest_blynk_ota.story import tell
-
-__all__ = [
-    "Download",
-    "Finding",
-    "Outcome",
-    "Reason",
-    "Severity",
-    "Verdict",
-    "judge",
-]
+from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.verdict.findings import findings_of
+from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
+from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.outcome import Outcome, Verdict
+from pytest_blynk_ota.verdict.reasons import reasons_of
+from pytest_blynk_ota.verdict.rig_faults import AFTER, BEFORE
+from pytest_blynk_ota.verdict.rows import Case, Holds, possible
+from pytest_blynk_ota.verdict.sightings import Noted, Sightings
+from pytest_blynk_ota.verdict.story import tell
 
 STORED_DIGITS = 6
 """Times are stored with so many decimals of a second; live ones are judged with no more."""

@@ -1,0 +1,26 @@
+"""What happened in an operation: one place decides, over what independent witnesses saw.
+
+=============  =====================================================================
+decide         ``judge``: the outcome, or who is to be asked next
+outcome        the words of a verdict
+sightings      what each witness saw, as records
+story          boots, cloud sessions, downloads; which resets were expected
+images_seen    which image ran in each boot
+rows           the thirteen outcomes in order
+rig_faults     when there is no outcome
+findings       what else is worth knowing
+watch          when nothing that could change the outcome is still to come
+=============  =====================================================================
+"""
+
+from pytest_blynk_ota.verdict.decide import judge
+from pytest_blynk_ota.verdict.outcome import (
+    Download,
+    Finding,
+    Outcome,
+    Reason,
+    Severity,
+    Verdict,
+)
+
+__all__ = ["Download", "Finding", "Outcome", "Reason", "Severity", "Verdict", "judge"]
