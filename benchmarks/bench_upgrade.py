@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.board.baseline import Baseline, Region
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.timeline import Event, Recorder, Timeline
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.rig.config import load
