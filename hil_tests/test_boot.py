@@ -42,3 +42,11 @@ def test_a_version_that_does_not_run_is_caught(ota, firmware):
 def test_new_without_a_cloud_is_offline(ota, firmware):
     result = ota.offer(firmware.recipe("new-no-cloud"), timeout=90)
     assert result.outcome is Outcome.OFFLINE
+
+
+@pytest.mark.requires("rollback")
+@pytest.mark.finding("confirmation not seen")
+def test_an_update_that_is_never_confirmed_is_found_out(ota, firmware):
+    result = ota.ship(firmware.behaving(confirm="never"))
+    assert result.outcome is Outcome.UPGRADED
+    assert [finding.name for finding in result.findings] == ["confirmation not seen"]

@@ -27,7 +27,7 @@ from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import Operation
-from pytest_blynk_ota.verdict import Verdict, judge
+from pytest_blynk_ota.verdict import Outcome, Verdict, judge
 
 DOWNLOAD_LIMIT = 3
 """Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
@@ -267,13 +267,17 @@ class Ota:
         while True:
             try:
                 verdict = judge(self._events())
-                break
             except Undecided as thin:
                 wanted = [want for want in GATHER_ORDER if want in thin.wants - asked]
                 if not wanted:
                     raise
-                asked.add(wanted[0])
-                self._gather(wanted[0])
+            else:
+                # Whether New is confirmed, so that it stays, is told by otadata alone.
+                if verdict.outcome is not Outcome.UPGRADED or "flash" in asked:
+                    break
+                wanted = ["flash"]
+            asked.add(wanted[0])
+            self._gather(wanted[0])
         if "control" not in asked:  # else the board has been restored since
             self._learn(verdict)
         result = Result(self._number, verdict, self._evidence, lines)
