@@ -90,6 +90,20 @@ def _stdout_lock(request: pytest.FixtureRequest) -> Any:
     return None if ours else request.getfixturevalue("_stdout_lock")
 
 
+@pytest.fixture(scope="session")
+def session_tempdir(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """pytest-embedded's folder of logs: pytest's own temporary one, which pytest clears away."""
+    if own_services(request.config, request.session.items):
+        return str(request.getfixturevalue("session_tempdir"))
+    from pytest_embedded.plugin import _session_tempdir_key
+
+    folder = str(tmp_path_factory.mktemp("pytest-embedded"))
+    request.config.stash[_session_tempdir_key] = folder
+    return folder
+
+
 class ToConsole:
     """Stands where pytest-embedded expects its message queue: what is put goes to the board."""
 

@@ -83,7 +83,14 @@ class Ota:
 
         Raises:
             RigError: the board cannot be written, or Old does not come up.
+            UsageError: a virtual board cannot run Old.
         """
+        if self._place.config.is_virtual and self._firmware.old.behaviour is None:
+            raise UsageError(
+                f"board {self._place.name} is made of software and runs only images that carry a "
+                f"behaviour segment (blynk-ota image make); firmware of your own needs a rig with "
+                f"a real board"
+            )
         timeline = self._rig.recorder.timeline
         before = timeline.cursor
         self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
@@ -139,8 +146,6 @@ class Ota:
         timeout: float | None = None,
     ) -> Operation:
         """``ship`` as a context manager, for a hand in the middle."""
-        if download_limit < 1:
-            raise UsageError(f"download_limit is at least 1, got {download_limit}")
         return self._operation("ship", image, faults, download_limit, timeout)
 
     def offering(
@@ -161,8 +166,7 @@ class Ota:
         limit: int | None,
         timeout: float | None,
     ) -> Operation:
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"timeout is device seconds above 0, got {timeout}")
+        check_arguments(image, faults, limit, timeout)
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
         self._running = still_running(self._events(), self._place.name, self._left, images)
@@ -357,6 +361,24 @@ def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
             case ("delivery", "request"):
                 return None
     return None
+
+
+def check_arguments(image: object, faults: object, limit: object, timeout: object) -> None:
+    """Raises UsageError for an argument of another kind than ``ship`` and ``offer`` take."""
+    if image is not None and not isinstance(image, Image):
+        raise UsageError(
+            f"ship() and offer() take an image: firmware.new, firmware.recipe(NAME), "
+            f"firmware.read(PATH) or one derived from these; got {image!r}"
+        )
+    if not isinstance(faults, list | tuple) or any(not isinstance(one, Fault) for one in faults):
+        raise UsageError(
+            f"faults is a list such as [faults.stall(after='50%')]; got {faults!r}; "
+            f"faults.parse(text) reads the text form"
+        )
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise UsageError(f"download_limit is a whole number of at least 1, got {limit!r}")
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise UsageError(f"timeout is device seconds above 0, got {timeout!r}")
 
 
 GATHER_ORDER = ("flash", "power_cycle", "control")

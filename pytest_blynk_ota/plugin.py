@@ -133,11 +133,19 @@ def run_folder(config: pytest.Config) -> Path:
         from pytest_blynk_ota import runs
 
         chosen = path_option(config, "evidence")
-        config.stash[RUN] = (
-            runs.renew(chosen)
-            if chosen
-            else runs.claim(config.rootpath, rig_option(config), datetime.now())
-        )
+        try:
+            config.stash[RUN] = (
+                runs.renew(chosen)
+                if chosen
+                else runs.claim(config.rootpath, rig_option(config), datetime.now())
+            )
+        except OSError as error:
+            from pytest_blynk_ota.errors import UsageError
+
+            raise UsageError(
+                f"cannot write evidence in {error.filename} ({error.strerror}); "
+                f"name another folder with --evidence"
+            ) from error
     return config.stash[RUN]
 
 

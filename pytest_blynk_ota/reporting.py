@@ -28,6 +28,8 @@ from pytest_blynk_ota.verdict.outcome import Outcome
 MAX_REASONS = 4
 """pytest cuts a comparison after eight lines."""
 MAX_LOG_LINES = 20
+NOT_THE_FIRMWARE = (UsageError, TypeError, NameError, AttributeError, LookupError, ImportError)
+"""Errors of the test itself: it asked for what cannot be done, or is written wrongly."""
 EXPECTED = {
     "is": "expected",
     "==": "expected",
@@ -160,7 +162,7 @@ def tell(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> 
         fault = _dead_rack(item)
     if fault is not None:
         _as_rig_error(item, report, fault)
-    elif report.failed and isinstance(error, UsageError):
+    elif report.failed and isinstance(error, NOT_THE_FIRMWARE):
         item.user_properties.append((USAGE_ERROR, type(error).__name__))
         report.user_properties = list(item.user_properties)
     if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
@@ -193,6 +195,8 @@ def _as_rig_error(item: pytest.Item, report: pytest.TestReport, error: RigError)
     vars(report).pop("wasxfail", None)
     if report.when == "call":
         report.when = "setup"
+    if item.config.option.tbstyle == "auto":  # the way through our code helps nobody
+        report.longrepr = f"{type(error).__name__}: {error}"
 
 
 def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path) -> None:

@@ -69,7 +69,14 @@ def baseline(
     else:
         if not rollback:
             raise UsageError(f"board {place.name} is real: its bootloader is not replaced")
-        table = place.board.read_table()
+        try:
+            table = place.board.read_table()
+        except FirmwareError as error:
+            raise UsageError(
+                f"board {place.name}: at 0x{TABLE_OFFSET:x} of its flash there is no partition "
+                f"table ({error}); write bootloader and partition table once, with your own build "
+                f"or with esptool write-flash"
+            ) from error
     return _with_old(rig, place, firmware, table, regions)
 
 

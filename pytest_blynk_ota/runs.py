@@ -21,7 +21,7 @@ RIG = PREFIX + "rig"
 RIG_ERROR = PREFIX + "rig_error"
 """The rack's fault: the class of the error."""
 USAGE_ERROR = PREFIX + "usage_error"
-"""The test asked for something that cannot be done: the class of the error."""
+"""The test asked for something that cannot be done, or is written wrongly: the error's class."""
 
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes of a pytest that was not stopped on its way."""
@@ -60,7 +60,12 @@ def shared(root: Path, rig: str, now: datetime) -> Path:
 
 
 def renew(folder: Path) -> Path:
-    """Use a folder that the user named: an earlier run in it is replaced, nothing else."""
+    """Use a folder that the user named: an earlier run in it is replaced, nothing else.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     if (folder / "run.json").exists():
         (folder / "run.json").unlink()
         shutil.rmtree(folder / "tests", ignore_errors=True)

@@ -18,7 +18,7 @@ from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
 from pytest_blynk_ota.result import Result
-from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load
+from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
@@ -69,7 +69,16 @@ class Session:
         self._rig: Rig | None = None
         self._firmware: dict[str, Firmware] = {}
         for section in self.sections:
-            self.firmware(section)
+            self._check(section)
+
+    def _check(self, section: BoardSection) -> None:
+        """What would only fail at the board: firmware for another chip, a missing secret."""
+        self.firmware(section)
+        where = f"rig {self.config.rig.name}, board {section.name}"
+        if section.token:
+            secret(section.token, f"{where}, token")
+        elif section.provision and section.provision.kind != "none" and not section.is_virtual:
+            secret(section.provision.wifi, f"{where}, provision.wifi")
 
     @cached_property
     def sections(self) -> Sequence[BoardSection]:

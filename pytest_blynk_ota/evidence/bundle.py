@@ -91,7 +91,7 @@ def read_bundle(folder: Path) -> tuple[list[Event], list[dict[str, Any]]]:
     path = folder / "events.jsonl"
     try:
         with path.open(encoding="utf-8") as lines:
-            events, _torn = read_events(lines)
+            events, torn = read_events(lines)
     except OSError as error:
         raise EvidenceError(f"{path}: {error.strerror}; expected the folder of one test") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -99,6 +99,11 @@ def read_bundle(folder: Path) -> tuple[list[Event], list[dict[str, Any]]]:
     stored = folder / "verdict.json"
     if not stored.is_file():
         return events, []
+    if torn or not events or (events[-1].source, events[-1].kind) != ("test", "finished"):
+        raise EvidenceError(
+            f"{path}: its end is missing: the test was finished and judged, but the last whole "
+            f"event is #{events[-1].seq if events else 0}"
+        )
     try:
         return events, list(json.loads(stored.read_text(encoding="utf-8"))["verdicts"])
     except (ValueError, KeyError, TypeError) as error:

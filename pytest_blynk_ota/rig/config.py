@@ -151,6 +151,20 @@ class BoardSection(Section):
         return self.port == VIRTUAL
 
 
+def _fits_its_port(board: BoardSection) -> None:
+    """Raises ValueError for a port of no known form, or for keys that do not go with it."""
+    if board.is_virtual:
+        return
+    if not re.match(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$", board.port):
+        raise ValueError(
+            f'board {board.name}: expected as port "virtual", a device path, usb:SERIAL, '
+            f"rfc2217://HOST:PORT or socket://HOST:PORT, got {board.port!r}"
+            f"{near(board.port, [VIRTUAL])}"
+        )
+    if board.virtual is not None or (board.power is not None and board.power.virtual):
+        raise ValueError(f"board {board.name} is real: virtual keys and power are not for it")
+
+
 class RigSection(Section):
     """What holds for the whole rack."""
 
@@ -185,6 +199,12 @@ class RigConfig(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"board names are used twice: {', '.join(twice)}")
+        for board in self.board:
+            _fits_its_port(board)
+        ports = [board.port for board in self.board if not board.is_virtual]
+        shared = sorted({port for port in ports if ports.count(port) > 1})
+        if shared:
+            raise ValueError(f"two boards have the port {', '.join(shared)}")
         real = [board.name for board in self.board if not board.is_virtual]
         if real and self.rig.speed != 1:
             raise ValueError(

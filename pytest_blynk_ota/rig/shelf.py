@@ -5,6 +5,7 @@ Images are made on demand and kept by content, so that a second run reads them f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -43,10 +44,11 @@ class Kitchen:
         if stored.is_file():
             return stored.read_bytes()
         data = recipe.make(recipe.loads(text, path.name), chip, **changes)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        half = stored.with_suffix(f".{os.getpid()}.part")
-        half.write_bytes(data)
-        half.replace(stored)
+        with contextlib.suppress(OSError):  # a folder that cannot be written costs time, no more
+            self._cache.mkdir(parents=True, exist_ok=True)
+            half = stored.with_suffix(f".{os.getpid()}.part")
+            half.write_bytes(data)
+            half.replace(stored)
         return data
 
     def _find(self, name: str) -> Path:
@@ -154,6 +156,10 @@ class Firmware:
     def recipe(self, name: str, **changes: Any) -> Image:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
         return parse(self._kitchen.make(name, self.chip, log=self._log, **changes), name)
+
+    def read(self, path: str | Path) -> Image:
+        """An image from a file of your own. Raises FirmwareError."""
+        return read_image(Path(path), "firmware.read:")
 
     def bootloader(self, *, rollback: bool = True) -> bytes:
         """A second-stage bootloader image for this board, with rollback on or off."""

@@ -23,10 +23,11 @@ def find_rig(name: str, root: Path) -> Path:
         ConfigError: there is none; names the known ones.
     """
     if name.endswith(".toml") or "/" in name:
-        path = Path(name) if Path(name).is_absolute() else root / name
-        if not path.is_file():
-            raise ConfigError(f"rig {name!r}", [f"there is no file {path}"])
-        return path
+        tried = [Path.cwd() / name, root / name]  # an absolute path stays as it is
+        for path in tried:
+            if path.is_file():
+                return path
+        raise ConfigError(f"rig {name!r}", [f"there is no file {tried[0]}"])
     folders = [root / "rigs", folder("rigs")]
     for place in folders:
         path = place / f"{name}.toml"

@@ -118,3 +118,13 @@ def test_a_judge_that_stumbles_does_not_cost_the_evidence(tmp_path):
     events, verdicts = read_bundle(bundle.folder)
     assert events[-1].kind == "finished"
     assert verdicts == [{"operation": 1}]
+
+
+def test_a_finished_bundle_without_its_end_is_refused(tmp_path):
+    bundle = TestBundle(tmp_path, "t", Redactor())
+    bundle.timeline.add("uart", "line", "a", text="hello")
+    bundle.finish([])
+    path = bundle.folder / "events.jsonl"
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(EvidenceError, match="its end is missing"):
+        read_bundle(bundle.folder)

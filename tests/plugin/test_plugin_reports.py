@@ -189,6 +189,26 @@ def test_an_own_firmware_skips_what_it_cannot_do(pytester, images, run_json):
     assert (data["complete"], data["result"], data["counts"]) == (True, "ok", {"skipped": 1})
 
 
+def test_an_own_firmware_on_a_virtual_board_is_told_why_not(pytester, images, run_json):
+    ours = images["old"].read_bytes()
+    images["old"].write_bytes(image.mend(ours.replace(behaviour.MAGIC, b"FOREIGN!")))
+    pytester.makepyfile("def test_it(ota): pass\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--old=old.bin")
+    done.assert_outcomes(errors=1)
+    assert "firmware of your own needs a rig with a real board" in done.stdout.str()
+    assert run_json()["counts"] == {"error": 1}
+
+
+@pytest.mark.parametrize(
+    "call",
+    ['ship("new.bin")', 'ship(faults="stall")', "ship(download_limit='3')", "ship(limit=3)"],
+)
+def test_a_call_that_is_written_wrongly_is_not_the_firmwares_failure(pytester, run_json, call):
+    pytester.makepyfile(f"def test_it(ota): ota.{call}\n")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(failed=1)
+    assert run_json()["counts"] == {"error": 1}
+
+
 def test_a_second_run_in_a_named_folder_replaces_the_first(pytester):
     for name in ("first", "second"):
         for old in pytester.path.glob("test_*.py"):

@@ -78,15 +78,43 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
     ],
 )
 def test_a_wrong_board_key_is_refused_by_name(board, words):
-    data = {"rig": {"name": "x"}, "board": [{"name": "a", "chip": "esp32", "port": "p"} | board]}
+    data = {
+        "rig": {"name": "x"},
+        "board": [{"name": "a", "chip": "esp32", "port": "/dev/p"} | board],
+    }
     with pytest.raises(ConfigError) as caught:
         check(data, "x")
     assert len(caught.value.problems) == 1
     assert words in caught.value.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("board", "words"),
+    [
+        ({"port": "virtaul"}, "got 'virtaul'; did you mean 'virtual'?"),
+        ({"port": "rfc2217:/x"}, "rfc2217://HOST:PORT"),
+        ({"power": "virtual"}, "is real"),
+        ({"virtual": {"outlet": "hub"}}, "is real"),
+    ],
+)
+def test_keys_that_do_not_fit_the_port_are_refused(board, words):
+    data = {
+        "rig": {"name": "x"},
+        "board": [{"name": "a", "chip": "esp32", "port": "/dev/p"} | board],
+    }
+    with pytest.raises(ConfigError) as caught:
+        check(data, "x")
+    assert words in str(caught.value)
+
+
+def test_two_boards_on_one_port_are_refused():
+    boards = [{"name": name, "chip": "esp32", "port": "/dev/p"} for name in "ab"]
+    with pytest.raises(ConfigError, match="two boards have the port /dev/p"):
+        check({"rig": {"name": "x"}, "board": boards}, "x")
+
+
 def test_two_boards_of_one_name_are_refused():
-    board = {"name": "a", "chip": "esp32", "port": "p"}
+    board = {"name": "a", "chip": "esp32", "port": "/dev/p"}
     with pytest.raises(ConfigError, match="used twice: a"):
         check({"rig": {"name": "x"}, "board": [board, board]}, "x")
 
