@@ -169,6 +169,7 @@ def test_an_operation_that_the_rig_failed_ends_with_code_3(bundle):
         **failed[-1], "seq": failed[-1]["seq"] + 1, "source": "rig", "kind": "error",
         "data": {"error": "PortGone", "message": "the port went away"},
     })  # fmt: skip
+    failed.append({**lines[-1], "seq": failed[-1]["seq"] + 1})
     events.write_text("".join(json.dumps(event) + "\n" for event in failed))
     (bundle / "verdict.json").write_text('{"schema": 1, "verdicts": []}')
     code, rows = judged(bundle)
