@@ -62,4 +62,4 @@ def perform(strategy: Strategy, port: Port, *, name: str, speed: float = 1.0) ->
         )
     for step in strategy.steps:
         port.set_lines(dtr=step.dtr, rts=step.rts)
-        time.sleep(step.hold_s / speed)
+        time.sleep(step.hold_s / speed)  # the pulse itself: nothing answers that could be awaited
