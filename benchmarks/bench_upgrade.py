@@ -31,7 +31,11 @@ from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
 from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.verdict import Outcome
-from pytest_blynk_ota.virtual import board, bootloader, edgent, execute, http_get
+from pytest_blynk_ota.virtual.app import edgent_old as edgent
+from pytest_blynk_ota.virtual.app import http_get
+from pytest_blynk_ota.virtual.boot import bootloader
+from pytest_blynk_ota.virtual.boot import run as execute
+from pytest_blynk_ota.virtual.chip import board
 
 IMAGE_BYTES = 1_000_000
 APP_OFFSET = 0x10000

@@ -75,6 +75,16 @@ CHIPS: Mapping[str, Chip] = {
             dram_base=0x3FC88000,
             iram_base=0x40380000,
         ),
+        Chip(
+            name="esp32s3",
+            image_id=9,
+            arch="xtensa",
+            bootloader_offset=0x0,
+            drom=range(0x3C000000, 0x3E000000),
+            irom=range(0x42000000, 0x44000000),
+            dram_base=0x3FC88000,
+            iram_base=0x40374000,
+        ),
     )
 }
 

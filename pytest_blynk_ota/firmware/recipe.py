@@ -26,7 +26,7 @@ from pytest_blynk_ota.firmware.image import (
 from pytest_blynk_ota.firmware.tag import Tag
 from pytest_blynk_ota.firmware.words import did_you_mean
 
-BEHAVIOUR_ROOM = 1024
+BEHAVIOUR_ROOM = 4096
 """Bytes kept for the behaviour, so that a derived one fits."""
 TAG_ROOM = 32
 """Zeros behind the tag, so that a longer version fits."""

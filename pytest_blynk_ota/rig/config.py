@@ -125,7 +125,12 @@ class VirtualBoard(Section):
     """Keys that only a board made of software has."""
 
     outlet: Annotated[str, one_of("kind of outlet", ["bridge", "hub"])] = "bridge"
+    wire: Annotated[str, one_of("wire", ["rfc2217", "socket", "pty"])] = "rfc2217"
+    usb: Annotated[str, one_of("USB port", ["bridge", "jtag"])] = "bridge"
+    paced: bool = False
     flash: str | None = None
+    efuse: str | None = None
+    bad_sectors: list[Annotated[int, Field(ge=0)]] = []
     mac: str | None = None
     revision: str | None = None
 

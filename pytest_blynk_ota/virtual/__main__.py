@@ -13,7 +13,8 @@ from typing import Any
 
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.virtual.lifeline import Lifeline
-from pytest_blynk_ota.virtual.rack import Rack, RackSettings, load
+from pytest_blynk_ota.virtual.rack import Rack
+from pytest_blynk_ota.virtual.settings import RackSettings, load
 
 USAGE = 2
 BROKEN = 3
@@ -71,7 +72,7 @@ async def serve(settings: RackSettings, *, as_json: bool, lifeline: bool) -> Non
         Exception: a board's software broke.
     """
     # Only here: whoever asks for --help or has a wrong rig file need not wait for the firmware.
-    from pytest_blynk_ota.virtual.execute import execute
+    from pytest_blynk_ota.virtual.boot.run import execute
 
     life = Lifeline(stdin=lifeline)
     rack = Rack(settings, execute)

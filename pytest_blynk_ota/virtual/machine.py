@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.virtual.chips import VirtualChip
-    from pytest_blynk_ota.virtual.clock import DeviceClock
-    from pytest_blynk_ota.virtual.flash import NorFlash
-    from pytest_blynk_ota.virtual.network import Network
+    from pytest_blynk_ota.virtual.chip.chips import VirtualChip
+    from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+    from pytest_blynk_ota.virtual.chip.efuse import EFuses
+    from pytest_blynk_ota.virtual.chip.flash import NorFlash
+    from pytest_blynk_ota.virtual.network.tcp import Network
 
 
 class Machine(Protocol):
@@ -47,6 +48,14 @@ class Machine(Protocol):
     @property
     def foreign_rollback(self) -> bool | None:
         """What the rig file says of a bootloader that is not ours; ``None``: it says nothing."""
+
+    @property
+    def efuses(self) -> EFuses:
+        """What can be burnt: ``.secure_version``, ``.burn_secure_version(n)``."""
+
+    stage: str
+    """Who runs: ``rom``, ``bootloader`` or ``app``. Software sets it; the journal of the flash
+    names it as the author of each operation."""
 
     def print(self, text: str) -> None:
         """Send ``text`` over UART0; every ``\\n`` becomes CR LF. Without a client it is lost."""

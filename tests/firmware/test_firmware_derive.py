@@ -138,7 +138,7 @@ def test_a_fixture_image_can_be_told_to_behave_otherwise(new, chip):
     [
         ({"confrim": "login"}, "unknown key 'confrim'"),
         ({"version": "2.0"}, "version is what the image is"),
-        ({"reports": {"version": "9" * 1000}}, "its segment has room for 1024"),
+        ({"reports": {"version": "9" * 4000}}, "its segment has room for 4096"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused(new, changes, words):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from virtual_bench import MAC, Bench, ThreadedRack, threaded_rack
 
-from pytest_blynk_ota.virtual.chips import MODELS, make_chip
-from pytest_blynk_ota.virtual.flash import NorFlash
+from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
 
 
 @pytest.fixture(params=["esp32", "esp32c3"])

@@ -8,8 +8,9 @@ import contextlib
 import pytest
 from virtual_bench import SPEED, Terminal, echo
 
-from pytest_blynk_ota.virtual.board import Board, BoardSettings, State
-from pytest_blynk_ota.virtual.chips import MODELS, default_mac, make_chip
+from pytest_blynk_ota.virtual.chip.board import Board, State
+from pytest_blynk_ota.virtual.chip.chips import MODELS, default_mac, make_chip
+from pytest_blynk_ota.virtual.settings import BoardSettings
 
 CLASSIC = [(False, True), (True, True), (True, False), (False, False)]
 

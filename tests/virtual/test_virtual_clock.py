@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pytest_blynk_ota.virtual.clock import DeviceClock
+from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 
 
 def wall(coroutine):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.virtual.flash import (
+from pytest_blynk_ota.virtual.chip.flash import (
     BLOCK_BYTES,
     SECTOR_BYTES,
     NorFlash,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_blynk_ota.virtual import registers, slip
-from pytest_blynk_ota.virtual.chips import MARKER, MODELS, VirtualChip, make_chip
-from pytest_blynk_ota.virtual.flash import NorFlash
-from pytest_blynk_ota.virtual.loader import Loader
+from pytest_blynk_ota.virtual.chip import registers
+from pytest_blynk_ota.virtual.chip.chips import MARKER, MODELS, VirtualChip, make_chip
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
+from pytest_blynk_ota.virtual.loader import slip
+from pytest_blynk_ota.virtual.loader.session import Loader
 
 RECORDED = Path(__file__).parents[1] / "data" / "loader"
 RECORDED_MAC = bytes.fromhex("240ac4000110")

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_bench import MAC, Bench
 
-from pytest_blynk_ota.virtual import slip
-from pytest_blynk_ota.virtual.chips import MODELS, make_chip
-from pytest_blynk_ota.virtual.flash import NorFlash
-from pytest_blynk_ota.virtual.loader import HEADER, OPS
+from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
+from pytest_blynk_ota.virtual.loader import slip
+from pytest_blynk_ota.virtual.loader.session import HEADER, OPS
 
 words = st.one_of(
     st.sampled_from([0, 1, 16, 4096, 0x10000, 0x400000, 0x60002000, 0x3FF42000, 0xFFFFFFFF]),

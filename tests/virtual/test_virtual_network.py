@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from pytest_blynk_ota.virtual.network import Network
+from pytest_blynk_ota.virtual.network.tcp import Network
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_blynk_ota.virtual.board import State
+from pytest_blynk_ota.virtual.chip.board import State
 
 
 def http(url, body=None):

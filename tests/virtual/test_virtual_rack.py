@@ -16,7 +16,7 @@ import pytest
 
 from pytest_blynk_ota.errors import ConfigError
 from pytest_blynk_ota.virtual.__main__ import announce
-from pytest_blynk_ota.virtual.rack import load
+from pytest_blynk_ota.virtual.settings import load
 
 PROGRAM = [sys.executable, "-m", "pytest_blynk_ota.virtual", "--json"]
 END_S = 20.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_blynk_ota.virtual.reset import Reset, ResetCircuit
+from pytest_blynk_ota.virtual.chip.reset import Reset, ResetCircuit
 
 OPEN = [(1, 0), (1, 1)]
 CLASSIC = [(0, 1), (1, 1), (1, 0), (0, 0)]

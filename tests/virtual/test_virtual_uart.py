@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_bench import Terminal
 
-from pytest_blynk_ota.virtual.uart import HANDOVER_S, Client, Uart
+from pytest_blynk_ota.virtual.wire.uart import HANDOVER_S, Client, Uart
 
 
 class Port:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_blynk_ota.virtual import slip
-from pytest_blynk_ota.virtual.board import Board, Execute
-from pytest_blynk_ota.virtual.chips import VirtualChip
-from pytest_blynk_ota.virtual.flash import NorFlash
-from pytest_blynk_ota.virtual.loader import HEADER, SYNC_BODY, Loader, xor_checksum
+from pytest_blynk_ota.virtual.chip.board import Board, Execute
+from pytest_blynk_ota.virtual.chip.chips import VirtualChip
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
+from pytest_blynk_ota.virtual.loader import slip
+from pytest_blynk_ota.virtual.loader.session import HEADER, SYNC_BODY, Loader, xor_checksum
 from pytest_blynk_ota.virtual.machine import Machine
-from pytest_blynk_ota.virtual.rack import Rack, load
+from pytest_blynk_ota.virtual.rack import Rack
+from pytest_blynk_ota.virtual.settings import load
 
 MAC = bytes.fromhex("240ac4000110")
 SPEED = 20.0

@@ -9,8 +9,8 @@ import pytest
 from vfw_peer import TOKEN, BlynkPeer, FakeMachine, listening, run
 
 from pytest_blynk_ota.cloud.protocol import Cmd, Frame, frame, response
-from pytest_blynk_ota.virtual.blynk_client import BlynkClient, TokenRefused
-from pytest_blynk_ota.virtual.log import Log
+from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
+from pytest_blynk_ota.virtual.boot.log import Log
 
 INFO = ("mcu", "1.0.0", "build", "B")
 

@@ -12,8 +12,8 @@ import time
 import pytest
 from vfw_peer import FakeMachine, WebPeer, listening, run
 
-from pytest_blynk_ota.virtual import http_get
-from pytest_blynk_ota.virtual.network import WINDOW_BYTES
+from pytest_blynk_ota.virtual.app import http_get
+from pytest_blynk_ota.virtual.network.tcp import WINDOW_BYTES
 
 STALL_S = 30.0
 FLOOD_BYTES = 200_000

@@ -7,7 +7,8 @@ import re
 import pytest
 from vfw_peer import real_lines
 
-from pytest_blynk_ota.virtual import bootlog, panic
+from pytest_blynk_ota.virtual.app import panic
+from pytest_blynk_ota.virtual.boot import bootlog
 
 
 def shape(lines: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from vfw_peer import FakeMachine, run
 
-from pytest_blynk_ota.virtual.update import Update, UpdateError
+from pytest_blynk_ota.virtual.app.update import Update, UpdateError
 
 START = 0x150000
 SIZE = 0x140000

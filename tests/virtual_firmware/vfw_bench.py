@@ -16,8 +16,8 @@ from pytest_blynk_ota.firmware.image import AppDesc, Segment, build_image
 from pytest_blynk_ota.firmware.nvs import edgent_config
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State, parse
 from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
-from pytest_blynk_ota.virtual.execute import execute
-from pytest_blynk_ota.virtual.flash import SECTOR_BYTES
+from pytest_blynk_ota.virtual.boot.run import execute
+from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
 APP0, APP1 = (slot.offset for slot in DEFAULT_TABLE.ota_slots)
 SLOT_BYTES = DEFAULT_TABLE.ota_slots[0].size

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.cloud.protocol import Cmd, Decoder, Frame, encode, frame, pairs, response
-from pytest_blynk_ota.virtual.chips import MODELS, make_chip
-from pytest_blynk_ota.virtual.clock import DeviceClock
-from pytest_blynk_ota.virtual.flash import NorFlash, erase_steps, pages
-from pytest_blynk_ota.virtual.network import Network
+from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
+from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.chip.flash import NorFlash, erase_steps, pages
+from pytest_blynk_ota.virtual.network.tcp import Network
 
 TOKEN = "t" * 32
 SPEED = 500.0

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from pytest_blynk_ota.virtual.bootlog import POWER_ON
+from pytest_blynk_ota.virtual.boot.bootlog import POWER_ON
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine

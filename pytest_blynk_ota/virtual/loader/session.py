@@ -20,11 +20,11 @@ from enum import Enum
 from functools import reduce
 from operator import xor
 
-from pytest_blynk_ota.virtual import slip
-from pytest_blynk_ota.virtual.chips import VirtualChip
-from pytest_blynk_ota.virtual.flash import NorFlash
-from pytest_blynk_ota.virtual.registers import Registers
-from pytest_blynk_ota.virtual.transfer import Failure, Reading, Refused, Writing
+from pytest_blynk_ota.virtual.chip.chips import VirtualChip
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
+from pytest_blynk_ota.virtual.chip.registers import Registers
+from pytest_blynk_ota.virtual.loader import slip
+from pytest_blynk_ota.virtual.loader.transfer import Failure, Reading, Refused, Writing
 
 HEADER = struct.Struct("<BBHI")
 SYNC_BODY = b"\x07\x07\x12\x20" + b"\x55" * 32

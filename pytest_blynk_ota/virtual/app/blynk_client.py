@@ -23,9 +23,9 @@ from pytest_blynk_ota.cloud.protocol import (
 )
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
-    from pytest_blynk_ota.virtual.network import Connection
+    from pytest_blynk_ota.virtual.network.tcp import Connection
 
 CONNECT_TIMEOUT_S = 5.0
 LOGIN_TIMEOUT_S = 6.0

@@ -20,18 +20,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
-from pytest_blynk_ota.virtual.chips import VirtualChip
-from pytest_blynk_ota.virtual.clock import DeviceClock
-from pytest_blynk_ota.virtual.flash import BLOCK_BYTES, NorFlash, erase_steps, pages
-from pytest_blynk_ota.virtual.loader import Loader
+from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.chip.efuse import EFuses
+from pytest_blynk_ota.virtual.chip.flash import BLOCK_BYTES, NorFlash, erase_steps, pages
+from pytest_blynk_ota.virtual.chip.reset import Reset, ResetCircuit
+from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
-from pytest_blynk_ota.virtual.network import Network
-from pytest_blynk_ota.virtual.reset import Reset, ResetCircuit
-from pytest_blynk_ota.virtual.uart import Uart
+from pytest_blynk_ota.virtual.network.tcp import Network
+from pytest_blynk_ota.virtual.settings import BoardSettings
+from pytest_blynk_ota.virtual.wire.uart import Uart
 
 POWER_ON = 0x1
 """Reset cause of power-on, and of EN too: the ROM cannot tell them apart."""
@@ -56,22 +55,6 @@ class State(Enum):
     HELD = "held in reset"
     RUNNING = "running from flash"
     DOWNLOAD = "in download mode"
-
-
-@dataclass(frozen=True, slots=True)
-class BoardSettings:
-    """What the rig file says of one board.
-
-    Attributes:
-        hub: whether power-off takes the serial bridge with it.
-        flash: file that keeps the flash; ``None``: it is gone with the rack.
-    """
-
-    name: str
-    chip: VirtualChip
-    hub: bool = False
-    flash: Path | None = None
-    foreign_rollback: bool | None = None
 
 
 class Board:
@@ -99,6 +82,8 @@ class Board:
         self.flash = NorFlash(settings.flash, seed=settings.name)
         self.clock = DeviceClock(speed)
         self.network = Network()
+        self.efuses = EFuses()
+        self.stage = "rom"
         self.uart = Uart(self._received, self._lines_moved)
         self.state = State.OFF
         self._hub = settings.hub

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.bootrules import check_image
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
-from pytest_blynk_ota.virtual.bootloader import read_flash
-from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, error, info
-from pytest_blynk_ota.virtual.endings import Reset
-from pytest_blynk_ota.virtual.flash import SECTOR_BYTES
+from pytest_blynk_ota.virtual.boot.bootloader import read_flash
+from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, error, info
+from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.partitions import Partition
-    from pytest_blynk_ota.virtual.bootloader import Started
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.boot.bootloader import Started
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_blynk_ota.virtual.bootlog import Line
+from pytest_blynk_ota.virtual.boot.bootlog import Line
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU
-from pytest_blynk_ota.virtual.endings import Reset
+from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU
+from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.bootloader import Started
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.boot.bootloader import Started
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
 

@@ -20,6 +20,22 @@ SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
 BPF_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0: keep no byte of a segment
 
 
+STATION_ADDRESS = "192.168.4.2"
+
+
+class NoNetwork(Exception):
+    """Raised when a station cannot join.
+
+    Attributes:
+        reason: the number that ESP-IDF's Wi-Fi gives (``wifi_err_reason_t``): 201 no access point,
+            15 the handshake timed out, as with a wrong passphrase; 0: joined, but no DHCP.
+    """
+
+    def __init__(self, reason: int) -> None:
+        self.reason = reason
+        super().__init__(f"Wi-Fi reason {reason}")
+
+
 class Connection:
     """One TCP connection of a board; reads come straight from the socket, so back-pressure is real.
 
@@ -109,6 +125,24 @@ class Network:
         """Wi-Fi is joined: every ghost is answered with RST now. Software calls it each time."""
         while self._ghosts:
             close_with_reset(self._ghosts.pop())
+
+    async def join(self, ssid: str, passphrase: str) -> str:
+        """Associate and ask for an address; returns it. Takes no device time of its own.
+
+        Raises:
+            NoNetwork: the access point is gone, refuses, or gives no address.
+        """
+        self.up()
+        return STATION_ADDRESS
+
+    @property
+    def joined(self) -> bool:
+        """Whether the station believes to be on the network (``WiFi.status()``)."""
+        return True
+
+    async def lost(self) -> None:
+        """Wait until the station notices that its access point is gone."""
+        await asyncio.Event().wait()
 
     async def open_connection(
         self, host: str, port: int, *, rcvbuf: int | None = WINDOW_BYTES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_blynk_ota.virtual.chips import VirtualChip
+from pytest_blynk_ota.virtual.chip.chips import VirtualChip
 
 CRYSTAL_HZ = 40_000_000
 SPI_COMMAND_USR = 1 << 18

@@ -11,11 +11,11 @@ import hashlib
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_blynk_ota.virtual.flash import BLOCK_BYTES, SECTOR_BYTES
+from pytest_blynk_ota.virtual.chip.flash import BLOCK_BYTES, SECTOR_BYTES
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
     from pytest_blynk_ota.virtual.machine import Machine
-    from pytest_blynk_ota.virtual.ota_ops import OtaOps
 
 HELD_BACK_BYTES = 16
 """ENCRYPTED_BLOCK_SIZE."""

@@ -14,14 +14,14 @@ from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.bootrules import Decision, Reader, Write, decide
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import parse
-from pytest_blynk_ota.virtual import bootlog
-from pytest_blynk_ota.virtual.bootlog import SOFTWARE_SYSTEM, Line, error
-from pytest_blynk_ota.virtual.endings import Reset
+from pytest_blynk_ota.virtual.boot import bootlog
+from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_SYSTEM, Line, error
+from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.firmware.partitions import Partition, PartitionTable
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
 BOOTLOADER_S = 0.25

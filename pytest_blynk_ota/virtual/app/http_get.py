@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
-    from pytest_blynk_ota.virtual.network import Connection
+    from pytest_blynk_ota.virtual.network.tcp import Connection
 
 CONNECT_TIMEOUT_S = 5.0
 HEADER_TIMEOUT_S = 5.0

@@ -8,10 +8,11 @@ from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import HASH_BYTES, MAGIC, Image, checksum, parse
 from pytest_blynk_ota.firmware.partitions import TABLE_OFFSET
-from pytest_blynk_ota.virtual import app, bootloader
-from pytest_blynk_ota.virtual.bootlog import ROMS, Rom, rom_banner, rom_load
-from pytest_blynk_ota.virtual.endings import Reset, forget_if_powered_on
-from pytest_blynk_ota.virtual.log import Log
+from pytest_blynk_ota.virtual.app import start as app
+from pytest_blynk_ota.virtual.boot import bootloader
+from pytest_blynk_ota.virtual.boot.bootlog import ROMS, Rom, rom_banner, rom_load
+from pytest_blynk_ota.virtual.boot.endings import Reset, forget_if_powered_on
+from pytest_blynk_ota.virtual.boot.log import Log
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
@@ -29,8 +30,11 @@ async def execute(machine: Machine, cause: int) -> int:
     forget_if_powered_on(machine, cause)
     log = Log(machine)
     try:
+        machine.stage = "rom"
         image = await _rom(machine, log, cause)
+        machine.stage = "bootloader"
         started = await bootloader.run(machine, log, image)
+        machine.stage = "app"
         await app.run(machine, log, started)
     except Reset as reset:
         return reset.cause

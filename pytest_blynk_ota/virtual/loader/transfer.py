@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from enum import Enum
 
-from pytest_blynk_ota.virtual.flash import SECTOR_BYTES, NorFlash, erase_steps
+from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES, NorFlash, erase_steps
 
 
 class Failure(Enum):

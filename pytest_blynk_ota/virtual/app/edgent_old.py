@@ -15,18 +15,18 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.nvs import EdgentConfig, read_edgent_config
-from pytest_blynk_ota.virtual import http_get
-from pytest_blynk_ota.virtual.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
-from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU
-from pytest_blynk_ota.virtual.endings import Reset
-from pytest_blynk_ota.virtual.ota_ops import OtaOps
-from pytest_blynk_ota.virtual.update import Update
+from pytest_blynk_ota.virtual.app import http_get
+from pytest_blynk_ota.virtual.app.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
+from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
+from pytest_blynk_ota.virtual.app.update import Update
+from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU
+from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.app import CrashPlan
-    from pytest_blynk_ota.virtual.bootloader import Started
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.app.start import CrashPlan
+    from pytest_blynk_ota.virtual.boot.bootloader import Started
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
 APP_START_S = 0.3

@@ -6,18 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.virtual import panic
-from pytest_blynk_ota.virtual.bootloader import revision_text
-from pytest_blynk_ota.virtual.bootlog import SOFTWARE_CPU, app_start, elf_text
-from pytest_blynk_ota.virtual.console import Console
-from pytest_blynk_ota.virtual.edgent import Edgent
-from pytest_blynk_ota.virtual.endings import Panic, Reset, rtc_memory
+from pytest_blynk_ota.virtual.app import panic
+from pytest_blynk_ota.virtual.app.console import Console
+from pytest_blynk_ota.virtual.app.edgent_old import Edgent
+from pytest_blynk_ota.virtual.boot.bootloader import revision_text
+from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, app_start, elf_text
+from pytest_blynk_ota.virtual.boot.endings import Panic, Reset, rtc_memory
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
     from pytest_blynk_ota.firmware.image import Image
-    from pytest_blynk_ota.virtual.bootloader import Started
-    from pytest_blynk_ota.virtual.log import Log
+    from pytest_blynk_ota.virtual.boot.bootloader import Started
+    from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
 
 STARTUP_TEXT = b"Project name:"

@@ -1,0 +1,1 @@
+"""What applications do: one module for each part of a firmware."""

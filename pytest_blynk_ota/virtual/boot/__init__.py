@@ -1,0 +1,1 @@
+"""From reset to the application: mask ROM, second-stage bootloader, their logs."""

@@ -1,0 +1,1 @@
+"""The hardware of a virtual board: chip, flash, reset circuit, clock, power."""

@@ -1,0 +1,1 @@
+"""The board's Wi-Fi, its TCP connections and what is around them."""

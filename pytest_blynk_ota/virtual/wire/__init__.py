@@ -1,0 +1,1 @@
+"""How a virtual board's serial port is reached from outside."""
