@@ -77,12 +77,14 @@ class Decision:
             again.
         steps: log lines and writes in their order.
         rejected: partitions tried in vain, with the reason.
+        burn: the secure version that is burnt into the eFuses; ``None``: they stay.
     """
 
     table: PartitionTable
     loaded: Partition | None
     steps: tuple[Log | Write, ...]
     rejected: tuple[tuple[Partition, Problem], ...]
+    burn: int | None = None
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -98,6 +100,8 @@ def decide(
     revision: int | None = None,
     table: PartitionTable | None = None,
     flash_size: int | None = None,
+    secure_version: int | None = None,
+    idf: str | None = None,
 ) -> Decision:
     """What the bootloader does with this flash.
 
@@ -108,6 +112,9 @@ def decide(
         revision: of the chip, major * 100 + minor; ``None``: image revisions are not checked.
         table: the partition table, if it has been read.
         flash_size: what the bootloader's own header says.
+        secure_version: what the eFuses hold, for a bootloader with
+            CONFIG_BOOTLOADER_APP_ANTI_ROLLBACK; ``None``: it is built without.
+        idf: ESP-IDF's version in the bootloader (``v5.0.1``); ``None``: not known, taken as new.
 
     Raises:
         FirmwareError: there is no partition table that it accepts; the text is its own.
