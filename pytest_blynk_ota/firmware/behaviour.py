@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.words import did_you_mean
@@ -24,7 +24,27 @@ _LENGTH = struct.Struct("<I")
 
 Kind = Literal["app", "bootloader"]
 Confirm = Literal["init", "login", "self_test", "never"]
-Moment = Literal["start", "before_login", "after_report", "after_s"]
+Moment = Literal[
+    "start", "wifi", "before_login", "after_report", "after_confirm", "download", "after_s"
+]
+How = Literal[
+    "panic",
+    "store",
+    "illegal",
+    "cache",
+    "abort",
+    "assert",
+    "esp_error",
+    "stack_overflow",
+    "heap_exhausted",
+    "heap_corrupt",
+    "task_wdt",
+    "int_wdt",
+    "rtc_wdt",
+    "brownout",
+    "hang",
+    "deep_sleep",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +63,15 @@ class Crash:
         when: the moment; ``after_s`` counts from the start of the application.
         after_s: device seconds, for that moment only.
         times: how often it crashes between two power cycles; ``None``: each time.
-        how: an exception (``panic``) or a call of ``abort()``.
+        how: which trouble; docs/reference/firmware-recipes.md has a row for each.
+        sleep_s: device seconds of a deep sleep.
     """
 
     when: Moment = "start"
     after_s: float = 0.0
     times: int | None = None
-    how: Literal["panic", "abort"] = "panic"
+    how: How = "panic"
+    sleep_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +89,7 @@ class Behaviour:
         stall_s: how long it waits for the next byte of a download.
         rollback: bootloaders: whether unconfirmed applications are rolled back.
         heartbeat_s: how long it stays silent before it pings.
+        coredump: where a panic puts its core dump (CONFIG_ESP_COREDUMP_ENABLE_TO_…).
     """
 
     kind: Kind = "app"
@@ -83,6 +106,7 @@ class Behaviour:
     stall_s: float = 30.0
     rollback: bool = True
     heartbeat_s: float = 40.0
+    coredump: Literal["none", "uart", "flash"] = "none"
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], where: str = "behaviour") -> Behaviour:
@@ -164,16 +188,18 @@ RULES: Mapping[str, _Rule] = {
     "stall_s": SECONDS,
     "rollback": FLAG,
     "heartbeat_s": SECONDS,
+    "coredump": _one_of("none", "uart", "flash"),
     # None only: a table of these two is looked at apart
     "self_test": _Rule("a table", lambda value: value is None),
     "crash": _Rule("a table", lambda value: value is None),
 }
 SELF_TEST_RULES: Mapping[str, _Rule] = {"after_s": SECONDS, "passes": FLAG}
 CRASH_RULES: Mapping[str, _Rule] = {
-    "when": _one_of("start", "before_login", "after_report", "after_s"),
+    "when": _one_of(*get_args(Moment)),
     "after_s": SECONDS,
     "times": _Rule("a whole number above 0", lambda value: value is None or _is_count(value)),
-    "how": _one_of("panic", "abort"),
+    "how": _one_of(*get_args(How)),
+    "sleep_s": SECONDS,
 }
 INNER: Mapping[str, tuple[type[Any], Mapping[str, _Rule]]] = {
     "self_test": (SelfTest, SELF_TEST_RULES),

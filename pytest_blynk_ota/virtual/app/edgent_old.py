@@ -24,7 +24,7 @@ from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.app.start import CrashPlan
+    from pytest_blynk_ota.virtual.app.trouble import CrashPlan
     from pytest_blynk_ota.virtual.boot.bootloader import Started
     from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine

@@ -9,9 +9,10 @@ from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual.app import panic
 from pytest_blynk_ota.virtual.app.console import Console
 from pytest_blynk_ota.virtual.app.edgent_old import Edgent
+from pytest_blynk_ota.virtual.app.trouble import CrashPlan
 from pytest_blynk_ota.virtual.boot.bootloader import revision_text
 from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, app_start, elf_text
-from pytest_blynk_ota.virtual.boot.endings import Panic, Reset, rtc_memory
+from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
@@ -26,43 +27,6 @@ ILLEGAL_BYTES = {"xtensa": 3, "riscv": 2}
 """Length of the instruction that is illegal when all its bytes are zero."""
 PANIC_BYTES_PER_S = 11520
 """The panic handler polls the UART until each byte is out, at 115200 baud (panic.c)."""
-
-
-class CrashPlan:
-    """When the image wants to crash, and whether it still does."""
-
-    def __init__(self, machine: Machine, behaviour: Behaviour, key: str) -> None:
-        self._crash = behaviour.crash
-        self._clock = machine.clock
-        self._memory = rtc_memory(machine)
-        self._key = key
-
-    def at(self, moment: str) -> None:
-        """The code reached this moment.
-
-        Raises:
-            Panic: and the image crashes here.
-        """
-        if self._crash is not None and self._crash.when == moment and self._left():
-            self._memory[self._key] = self._memory.get(self._key, 0) + 1
-            raise Panic(self._crash.how)
-
-    async def strike(self) -> NoReturn:
-        """Wait for the crash that comes by the clock; for ever if there is none.
-
-        Raises:
-            Panic: it came.
-        """
-        if self._crash is not None and self._crash.when == "after_s":
-            await self._clock.sleep(self._crash.after_s)
-            self.at("after_s")
-        await asyncio.Event().wait()
-        raise AssertionError("an event that nobody sets was set")
-
-    def _left(self) -> bool:
-        assert self._crash is not None
-        done = self._memory.get(self._key, 0)
-        return self._crash.times is None or done < self._crash.times
 
 
 async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
