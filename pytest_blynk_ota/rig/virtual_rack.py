@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import select
 import subprocess
@@ -12,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from pytest_blynk_ota.errors import DeadlinePassed, RigError
+from pytest_blynk_ota.rig.control import RackControl
 
 START_TIMEOUT_S = 30.0
 """Wall seconds for the process to announce its boards; it needs well under one."""
 STOP_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,10 @@ class VirtualRack:
         path: the rig file whose boards it plays.
         boards: names of the boards to play.
         log: where its own complaints go.
+
+    Attributes:
+        ports: where each board is, by name.
+        control: the hand at the rack: power, reset, snapshots, the network.
 
     Raises:
         RigError: it did not start.
@@ -83,9 +85,10 @@ class VirtualRack:
             ready = json.loads(line)
         except ValueError as error:
             raise RigError(f"the virtual rack announced {line[:80]!r}, expected JSON") from error
+        self.control = RackControl(ready["outlet"])
         return {
             board["name"]: VirtualPort(
-                board["url"], board["mac"], f"{ready['outlet'].rstrip('/')}/{board['name']}"
+                board["url"], board["mac"], f"{self.control.url}/{board['name']}"
             )
             for board in ready["boards"]
         }
@@ -129,18 +132,11 @@ class VirtualRack:
         Raises:
             RigError: it does not answer.
         """
-        outlet = urlsplit(next(iter(self.ports.values())).outlet)
-        asked = http.client.HTTPConnection(outlet.netloc, timeout=ANSWER_TIMEOUT_S)
         try:
-            asked.request("GET", outlet.path)
-            asked.getresponse().read()
-        except (OSError, http.client.HTTPException) as error:
+            self.control.request("GET", "/")
+        except RigError as error:
             self.check()
-            raise RigError(
-                f"the virtual rack (pid {self.pid}) does not answer on {outlet.geturl()}: {error}"
-            ) from error
-        finally:
-            asked.close()
+            raise RigError(f"the virtual rack (pid {self.pid}) is stuck: {error}") from error
 
     def stop(self) -> None:
         """End the process; it cleans up behind itself."""

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 from pytest_blynk_ota.virtual.chip.board import Board, Execute
-from pytest_blynk_ota.virtual.outlet import Outlets
+from pytest_blynk_ota.virtual.control.server import Control
 from pytest_blynk_ota.virtual.settings import RackSettings
 
 
 class Rack:
-    """Boards and outlets on one event loop.
+    """Boards and their control port on one event loop.
 
     Args:
         execute: the software of every board.
@@ -26,22 +26,22 @@ class Rack:
             one.name: Board(one, execute, speed=settings.speed, failed=self._fail)
             for one in settings.boards
         }
-        self.outlets = Outlets(self.boards)
+        self.control = Control(self, self._fail)
 
     def _fail(self, error: BaseException) -> None:
-        """A board's software broke: the rack must not go on as if it were firmware."""
+        """A part of the rack broke: it must not go on as if that were firmware."""
         if not self.broken.done():
             self.broken.set_exception(error)
 
     async def start(self) -> None:
         """Open every port and switch every board on."""
-        await self.outlets.start()
+        self.control.open()
         for board in self.boards.values():
             await board.start()
 
     async def stop(self) -> None:
         """Switch everything off and close every port."""
-        await self.outlets.stop()
+        await self.control.stop()
         for board in self.boards.values():
             await board.stop()
 
@@ -56,4 +56,4 @@ class Rack:
             }
             for board in self.boards.values()
         ]
-        return {"event": "ready", "boards": boards, "outlet": self.outlets.url}
+        return {"event": "ready", "boards": boards, "outlet": self.control.url}
