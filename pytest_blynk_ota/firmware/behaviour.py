@@ -9,12 +9,26 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytest_blynk_ota.errors import FirmwareError
-from pytest_blynk_ota.firmware.words import did_you_mean
+from pytest_blynk_ota.firmware.behaviour_rules import (
+    CLAIM,
+    COUNT_FROM_0,
+    FLAG,
+    NUMBER,
+    PORT,
+    PORTS,
+    SECONDS,
+    TABLE,
+    TEXT,
+    Rule,
+    check,
+    is_count,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Segment
@@ -23,6 +37,7 @@ MAGIC = b"BOTABEHV"
 _LENGTH = struct.Struct("<I")
 
 Kind = Literal["app", "bootloader"]
+Profile = Literal["reference", "edgent-old", "edgent-new", "sketch", "mqtt-idf"]
 Confirm = Literal["init", "login", "self_test", "never"]
 Moment = Literal[
     "start", "wifi", "before_login", "after_report", "after_confirm", "download", "after_s"
@@ -56,6 +71,17 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """Network and cloud of a firmware that has them compiled in; empty: it knows none."""
+
+    host: str = ""
+    port: int = 80
+    token: str = ""
+    ssid: str = ""
+    passphrase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Crash:
     """A crash on purpose.
 
@@ -80,7 +106,7 @@ class Behaviour:
 
     Attributes:
         kind: application or second-stage bootloader.
-        profile: whose ways an application has; ``edgent-old`` is Blynk.Edgent of blynk-library.
+        profile: whose ways an application has (``virtual/app/firmwares.py`` has a row for each).
         log: ``quiet`` as Arduino's builds, ``info`` as ESP-IDF's.
         version, build, fw_type: what it is; the blnkinf tag says the same.
         reports: ``own`` version and build, ``nothing``, or the ``version``/``build`` to claim.
@@ -88,12 +114,23 @@ class Behaviour:
         finds_cloud: whether it can reach its server at all.
         stall_s: how long it waits for the next byte of a download.
         rollback: bootloaders: whether unconfirmed applications are rolled back.
+        anti_rollback: bootloaders: whether images below the eFuses' secure version are refused.
         heartbeat_s: how long it stays silent before it pings.
+        debug: whether its own debug lines are compiled in (Edgent's ``APP_DEBUG``).
+        tls, ca: whether it speaks TLS to its cloud, and the CA it trusts (PEM).
+        settings: network and cloud, where they are compiled in.
+        ports: what a firmware with fixed ports dials, in turn.
+        sys_ota: whether it reports updates to the cloud as events ``sys_ota``.
+        redirects: how many a download follows.
+        retries: how often one boot tries a download.
+        download_s: how long a whole download may take; 0: any time.
+        least_rate: bytes a second below which a download is given up; 0: any rate.
+        cloud_s: how long an unconfirmed image looks for its cloud before it goes back; 0: for ever.
         coredump: where a panic puts its core dump (CONFIG_ESP_COREDUMP_ENABLE_TO_…).
     """
 
     kind: Kind = "app"
-    profile: Literal["edgent-old"] = "edgent-old"
+    profile: Profile = "edgent-old"
     log: Literal["quiet", "info"] = "quiet"
     version: str = "0.0.0"
     build: str = ""
@@ -105,7 +142,19 @@ class Behaviour:
     finds_cloud: bool = True
     stall_s: float = 30.0
     rollback: bool = True
+    anti_rollback: bool = False
     heartbeat_s: float = 40.0
+    debug: bool = True
+    tls: bool = False
+    ca: str = ""
+    settings: Settings | None = None
+    ports: tuple[int, ...] = ()
+    sys_ota: bool = True
+    redirects: int = 5
+    retries: int = 3
+    download_s: float = 600.0
+    least_rate: float = 512.0
+    cloud_s: float = 300.0
     coredump: Literal["none", "uart", "flash"] = "none"
 
     @classmethod
@@ -120,13 +169,14 @@ class Behaviour:
         """
         values = dict(data)
         inner = {key: values.pop(key) for key in INNER if values.get(key) is not None}
-        _check(values, RULES, where, KEYS)
+        check(values, RULES, where, KEYS)
         for key, part in inner.items():
             shape, rules = INNER[key]
             if not isinstance(part, Mapping):
                 raise FirmwareError(f"{where}: {key}: expected a table, not {part!r}")
-            _check(part, rules, f"{where}: {key}", tuple(rules))
+            check(part, rules, f"{where}: {key}", tuple(rules))
             values[key] = shape(**part)
+        values["ports"] = tuple(values.get("ports", ()))
         behaviour = cls(**values)
         if behaviour.confirm == "self_test" and behaviour.self_test is None:
             raise FirmwareError(f'{where}: confirm = "self_test" needs a self_test table')
@@ -143,82 +193,56 @@ class Behaviour:
         return data + bytes(-len(data) % 4)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """What a value must be, and how to say so."""
-
-    words: str
-    fits: Callable[[Any], bool]
-
-
-def _one_of(*choices: str) -> _Rule:
-    return _Rule(" or ".join(repr(choice) for choice in choices), lambda value: value in choices)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_claim(value: Any) -> bool:
-    if isinstance(value, dict):
-        return bool(value) and all(
-            key in ("version", "build") and isinstance(text, str) for key, text in value.items()
-        )
-    return value in ("own", "nothing")
-
-
-TEXT = _Rule("a text", lambda value: isinstance(value, str))
-FLAG = _Rule("true or false", lambda value: isinstance(value, bool))
-SECONDS = _Rule("a number of seconds, 0 or more", _is_number)
-
-RULES: Mapping[str, _Rule] = {
-    "kind": _one_of("app", "bootloader"),
-    "profile": _one_of("edgent-old"),
-    "log": _one_of("quiet", "info"),
+RULES: Mapping[str, Rule] = {
+    "kind": one_of("app", "bootloader"),
+    "profile": one_of(*get_args(Profile)),
+    "log": one_of("quiet", "info"),
     "version": TEXT,
     "build": TEXT,
     "fw_type": TEXT,
-    "reports": _Rule('"own", "nothing" or a table of version and build', _is_claim),
-    "confirm": _one_of("init", "login", "self_test", "never"),
+    "reports": CLAIM,
+    "confirm": one_of("init", "login", "self_test", "never"),
     "finds_cloud": FLAG,
     "stall_s": SECONDS,
     "rollback": FLAG,
+    "anti_rollback": FLAG,
     "heartbeat_s": SECONDS,
-    "coredump": _one_of("none", "uart", "flash"),
-    # None only: a table of these two is looked at apart
-    "self_test": _Rule("a table", lambda value: value is None),
-    "crash": _Rule("a table", lambda value: value is None),
+    "debug": FLAG,
+    "tls": FLAG,
+    "ca": TEXT,
+    "ports": PORTS,
+    "sys_ota": FLAG,
+    "redirects": COUNT_FROM_0,
+    "retries": COUNT_FROM_0,
+    "download_s": SECONDS,
+    "least_rate": NUMBER,
+    "cloud_s": SECONDS,
+    "coredump": one_of("none", "uart", "flash"),
+    "self_test": TABLE,
+    "settings": TABLE,
+    "crash": TABLE,
 }
-SELF_TEST_RULES: Mapping[str, _Rule] = {"after_s": SECONDS, "passes": FLAG}
-CRASH_RULES: Mapping[str, _Rule] = {
-    "when": _one_of(*get_args(Moment)),
+SELF_TEST_RULES: Mapping[str, Rule] = {"after_s": SECONDS, "passes": FLAG}
+SETTINGS_RULES: Mapping[str, Rule] = {
+    "host": TEXT,
+    "port": PORT,
+    "token": TEXT,
+    "ssid": TEXT,
+    "passphrase": TEXT,
+}
+CRASH_RULES: Mapping[str, Rule] = {
+    "when": one_of(*get_args(Moment)),
     "after_s": SECONDS,
-    "times": _Rule("a whole number above 0", lambda value: value is None or _is_count(value)),
-    "how": _one_of(*get_args(How)),
+    "times": Rule("a whole number above 0", lambda value: value is None or is_count(value)),
+    "how": one_of(*get_args(How)),
     "sleep_s": SECONDS,
 }
-INNER: Mapping[str, tuple[type[Any], Mapping[str, _Rule]]] = {
+INNER: Mapping[str, tuple[type[Any], Mapping[str, Rule]]] = {
     "self_test": (SelfTest, SELF_TEST_RULES),
+    "settings": (Settings, SETTINGS_RULES),
     "crash": (Crash, CRASH_RULES),
 }
 KEYS = tuple(field.name for field in fields(Behaviour))
-
-
-def _check(
-    values: Mapping[str, Any], rules: Mapping[str, _Rule], where: str, known: tuple[str, ...]
-) -> None:
-    for key, value in values.items():
-        if key not in rules:
-            raise FirmwareError(
-                f"{where}: unknown key {key!r}; known are {', '.join(known)}"
-                f"{did_you_mean(key, known)}"
-            )
-        if not rules[key].fits(value):
-            raise FirmwareError(f"{where}: {key}: expected {rules[key].words}, not {value!r}")
 
 
 def parse(data: bytes) -> Behaviour:

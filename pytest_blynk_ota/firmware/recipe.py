@@ -49,6 +49,7 @@ class Recipe:
         version, build, type: what the firmware is; tag, description and behaviour say it.
         size: bytes of the whole file; applications only.
         seed: of the noise that the image is filled with.
+        secure_version: of the application description, for anti-rollback.
         behaviour: what it does: the keys of :class:`Behaviour` that are not named here.
     """
 
@@ -60,11 +61,14 @@ class Recipe:
     seed: int = 1
     project: str = "blynk-edgent"
     idf: str = "v5.1.4"
+    secure_version: int = 0
     behaviour: Mapping[str, Any] = field(default_factory=dict)
 
 
 KEYS = tuple(one.name for one in fields(Recipe))
-NUMBERS, TABLES = ("size", "seed"), ("behaviour",)
+NUMBERS, TABLES = ("size", "seed", "secure_version"), ("behaviour",)
+SECURE_VERSIONS = 33
+"""An ESP32 has 32 eFuse bits to count in, other chips 16."""
 BEHAVIOUR_NAMES = {"kind": "kind", "version": "version", "build": "build", "fw_type": "type"}
 """Keys of a behaviour that a recipe has outside of its ``behaviour`` table."""
 
@@ -89,6 +93,11 @@ def loads(text: str, name: str) -> Recipe:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise FirmwareError(f"{where}: {key}: expected {words}, not {value!r}")
     recipe = Recipe(**data)
+    if recipe.secure_version not in range(SECURE_VERSIONS):
+        raise FirmwareError(
+            f"{where}: secure_version: expected 0 to {SECURE_VERSIONS - 1}, "
+            f"not {recipe.secure_version}"
+        )
     for key in recipe.behaviour:
         if key in BEHAVIOUR_NAMES:
             outer = BEHAVIOUR_NAMES[key]
@@ -110,12 +119,14 @@ def make(
     size: int | None = None,
     log: str | None = None,
     version: str | None = None,
+    profile: str | None = None,
 ) -> bytes:
     """The image of a recipe for a chip; the same arguments give the same bytes.
 
     Args:
         size, version: instead of the recipe's.
         log: ``quiet`` or ``info``, instead of the behaviour's.
+        profile: whose ways it has, instead of the behaviour's.
 
     Raises:
         FirmwareError: the chip is unknown, or a value does not fit.
@@ -125,8 +136,9 @@ def make(
         recipe = replace(recipe, size=size)
     if version is not None:
         recipe = replace(recipe, version=version)
-    if log is not None:
-        recipe = replace(recipe, behaviour={**recipe.behaviour, "log": log})
+    changes = {"log": log, "profile": profile}
+    told = {key: value for key, value in changes.items() if value is not None}
+    recipe = replace(recipe, behaviour={**recipe.behaviour, **told})
     behaviour = _behaviour(recipe, "recipe")
     if recipe.kind == "bootloader":
         return _bootloader(recipe, target, behaviour)
@@ -170,7 +182,8 @@ def _description(recipe: Recipe, target: Chip, behaviour: Behaviour) -> AppDesc:
     date, _, time = recipe.build.rpartition(" ")
     source = json.dumps([recipe.seed, recipe.size, target.name, behaviour.to_data()])
     elf = hashlib.sha256(source.encode()).digest()
-    return AppDesc(recipe.version, recipe.project, time, date, recipe.idf, elf_sha256=elf)
+    secure = recipe.secure_version
+    return AppDesc(recipe.version, recipe.project, time, date, recipe.idf, secure, elf)
 
 
 def _tag(recipe: Recipe) -> bytes:

@@ -18,7 +18,7 @@ from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.rig import shipped
 from pytest_blynk_ota.rig.config import near
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Raised when the same recipe gives other bytes, so that stale images are not found."""
 
 

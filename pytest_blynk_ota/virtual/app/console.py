@@ -1,64 +1,68 @@
-"""Old Edgent's serial console, as far as it asks and restarts (Console.h, blynk-library 1.4.0).
+"""The serial console of both Edgents: BlynkConsole.h of blynk-library 1.4.0.
 
-Settings are put into NVS by the rig, so ``connect``, ``config`` and ``wifi`` are not here.
+It echoes what is typed, runs a command at the end of a line and prompts with ``>``; a prompt has no
+line end, so the firmware's next log line stands behind it.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU
-from pytest_blynk_ota.virtual.boot.endings import Reset
-
 if TYPE_CHECKING:
-    from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.boot.bootloader import Started
-    from pytest_blynk_ota.virtual.boot.log import Log
+    from pytest_blynk_ota.virtual.app.context import Command
     from pytest_blynk_ota.virtual.machine import Machine
 
+INPUT_BYTES = 256
+"""BLYNK_CONSOLE_INPUT_BUFFER: a longer line loses its beginning."""
+MOST_WORDS = 15
+PROMPT = ">"
+ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t"}
+ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|.)")
 
-class Console:
-    """Reads lines from the UART and answers them."""
 
-    def __init__(self, machine: Machine, log: Log, started: Started, behaviour: Behaviour) -> None:
-        self._machine = machine
-        self._log = log
-        self._started = started
-        self._behaviour = behaviour
+async def serve(machine: Machine, commands: Mapping[str, Command]) -> NoReturn:
+    """Answer what is typed until the next reset; a firmware without commands never reads.
 
-    async def run(self) -> NoReturn:
-        """Answer until the next reset.
+    Raises:
+        Reset: a command restarts the chip.
+    """
+    while commands:
+        line = await machine.read_line()
+        if not line.split():
+            continue
+        machine.print(line + "\n")
+        if not await execute(machine, commands, line):
+            machine.print("Command not found.\n")
+        machine.print(PROMPT)
+    await asyncio.Event().wait()
+    raise AssertionError("an event that nobody sets was set")
 
-        Raises:
-            Reset: the command was ``reboot``.
-        """
-        while True:
-            words = (await self._machine.read_line()).split()
-            if words == ["reboot"]:
-                raise Reset(SOFTWARE_CPU)
-            if words == ["devinfo"]:
-                self._log.text(self._device())
-            elif words == ["firmware", "info"]:
-                self._log.text(*self._firmware())
-            elif words:
-                self._log.text("Available commands: reboot, devinfo, firmware info")
 
-    def _device(self) -> str:
-        mine = self._behaviour
-        fields = {
-            "board": "virtual board",
-            "tmpl_id": mine.fw_type,
-            "fw_type": mine.fw_type,
-            "fw_ver": mine.version,
-        }
-        return json.dumps(fields, separators=(",", ":"))
+async def execute(machine: Machine, commands: Mapping[str, Command], line: str) -> bool:
+    """Run one command; False if there is none of that name (in any case of letters)."""
+    words = words_of(line)
+    if not words:
+        return True
+    name = words[0].lower()
+    if name in ("help", "?"):
+        machine.print(f"Available commands: {', '.join(['help', '?', *commands])}\n")
+    elif name in commands:
+        await commands[name](words[1:])
+    else:
+        return False
+    return True
 
-    def _firmware(self) -> tuple[str, ...]:
-        mine = self._behaviour
-        return (
-            f" Version:   {mine.version} (build {mine.build})",
-            f" Type:      {mine.fw_type}",
-            f" Partition: {self._started.partition.label}",
-            f" App MD5:   {self._started.image.md5}",
-        )
+
+def words_of(line: str) -> Sequence[str]:
+    """Words between blanks; a backslash makes blanks and signs of it, it does not join words."""
+    return [ESCAPE.sub(_unescaped, word) for word in line[-INPUT_BYTES:].split()[:MOST_WORDS]]
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    letter = found[1]
+    if letter[0] == "x" and len(letter) > 1:
+        return chr(int(letter[1:], 16))
+    return ESCAPES.get(letter, letter)

@@ -11,23 +11,20 @@ APP_DEBUG; the order of a boot is::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.nvs import EdgentConfig, read_edgent_config
 from pytest_blynk_ota.virtual.app import http_get
 from pytest_blynk_ota.virtual.app.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
-from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.app.update import Update
 from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.app.trouble import CrashPlan
-    from pytest_blynk_ota.virtual.boot.bootloader import Started
-    from pytest_blynk_ota.virtual.boot.log import Log
-    from pytest_blynk_ota.virtual.machine import Machine
+    from pytest_blynk_ota.virtual.app.context import Command, Context
 
 APP_START_S = 0.3
 """From the bootloader's jump to WiFi.begin()."""
@@ -46,30 +43,23 @@ ADDRESS = "192.168.4.2"
 FOREVER = float("inf")
 
 
-class Edgent:
+class EdgentOld:
     """One run of the firmware, from initArduino to the next reset."""
 
-    def __init__(
-        self,
-        machine: Machine,
-        log: Log,
-        started: Started,
-        behaviour: Behaviour,
-        crash: CrashPlan,
-    ) -> None:
-        self._machine = machine
-        self._clock = machine.clock
-        self._log = log
-        self._started = started
-        self._behaviour = behaviour
-        self._crash = crash
-        self._ota = OtaOps(machine, log, started)
+    def __init__(self, context: Context) -> None:
+        self._machine = context.machine
+        self._clock = context.machine.clock
+        self._log = context.log
+        self._started = context.started
+        self._behaviour = context.behaviour
+        self._crash = context.crash
+        self._ota = context.ota
         self._client: BlynkClient | None = None
         self._state = "INIT"
         self._url: str | None = None
         self._timers: list[tuple[float, Callable[[], Awaitable[None]]]] = []
         self._self_test_begun = False
-        tag = started.image.tag
+        tag = context.started.image.tag
         self._library = (tag.pairs if tag else {}).get("blynk", LIBRARY)
 
     async def run(self) -> NoReturn:
@@ -92,6 +82,36 @@ class Edgent:
         finally:
             if self._client is not None:
                 self._client.halt()
+
+    def console(self) -> Mapping[str, Command]:
+        """Its commands (Console.h)."""
+        return {
+            "reboot": self._reboot,
+            "devinfo": self._device_info,
+            "firmware": self._firmware_info,
+        }
+
+    async def _reboot(self, _words: Sequence[str]) -> None:
+        raise Reset(SOFTWARE_CPU)
+
+    async def _device_info(self, _words: Sequence[str]) -> None:
+        mine = self._behaviour
+        fields = {
+            "board": "virtual board",
+            "tmpl_id": mine.fw_type,
+            "fw_type": mine.fw_type,
+            "fw_ver": mine.version,
+        }
+        self._log.text(json.dumps(fields, separators=(",", ":")))
+
+    async def _firmware_info(self, _words: Sequence[str]) -> None:
+        mine = self._behaviour
+        self._log.text(
+            f" Version:   {mine.version} (build {mine.build})",
+            f" Type:      {mine.fw_type}",
+            f" Partition: {self._started.partition.label}",
+            f" App MD5:   {self._started.image.md5}",
+        )
 
     async def _setup(self) -> None:
         if self._behaviour.confirm == "init":

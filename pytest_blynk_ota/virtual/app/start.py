@@ -6,16 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.virtual.app import panic
-from pytest_blynk_ota.virtual.app.console import Console
-from pytest_blynk_ota.virtual.app.edgent_old import Edgent
+from pytest_blynk_ota.virtual.app import console, panic
+from pytest_blynk_ota.virtual.app.context import Context
+from pytest_blynk_ota.virtual.app.firmwares import FIRMWARES
+from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.app.trouble import CrashPlan
 from pytest_blynk_ota.virtual.boot.bootloader import revision_text
 from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, app_start, elf_text
 from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.firmware.behaviour import Behaviour
     from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.virtual.boot.bootloader import Started
     from pytest_blynk_ota.virtual.boot.log import Log
@@ -44,7 +44,9 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
         log.idf(app_start(machine.chip.name, revision_text(machine.chip.revision), image.app_desc))
         if behaviour is None or behaviour.kind != "app":
             await _not_ours(log, image)
-        await _run_edgent(machine, log, started, behaviour)
+        plan = CrashPlan(machine, behaviour, image.sha256)
+        ota = OtaOps(machine, log, started)
+        await _live(Context(machine, log, started, behaviour, plan, ota))
     except Panic as crash:
         elf = elf_text(image.app_desc) if image.app_desc else "0" * 9
         words = _last_words(arch, crash, elf)
@@ -86,15 +88,13 @@ async def _not_ours(log: Log, image: Image) -> NoReturn:
     raise AssertionError("an event that nobody sets was set")
 
 
-async def _run_edgent(
-    machine: Machine, log: Log, started: Started, behaviour: Behaviour
-) -> NoReturn:
-    """The firmware, its console, and a crash that comes whatever they do: the first ends all."""
-    crash = CrashPlan(machine, behaviour, started.image.sha256)
+async def _live(context: Context) -> NoReturn:
+    """The firmware, its console, and trouble that comes whatever they do: the first ends all."""
+    firmware = FIRMWARES[context.behaviour.profile](context)
     lives = (
-        Edgent(machine, log, started, behaviour, crash).run(),
-        Console(machine, log, started, behaviour).run(),
-        crash.strike(),
+        firmware.run(),
+        console.serve(context.machine, firmware.console()),
+        context.crash.strike(),
     )
     tasks = {asyncio.ensure_future(life) for life in lives}
     try:

@@ -1,0 +1,15 @@
+"""Which firmware an image is: one row for each ``profile`` of a behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.virtual.app.edgent_old import EdgentOld
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.virtual.app.context import Context, Firmware
+
+FIRMWARES: Mapping[str, Callable[[Context], Firmware]] = {
+    "edgent-old": EdgentOld,
+}
