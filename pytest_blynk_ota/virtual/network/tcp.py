@@ -2,25 +2,40 @@
 
 When a chip resets, nothing closes its TCP connections: the peer sees silence, no FIN and no
 acknowledgement. Only when the chip is back on the network does its new TCP stack answer the
-peer's segments with RST. :meth:`Network.drop` and :meth:`Network.up` are these two moments.
+peer's segments with RST. :meth:`Network.drop` and :meth:`Network.join` are these two moments.
+
+When the access point goes, the same silence begins, but the connections live on: what the board
+writes waits in its stack, and once it has joined again both sides send again what was lost. The
+station notices the loss by missed beacons, seconds later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import socket
-import struct
-import sys
+from typing import TYPE_CHECKING
 
-SEGMENT_BYTES = 1436  # lwIP's TCP_MSS in ESP-IDF (CONFIG_LWIP_TCP_MSS)
-WINDOW_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_WND_DEFAULT
-SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
-BPF_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0: keep no byte of a segment
+from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.network.air import NO_AP_FOUND, NXDOMAIN, Air
+from pytest_blynk_ota.virtual.network.sockets import (
+    SEGMENT_BYTES,
+    SEND_BYTES,
+    WINDOW_BYTES,
+    close_with_reset,
+    hear,
+    limit_window,
+    silence,
+)
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATION_ADDRESS = "192.168.4.2"
+BEACON_TIMEOUT_S = 6.0
+"""Device seconds without a beacon until a station gives up: esp_wifi_set_inactive_time()."""
+DNS_TIMEOUT_S = 7.0
+"""Four tries, 1 + 1 + 2 + 3 s apart: DNS_MAX_RETRIES and dns_check_entry of lwIP's dns.c."""
 
 
 class NoNetwork(Exception):
@@ -42,10 +57,14 @@ class Connection:
     All methods raise :class:`OSError` when the connection is broken.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, ended: Callable[[Connection, bool], None]) -> None:
         self._sock = sock
+        self._ended = ended
         self._ahead = b""
         self._ours = True
+        self._on_air = asyncio.Event()
+        self._on_air.set()
+        self._unsent = bytearray()
 
     async def read(self, limit: int = SEGMENT_BYTES) -> bytes:
         """Up to ``limit`` bytes, at least one; ``b""`` once the peer has closed."""
@@ -86,45 +105,103 @@ class Connection:
         return bytes(data[: end + 1])
 
     async def write(self, data: bytes) -> None:
-        """Send all of ``data``; returns when the kernel has it."""
-        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+        """Send all of ``data``; returns when the kernel, or off the air our own buffer, has it."""
+        while not self._on_air.is_set():
+            if len(self._unsent) + len(data) <= SEND_BYTES:
+                self._unsent += data
+                return
+            await self._on_air.wait()
+        held, self._unsent = bytes(self._unsent), bytearray()
+        await asyncio.get_running_loop().sock_sendall(self._sock, held + data)
 
     def close(self) -> None:
         """Close with FIN; does nothing on a ghost, nor twice."""
-        if self._ours:
-            self._ours = False
-            self._sock.close()
+        self._end(reset=False)
 
     def abort(self) -> None:
         """Close with RST; does nothing on a ghost, nor twice."""
-        if self._ours:
-            self._ours = False
-            close_with_reset(self._sock)
+        self._end(reset=True)
 
-    def abandon(self) -> socket.socket | None:
-        """Take the socket away from the software for good (hardware only); ``None`` if closed."""
+    def _end(self, *, reset: bool) -> None:
         if not self._ours:
-            return None
+            return
         self._ours = False
+        self._ended(self, reset)
+
+    # ---- the hardware's side
+
+    def abandon(self) -> socket.socket:
+        """Take the socket away from the software for good."""
+        self._ours = False
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock)
+        loop.remove_writer(self._sock)
+        silence(self._sock)
         return self._sock
+
+    def leave_air(self) -> None:
+        """Nothing comes in any more, nothing goes out."""
+        silence(self._sock)
+        self._on_air.clear()
+
+    def return_to_air(self) -> None:
+        """What waited goes out; what the peer sends again comes in."""
+        hear(self._sock)
+        self._on_air.set()
+        with contextlib.suppress(OSError):  # broken meanwhile, or full: the next write tells
+            while self._unsent:
+                del self._unsent[: self._sock.send(self._unsent)]
+
+    def shut(self, *, reset: bool) -> None:
+        """Close the socket."""
+        if reset:
+            close_with_reset(self._sock)
+        else:
+            self._sock.close()
 
 
 class Network:
-    """The connections of one board, living and ghosts."""
+    """The station of one board and its connections, living and ghosts.
 
-    def __init__(self) -> None:
+    Args:
+        air: what the rack's access point and router do; all well if none is given.
+        clock: of the board, for the times of Wi-Fi and DNS.
+    """
+
+    def __init__(self, air: Air | None = None, clock: DeviceClock | None = None) -> None:
+        self._air = air or Air()
+        self._air.listen(self._radio_changed)
+        self._clock = clock or DeviceClock()
         self._living: list[Connection] = []
+        self._closing: list[Connection] = []  # closed by the software while off the air
         self._ghosts: list[socket.socket] = []
+        self._in_range = True
+        self._joined = True  # until the first reset, so that it can be used without a board
+        self._carrying = asyncio.Event()
+        self._carrying.set()
+        self._lost = asyncio.Event()
+        self._missing: asyncio.TimerHandle | None = None
+        self._booted_at = self._clock.now()
 
     @property
     def ghosts(self) -> int:
         """How many half-open connections an earlier life has left."""
         return len(self._ghosts)
 
-    def up(self) -> None:
-        """Wi-Fi is joined: every ghost is answered with RST now. Software calls it each time."""
-        while self._ghosts:
-            close_with_reset(self._ghosts.pop())
+    @property
+    def in_range(self) -> bool:
+        """Whether this board can hear the access point, if there is one."""
+        return self._in_range
+
+    @in_range.setter
+    def in_range(self, near: bool) -> None:
+        self._in_range = near
+        self._radio_changed()
+
+    @property
+    def joined(self) -> bool:
+        """Whether the station believes to be on the network (``WiFi.status()``)."""
+        return self._joined
 
     async def join(self, ssid: str, passphrase: str) -> str:
         """Associate and ask for an address; returns it. Takes no device time of its own.
@@ -132,17 +209,26 @@ class Network:
         Raises:
             NoNetwork: the access point is gone, refuses, or gives no address.
         """
+        reason = self._air.refuses(ssid, passphrase) if self._in_range else NO_AP_FOUND
+        if reason is not None:
+            raise NoNetwork(reason)
         self.up()
         return STATION_ADDRESS
 
-    @property
-    def joined(self) -> bool:
-        """Whether the station believes to be on the network (``WiFi.status()``)."""
-        return True
+    def up(self) -> None:
+        """Wi-Fi is joined: every ghost is answered with RST now."""
+        self._joined = True
+        if self._lost.is_set():
+            self._lost = asyncio.Event()
+        self._radio_changed()
 
     async def lost(self) -> None:
         """Wait until the station notices that its access point is gone."""
-        await asyncio.Event().wait()
+        await self._lost.wait()
+
+    def unix_time(self) -> float:
+        """Seconds since 1970 as SNTP gave them to the board, which may be wrong."""
+        return self._air.unix_time(self._clock.now() - self._booted_at)
 
     async def open_connection(
         self, host: str, port: int, *, rcvbuf: int | None = WINDOW_BYTES
@@ -152,8 +238,10 @@ class Network:
         Raises:
             OSError: refused, unreachable, or the name is unknown. Put ``asyncio.timeout`` around.
         """
+        if not self._joined:
+            raise OSError(113, "no route to host: not on any network")  # lwIP: ERR_RTE
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(*await self._resolve(host, port), type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
         try:
@@ -161,55 +249,80 @@ class Network:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if rcvbuf is not None:
                 limit_window(sock, rcvbuf)
+            await self._carrying.wait()  # a SYN is sent again until somebody hears it
             await loop.sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise
-        connection = Connection(sock)
-        self._living = [one for one in self._living if one._ours]
+        connection = Connection(sock, self._end)
+        if not self._carrying.is_set():
+            connection.leave_air()  # it went in the very moment
         self._living.append(connection)
         return connection
 
+    async def _resolve(self, host: str, port: int) -> tuple[str, int]:
+        answer = self._air.answer(host, port)
+        if not isinstance(answer, str):
+            return answer
+        if answer != NXDOMAIN:
+            await self._clock.sleep(DNS_TIMEOUT_S)
+        raise socket.gaierror(socket.EAI_NONAME, f"DNS for {host}: {answer}")
+
     def drop(self) -> None:
         """The chip was reset or lost its power (hardware only): all connections become ghosts."""
-        loop = asyncio.get_running_loop()
-        for connection in self._living:
-            sock = connection.abandon()
-            if sock is None:
-                continue
-            loop.remove_reader(sock)
-            loop.remove_writer(sock)
-            silence(sock)
-            self._ghosts.append(sock)
-        self._living = []
+        self._ghosts += [one.abandon() for one in self._living + self._closing]
+        self._living, self._closing = [], []
+        self._joined = False
+        self._lost.set()
+        self._booted_at = self._clock.now()
+        self._radio_changed()
 
     def close(self) -> None:
         """The rack ends: let go of every socket."""
         self.drop()
-        self.up()
+        for ghost in self._ghosts:
+            close_with_reset(ghost)
 
+    def _end(self, connection: Connection, reset: bool) -> None:
+        """The software closes a connection; off the air nobody hears of it yet."""
+        self._living.remove(connection)
+        if self._carrying.is_set():
+            connection.shut(reset=reset)
+        elif reset:
+            self._ghosts.append(connection.abandon())
+        else:
+            self._closing.append(connection)
 
-def limit_window(sock: socket.socket, size: int) -> None:
-    """Make an unconnected socket offer about ``size`` bytes of window in small segments."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    def _radio_changed(self) -> None:
+        heard = self._in_range and self._air.ap
+        carries = heard and self._joined
+        if carries and not self._carrying.is_set():
+            self._back_on_air()
+        elif self._carrying.is_set() and not carries:
+            self._carrying.clear()
+            for connection in self._living:
+                connection.leave_air()
+        self._watch_beacons(heard)
 
+    def _back_on_air(self) -> None:
+        self._carrying.set()
+        for connection in self._living + self._closing:
+            connection.return_to_air()
+        while self._closing:
+            self._closing.pop().shut(reset=False)
+        while self._ghosts:
+            close_with_reset(self._ghosts.pop())
 
-def silence(sock: socket.socket) -> None:
-    """Make a connected socket deaf: segments for it are neither kept nor acknowledged.
+    def _watch_beacons(self, heard: bool) -> None:
+        if self._missing is not None and (heard or not self._joined):
+            self._missing.cancel()
+            self._missing = None
+        if self._joined and not heard and self._missing is None:
+            loop = asyncio.get_running_loop()
+            wait = BEACON_TIMEOUT_S / self._clock.speed
+            self._missing = loop.call_later(wait, self._notice)
 
-    On Linux by a socket filter that drops everything. Elsewhere the socket merely stays unread.
-    """
-    if sys.platform != "linux":
-        return
-    code = ctypes.create_string_buffer(BPF_DROP_ALL)
-    program = struct.pack("HL", 1, ctypes.addressof(code))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-
-
-def close_with_reset(sock: socket.socket) -> None:
-    """Close a socket so that its peer gets RST, not FIN."""
-    with contextlib.suppress(OSError):  # the peer may have reset it first
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
+    def _notice(self) -> None:
+        self._missing = None
+        self._joined = False
+        self._lost.set()

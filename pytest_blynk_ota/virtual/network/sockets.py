@@ -1,0 +1,48 @@
+"""What Linux sockets must do so that they behave as a chip's: small windows, silence, RST."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import socket
+import struct
+import sys
+
+SEGMENT_BYTES = 1436  # lwIP's TCP_MSS in ESP-IDF (CONFIG_LWIP_TCP_MSS)
+WINDOW_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_WND_DEFAULT
+SEND_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_SND_BUF_DEFAULT
+SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
+SO_DETACH_FILTER = 27
+BPF_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0: keep no byte of a segment
+
+
+def limit_window(sock: socket.socket, size: int) -> None:
+    """Make an unconnected socket offer about ``size`` bytes of window in small segments."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def silence(sock: socket.socket) -> None:
+    """Make a connected socket deaf: segments for it are neither kept nor acknowledged.
+
+    On Linux by a socket filter that drops everything. Elsewhere the socket merely stays unread.
+    """
+    if sys.platform != "linux":
+        return
+    code = ctypes.create_string_buffer(BPF_DROP_ALL)
+    program = struct.pack("HL", 1, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def hear(sock: socket.socket) -> None:
+    """Undo :func:`silence`: what the peer sends again from now on arrives."""
+    if sys.platform == "linux":
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+
+def close_with_reset(sock: socket.socket) -> None:
+    """Close a socket so that its peer gets RST, not FIN."""
+    with contextlib.suppress(OSError):  # the peer may have reset it first
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
