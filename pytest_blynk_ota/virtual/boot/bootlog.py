@@ -32,6 +32,8 @@ class Rom:
 
     greeting: tuple[str, ...]
     strap: str
+    download: str
+    """The strap text of a start in download mode."""
     resets: Mapping[int, str]
     saved_pc: int | None
     config: tuple[str, ...]
@@ -45,6 +47,7 @@ ROMS: Mapping[str, Rom] = {
     "esp32": Rom(
         greeting=("ets Jul 29 2019 12:21:46", ""),
         strap="boot:0x13 (SPI_FAST_FLASH_BOOT)",
+        download="boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))",
         resets={
             0x1: "POWERON_RESET",
             0x3: "SW_RESET",
@@ -69,6 +72,7 @@ ROMS: Mapping[str, Rom] = {
     "esp32c3": Rom(
         greeting=("ESP-ROM:esp32c3-api1-20210207", "Build:Feb  7 2021"),
         strap="boot:0xf (SPI_FAST_FLASH_BOOT)",
+        download="boot:0x5 (DOWNLOAD(USB/UART0/1))",
         resets={
             0x1: "POWERON",
             0x3: "RTC_SW_SYS_RST",
@@ -90,6 +94,31 @@ ROMS: Mapping[str, Rom] = {
         ),
         watchdog=0x7,
     ),
+    "esp32s3": Rom(
+        greeting=("ESP-ROM:esp32s3-20210327", "Build:Mar 27 2021"),
+        strap="boot:0x8 (SPI_FAST_FLASH_BOOT)",
+        download="boot:0x0 (DOWNLOAD(USB/UART0))",
+        resets={
+            0x1: "POWERON",
+            0x3: "RTC_SW_SYS_RST",
+            0x5: "DSLEEP",
+            0x7: "TG0WDT_SYS_RST",
+            0x8: "TG1WDT_SYS_RST",
+            0x9: "RTCWDT_SYS_RST",
+            0xC: "RTC_SW_CPU_RST",
+            0xF: "BROWN_OUT_RST",
+            0x10: "RTCWDT_RTC_RST",
+            0x15: "USB_UART_CHIP_RESET",
+        },
+        saved_pc=0x403CDB0A,
+        config=("SPIWP:0xee",),
+        load="load:0x{address:08x},len:0x{size:x}",
+        bad_checksum=(
+            "Checksum failure. Calculated 0x{calculated:02x} stored 0x{stored:02x}",
+            "ets_main.c 329 ",
+        ),
+        watchdog=0x7,
+    ),
 }
 
 
@@ -99,6 +128,13 @@ def rom_banner(rom: Rom, cause: int) -> Iterator[str]:
     yield f"rst:0x{cause:x} ({rom.resets.get(cause, 'UNKNOWN')}),{rom.strap}"
     if rom.saved_pc is not None and cause != POWER_ON:
         yield f"Saved PC:0x{rom.saved_pc:08x}"
+
+
+def download_banner(rom: Rom, cause: int) -> Iterator[str]:
+    """What the ROM says when it starts in download mode."""
+    yield from rom.greeting
+    yield f"rst:0x{cause:x} ({rom.resets.get(cause, 'UNKNOWN')}),{rom.download}"
+    yield "waiting for download"
 
 
 def rom_load(rom: Rom, header: bytes, segments: Iterable[tuple[int, int]]) -> Iterator[str]:
