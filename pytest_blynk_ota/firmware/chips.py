@@ -26,6 +26,8 @@ class Chip:
         bootloader_offset: where in flash the ROM looks for the second-stage bootloader.
         drom, irom: address ranges of flash mapped as data and as code.
         dram_base, iram_base: where built images put what is loaded into RAM.
+        ram: where a bootloader lets a segment be loaded to; empty: not known.
+        newest_revision: that ESP-IDF knows of, major * 100 + minor (``*_REV_MAX_FULL``).
     """
 
     name: str
@@ -36,6 +38,8 @@ class Chip:
     irom: range
     dram_base: int
     iram_base: int
+    ram: tuple[range, ...] = ()
+    newest_revision: int = 0xFFFF
 
     @property
     def drom_base(self) -> int:
@@ -64,6 +68,14 @@ CHIPS: Mapping[str, Chip] = {
             irom=range(0x400D0000, 0x40400000),
             dram_base=0x3FFB0000,
             iram_base=0x40080000,
+            ram=(
+                range(0x3FFAE000, 0x40000000),
+                range(0x40080000, 0x400AA000),
+                range(0x400C0000, 0x400C2000),
+                range(0x3FF80000, 0x3FF82000),
+                range(0x50000000, 0x50002000),
+            ),
+            newest_revision=399,
         ),
         Chip(
             name="esp32c3",
@@ -74,6 +86,12 @@ CHIPS: Mapping[str, Chip] = {
             irom=range(0x42000000, 0x42800000),
             dram_base=0x3FC88000,
             iram_base=0x40380000,
+            ram=(
+                range(0x3FC80000, 0x3FCE0000),
+                range(0x4037C000, 0x403E0000),
+                range(0x50000000, 0x50002000),
+            ),
+            newest_revision=199,
         ),
         Chip(
             name="esp32s3",
@@ -84,6 +102,13 @@ CHIPS: Mapping[str, Chip] = {
             irom=range(0x42000000, 0x44000000),
             dram_base=0x3FC88000,
             iram_base=0x40374000,
+            ram=(
+                range(0x3FC88000, 0x3FD00000),
+                range(0x40370000, 0x403E0000),
+                range(0x600FE000, 0x60100000),
+                range(0x50000000, 0x50002000),
+            ),
+            newest_revision=99,
         ),
     )
 }
