@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_blynk_ota.virtual.chip.board import Board, Execute
 from pytest_blynk_ota.virtual.control.server import Control
+from pytest_blynk_ota.virtual.network.air import Air
 from pytest_blynk_ota.virtual.settings import RackSettings
 
 
@@ -22,8 +23,9 @@ class Rack:
 
     def __init__(self, settings: RackSettings, execute: Execute) -> None:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.air = Air()
         self.boards = {
-            one.name: Board(one, execute, speed=settings.speed, failed=self._fail)
+            one.name: Board(one, execute, speed=settings.speed, failed=self._fail, air=self.air)
             for one in settings.boards
         }
         self.control = Control(self, self._fail)

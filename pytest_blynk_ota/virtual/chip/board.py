@@ -28,12 +28,20 @@ from pytest_blynk_ota.virtual.chip.flash import BLOCK_BYTES, NorFlash, erase_ste
 from pytest_blynk_ota.virtual.chip.reset import Reset, ResetCircuit
 from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
+from pytest_blynk_ota.virtual.network.air import Air
 from pytest_blynk_ota.virtual.network.tcp import Network
 from pytest_blynk_ota.virtual.settings import BoardSettings
 from pytest_blynk_ota.virtual.wire.uart import Uart
 
 POWER_ON = 0x1
 """Reset cause of power-on, and of EN too: the ROM cannot tell them apart."""
+BROWNOUT = 0xF
+
+# How long a supply's capacitors feed a chip is a matter of the board: our choice.
+HOLD_UP_MS = 10.0
+"""A dip shorter than this is not felt."""
+DRAINED_MS = 100.0
+"""A dip of this length ends as a power-on, not as a brownout."""
 
 # Winbond W25Q32JV, typical values of its data sheet; device seconds.
 BLOCK_ERASE_S = 0.150
@@ -63,6 +71,7 @@ class Board:
     Args:
         execute: one boot of the software.
         failed: told when the software breaks, which is a fault of this program.
+        air: the rack's access point and router; one of its own if none is given.
 
     Raises:
         UsageError: the flash file does not fit.
@@ -75,13 +84,14 @@ class Board:
         *,
         speed: float = 1.0,
         failed: Callable[[BaseException], None],
+        air: Air | None = None,
     ) -> None:
         self.name = settings.name
         self.chip = settings.chip
         self.foreign_rollback = settings.foreign_rollback
         self.flash = NorFlash(settings.flash, seed=settings.name)
         self.clock = DeviceClock(speed)
-        self.network = Network()
+        self.network = Network(air, self.clock)
         self.efuses = EFuses()
         self.stage = "rom"
         self.uart = Uart(self._received, self._lines_moved)
@@ -137,6 +147,35 @@ class Board:
             self._link_back = None
         if self._hub:
             self.uart.unlink()
+
+    async def dark(self) -> None:
+        """Switch the power off and wait until whatever ran has ended."""
+        self.power(False)
+        async with self._alone:
+            pass
+
+    async def dip(self, ms: float) -> str:
+        """Take the power away for ``ms`` device milliseconds; returns what came of it."""
+        if not self.powered or ms < HOLD_UP_MS:
+            return "nothing"
+        if ms >= DRAINED_MS:
+            self.power(False)
+            await self.clock.sleep(ms / 1000)
+            self.power(True)
+            return "power-on"
+        if self.stage == "app" and self.state is State.RUNNING:
+            self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
+        self._end_life()
+        self.state = State.HELD
+        await self.clock.sleep(ms / 1000)
+        if self.state is State.HELD and not self._circuit.holds:  # nobody switched meanwhile
+            self._boot(BROWNOUT)
+        return "brownout"
+
+    def press_reset(self, *, download: bool = False) -> None:
+        """Press EN, with IO0 held low for download mode; without power nothing happens."""
+        if self.powered:
+            self._enter(Reset.DOWNLOAD if download else self._circuit.at_power_on)
 
     def _lines_moved(self, dtr: bool, rts: bool) -> None:
         effect = self._circuit.move(dtr, rts)

@@ -1,39 +1,84 @@
 """NOR flash in a memory-mapped file: erase sets ones, program only clears.
 
-Every change is an :class:`Operation` in the journal. A torn operation is what a power cut leaves:
-a program that stopped has its first bytes in place; what a cut erase leaves is not specified by
-any maker, so it is arbitrary bits here (a guess: parts clear a sector before they set it).
+Every change is an :class:`Operation`. The last ones are in the journal, without their data; while
+a recording is on, it keeps all of them with their data and a snapshot of what was there before, so
+that the flash can be told as it was after each of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
-import random
 import tempfile
+import weakref
+from array import array
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.virtual.chip.bad_sectors import BadSectors
+from pytest_blynk_ota.virtual.chip.operations import (
+    BLOCK_BYTES,
+    FLASH_BYTES,
+    PAGE_BYTES,
+    SECTOR_BYTES,
+    Operation,
+    Tear,
+    erase_steps,
+    pages,
+    programmed,
+    sectors,
+)
+from pytest_blynk_ota.virtual.chip.snapshot import Snapshot
 
-FLASH_BYTES = 4 << 20
-SECTOR_BYTES = 4096
-BLOCK_BYTES = 64 << 10
-PAGE_BYTES = 256
-JOURNAL_LENGTH = 1 << 16
+__all__ = [
+    "BLOCK_BYTES",
+    "FLASH_BYTES",
+    "PAGE_BYTES",
+    "SECTOR_BYTES",
+    "NorFlash",
+    "Operation",
+    "Recording",
+    "Snapshot",
+    "Tear",
+    "erase_steps",
+    "pages",
+]
+
+JOURNAL_LENGTH = 4096
+RECORDING_LENGTH = 1 << 17
+"""Operations that a recording holds at most: several times all pages of the flash."""
 ERASED = b"\xff"
 
+Author = Callable[[], tuple[str, int]]
+"""Who changes the flash now, and in which boot."""
 
-class Operation(NamedTuple):
-    """One thing done to the flash.
 
-    ``kind`` is ``erase``, ``program``, ``torn erase`` or ``torn program``; the span is in bytes.
+class Recording:
+    """What has been done since :meth:`NorFlash.record`.
+
+    Attributes:
+        base: the flash before it.
+        start: how many operations came before it.
+        operations: in their order, with their data.
+        broken: why it is not complete; "" if it is.
     """
 
-    kind: str
-    offset: int
-    length: int
+    def __init__(self, base: Snapshot, start: int) -> None:
+        self.base = base
+        self.start = start
+        self.operations: list[Operation] = []
+        self.broken = ""
+
+    def add(self, operation: Operation) -> None:
+        """Keep one more, unless there are too many."""
+        if len(self.operations) >= RECORDING_LENGTH:
+            self.broken = f"more than {RECORDING_LENGTH} operations"
+        else:
+            self.operations.append(operation)
 
 
 class NorFlash:
@@ -43,18 +88,41 @@ class NorFlash:
         path: the file that holds it, made if missing; ``None``: an unnamed temporary file, of
             which nothing can stay behind.
         size: bytes.
-        seed: of the noise that torn erases leave.
+        seed: of what torn operations and bad sectors leave.
+        bad_sectors: offsets of sectors with bits that stay zero.
+        author: asked at each change.
+
+    Attributes:
+        journal: the last operations, without their data.
+        operations: how many there were.
+        recording: the one under way, if any.
 
     Raises:
-        UsageError: the file exists with another size.
+        UsageError: the file exists with another size, or a bad sector is none.
     """
 
-    def __init__(self, path: Path | None = None, size: int = FLASH_BYTES, seed: str = "") -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        size: int = FLASH_BYTES,
+        seed: str = "",
+        *,
+        bad_sectors: Iterable[int] = (),
+        author: Author = lambda: ("", 0),
+    ) -> None:
         self.size = size
         self.journal: deque[Operation] = deque(maxlen=JOURNAL_LENGTH)
-        self._random = random.Random(seed)
+        self.operations = 0
+        self.recording: Recording | None = None
+        self.bad = BadSectors(bad_sectors, size, seed)
+        self._seed = seed
+        self._author = author
+        self._wear = array("L", bytes(array("L").itemsize * (size // SECTOR_BYTES)))
+        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         with open_flash_file(path, size) as file:
             self._cells = mmap.mmap(file.fileno(), size)
+        for number in self.bad.numbers:
+            self._put(number * SECTOR_BYTES, self._sector(number))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -65,6 +133,12 @@ class NorFlash:
         self._check(offset, length)
         return self._cells[offset : offset + length]
 
+    def sha256(self) -> str:
+        """Of the whole content."""
+        return hashlib.sha256(self._cells).hexdigest()
+
+    # ---- what a driver does
+
     def erase(self, offset: int, size: int) -> None:
         """Set whole sectors to ones.
 
@@ -72,8 +146,9 @@ class NorFlash:
             ValueError: no whole sectors, or outside the flash.
         """
         self._check_sectors(offset, size)
-        self._cells[offset : offset + size] = ERASED * size
-        self.journal.append(Operation("erase", offset, size))
+        self._change(offset, ERASED * size)
+        self._wear_out(offset, size)
+        self._note("erase", offset, size)
 
     def program(self, offset: int, data: bytes) -> None:
         """Clear the bits that are 0 in ``data``, page by page.
@@ -81,27 +156,103 @@ class NorFlash:
         Raises:
             ValueError: outside the flash.
         """
-        self._and(offset, data)
-        for start, length in pages(offset, len(data)):
-            self.journal.append(Operation("program", start, length))
-
-    def erase_torn(self, offset: int, size: int) -> None:
-        """An erase that lost its power: arbitrary bits. Raises ValueError as :meth:`erase`."""
-        self._check_sectors(offset, size)
-        self._cells[offset : offset + size] = self._random.randbytes(size)
-        self.journal.append(Operation("torn erase", offset, size))
-
-    def program_torn(self, offset: int, data: bytes) -> None:
-        """A program that lost its power: a random prefix. Raises ValueError outside the flash."""
-        kept = self._random.randrange(len(data)) if data else 0
-        self._and(offset, data[:kept])
-        self.journal.append(Operation("torn program", offset, kept))
-
-    def _and(self, offset: int, data: bytes) -> None:
         self._check(offset, len(data))
-        old = int.from_bytes(self._cells[offset : offset + len(data)], "little")
-        new = old & int.from_bytes(data, "little")
-        self._cells[offset : offset + len(data)] = new.to_bytes(len(data), "little")
+        self._change(offset, programmed(self.read(offset, len(data)), data))
+        for start, length in pages(offset, len(data)):
+            self._note("program", start, length, data[start - offset :][:length])
+
+    def erase_torn(self, offset: int, size: int, tear: Tear | None = None) -> None:
+        """An erase that lost its power. Raises ValueError as :meth:`erase`."""
+        self._check_sectors(offset, size)
+        how = tear or Tear(f"{self._seed} {self.operations}")
+        left = self.bad.limit(offset, how.of_erase(self.read(offset, size)))
+        self._change(offset, left)
+        self._wear_out(offset, size)
+        self._note("torn erase", offset, size, left)
+
+    def program_torn(self, offset: int, data: bytes, tear: Tear | None = None) -> None:
+        """A program of one page that lost its power. Raises ValueError outside the flash."""
+        self._check(offset, len(data))
+        how = tear or Tear(f"{self._seed} {self.operations}")
+        part = how.of_program(data) if data else b""
+        self._change(offset, programmed(self.read(offset, len(part)), part))
+        self._note("torn program", offset, len(part), part)
+
+    # ---- what the rack does
+
+    def wear(self) -> Sequence[int]:
+        """Erases of each sector since the rack started."""
+        return tuple(self._wear)
+
+    def snapshot(self) -> Snapshot:
+        """The flash as it is now; dropped when nobody holds it any more."""
+        made = Snapshot(self.size, self._sector)
+        self._snapshots.add(made)
+        return made
+
+    def load(self, content: Snapshot | bytes) -> list[int]:
+        """Replace the content by a snapshot, or by a dump of the whole flash.
+
+        That is no operation of the chip: it wears nothing out, and a recording is broken by it.
+
+        Returns:
+            Numbers of the sectors that were not so already.
+
+        Raises:
+            ValueError: the dump has another size.
+        """
+        if isinstance(content, Snapshot):
+            numbers, sector = content.changed(), content.sector
+        else:
+            dump = bytes(content)
+            if len(dump) != self.size:
+                raise ValueError(f"a dump of {len(dump)} bytes for a flash of {self.size}")
+            numbers = list(range(self.size // SECTOR_BYTES))
+
+            def sector(number: int) -> bytes:
+                return dump[number * SECTOR_BYTES :][:SECTOR_BYTES]
+
+        differing = [number for number in numbers if sector(number) != self._sector(number)]
+        for number in differing:
+            self._change(number * SECTOR_BYTES, sector(number))
+        if self.recording is not None and differing:
+            self.recording.broken = "another content was loaded into the flash"
+        return differing
+
+    def record(self) -> Recording:
+        """Begin a recording; one that was under way ends."""
+        self.recording = Recording(self.snapshot(), self.operations)
+        return self.recording
+
+    def stop_recording(self) -> None:
+        """Keep no more data. Who holds the recording keeps it."""
+        self.recording = None
+
+    # ---- inside
+
+    def _change(self, offset: int, data: bytes) -> None:
+        """Every change of the cells goes through here, so that no snapshot misses one."""
+        contents: dict[int, bytes] = {}
+        for snapshot in self._snapshots:
+            snapshot.keep(sectors(offset, len(data)), contents)
+        self._put(offset, data)
+
+    def _put(self, offset: int, data: bytes) -> None:
+        self._cells[offset : offset + len(data)] = self.bad.limit(offset, data)
+
+    def _sector(self, number: int) -> bytes:
+        return self._cells[number * SECTOR_BYTES : (number + 1) * SECTOR_BYTES]
+
+    def _wear_out(self, offset: int, size: int) -> None:
+        for number in sectors(offset, size):
+            self._wear[number] += 1
+
+    def _note(self, kind: str, offset: int, length: int, data: bytes = b"") -> None:
+        author, boot = self._author()
+        self.operations += 1
+        self.journal.append(Operation(kind, offset, length, b"", author, boot))
+        if self.recording is not None:
+            self.recording.add(Operation(kind, offset, length, data, author, boot))
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
@@ -111,29 +262,6 @@ class NorFlash:
         self._check(offset, size)
         if offset % SECTOR_BYTES or size % SECTOR_BYTES:
             raise ValueError(f"{offset:#x}+{size:#x} is not whole sectors of {SECTOR_BYTES:#x}")
-
-
-def pages(offset: int, length: int) -> list[tuple[int, int]]:
-    """The pieces of a span that lie in one 256-byte page each, as (offset, length)."""
-    end = offset + length
-    pieces = []
-    while offset < end:
-        stop = min(end, (offset // PAGE_BYTES + 1) * PAGE_BYTES)
-        pieces.append((offset, stop - offset))
-        offset = stop
-    return pieces
-
-
-def erase_steps(offset: int, size: int) -> list[tuple[int, int]]:
-    """The erases that drivers make of a span of sectors: 64 KB where aligned, else 4 KB."""
-    end = offset + size
-    steps = []
-    while offset < end:
-        whole = offset % BLOCK_BYTES == 0 and end - offset >= BLOCK_BYTES
-        step = BLOCK_BYTES if whole else SECTOR_BYTES
-        steps.append((offset, step))
-        offset += step
-    return steps
 
 
 def open_flash_file(path: Path | None, size: int) -> IO[bytes]:
