@@ -35,13 +35,13 @@ from pytest_blynk_ota.virtual.app import edgent_old as edgent
 from pytest_blynk_ota.virtual.app import http_get
 from pytest_blynk_ota.virtual.boot import bootloader
 from pytest_blynk_ota.virtual.boot import run as execute
-from pytest_blynk_ota.virtual.chip import board
+from pytest_blynk_ota.virtual.chip import driver
 
 IMAGE_BYTES = 1_000_000
 APP_OFFSET = 0x10000
 BOOT_S = execute.ROM_S + bootloader.BOOTLOADER_S + edgent.APP_START_S + edgent.WIFI_S
 TRANSFER_S = IMAGE_BYTES / http_get.WIFI_BYTES_PER_S
-FLASH_S = IMAGE_BYTES / 65536 * board.BLOCK_ERASE_S + IMAGE_BYTES / 256 * board.PAGE_PROGRAM_S
+FLASH_S = IMAGE_BYTES / 65536 * driver.BLOCK_ERASE_S + IMAGE_BYTES / 256 * driver.PAGE_PROGRAM_S
 
 
 class BigFirmware(Firmware):

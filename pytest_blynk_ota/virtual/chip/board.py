@@ -23,8 +23,9 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.chip.driver import FlashDriver
 from pytest_blynk_ota.virtual.chip.efuse import EFuses
-from pytest_blynk_ota.virtual.chip.flash import BLOCK_BYTES, NorFlash, erase_steps, pages
+from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.chip.reset import Reset, ResetCircuit
 from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
@@ -42,11 +43,6 @@ HOLD_UP_MS = 10.0
 """A dip shorter than this is not felt."""
 DRAINED_MS = 100.0
 """A dip of this length ends as a power-on, not as a brownout."""
-
-# Winbond W25Q32JV, typical values of its data sheet; device seconds.
-BLOCK_ERASE_S = 0.150
-SECTOR_ERASE_S = 0.045
-PAGE_PROGRAM_S = 0.0004
 
 LINK_BACK_S = (1.0, 2.0)
 """Device seconds from power-on until a bridge behind a switched hub has enumerated again."""
@@ -89,11 +85,18 @@ class Board:
         self.name = settings.name
         self.chip = settings.chip
         self.foreign_rollback = settings.foreign_rollback
-        self.flash = NorFlash(settings.flash, seed=settings.name)
+        self.flash = NorFlash(
+            settings.flash,
+            seed=settings.name,
+            bad_sectors=settings.bad_sectors,
+            author=lambda: (self.stage, self.boots),
+        )
         self.clock = DeviceClock(speed)
+        self.driver = FlashDriver(self.flash, self.clock, lambda: self.power(False))
         self.network = Network(air, self.clock)
         self.efuses = EFuses()
         self.stage = "rom"
+        self.boots = 0
         self.uart = Uart(self._received, self._lines_moved)
         self.state = State.OFF
         self._hub = settings.hub
@@ -216,6 +219,7 @@ class Board:
     async def _run(self, cause: int) -> None:
         try:
             while True:
+                self.boots += 1
                 cause = await self._execute(self, cause)
                 self.network.drop()
                 await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
@@ -223,6 +227,7 @@ class Board:
             self._failed(error)
 
     async def _download(self) -> None:
+        self.stage = "loader"
         self._loader = Loader(
             self.chip, self.flash, self.uart.send, self._boot, lambda: self.uart.lines.baudrate
         )
@@ -240,25 +245,11 @@ class Board:
 
     async def erase(self, offset: int, size: int) -> None:
         """See :class:`Machine`."""
-        for start, length in erase_steps(offset, size):
-            cost = BLOCK_ERASE_S if length == BLOCK_BYTES else SECTOR_ERASE_S
-            try:
-                await self.clock.spend(cost)
-            except asyncio.CancelledError:
-                self.flash.erase_torn(start, length)
-                raise
-            self.flash.erase(start, length)
+        await self.driver.erase(offset, size)
 
     async def program(self, offset: int, data: bytes) -> None:
         """See :class:`Machine`."""
-        for start, length in pages(offset, len(data)):
-            page = data[start - offset : start - offset + length]
-            try:
-                await self.clock.spend(PAGE_PROGRAM_S)
-            except asyncio.CancelledError:
-                self.flash.program_torn(start, page)
-                raise
-            self.flash.program(start, page)
+        await self.driver.program(offset, data)
 
     def _received(self, data: bytes) -> None:
         if self._loader is not None:
