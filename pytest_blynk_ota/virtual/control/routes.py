@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from pytest_blynk_ota.virtual.control.asked import BOARDS, board_of, word_of
+from pytest_blynk_ota.virtual.control.asked import BOARDS, board_of, table_of, word_of
+from pytest_blynk_ota.virtual.control.flash_routes import add_flash_routes
+from pytest_blynk_ota.virtual.control.network_routes import add_network_routes
 from pytest_blynk_ota.virtual.sweep.routes import add_routes
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 << 20
 """A dump of the largest flash that there is."""
+MAX_DIP_MS = 60_000
 
 
 def runner(rack: Rack, shutdown_s: float) -> web.AppRunner:
@@ -33,8 +36,12 @@ def runner(rack: Rack, shutdown_s: float) -> web.AppRunner:
             web.get("/", show_rack),
             web.get("/{name}", show_power),
             web.put("/{name}", switch_power),
+            web.post("/{name}/reset", press_reset),
+            web.post("/{name}/dip", dip),
         ]
     )
+    add_flash_routes(app)
+    add_network_routes(app, rack.air)
     add_routes(app, rack.boards)
     return web.AppRunner(
         app, access_log=None, handler_cancellation=True, shutdown_timeout=shutdown_s
@@ -54,6 +61,7 @@ def summary(board: Board) -> dict[str, Any]:
         "mac": board.chip.mac_text,
         "url": board.uart.url,
         "power": board.powered,
+        "wifi": board.network.in_range,
         "state": board.state.value,
     }
 
@@ -67,3 +75,32 @@ async def switch_power(request: web.Request) -> web.Response:
     """``PUT /NAME``: 1 or 0."""
     board_of(request).power(await word_of(request, "0", "1") == "1")
     return await show_power(request)
+
+
+async def press_reset(request: web.Request) -> web.Response:
+    """``POST /NAME/reset``: press EN; ``{"download": true}`` with IO0 held low."""
+    board = powered(request)
+    download = (await table_of(request, "download")).get("download", False)
+    if not isinstance(download, bool):
+        raise web.HTTPBadRequest(text=f"download: expected true or false, not {download!r}")
+    board.press_reset(download=download)
+    return web.json_response({"state": board.state.value})
+
+
+async def dip(request: web.Request) -> web.Response:
+    """``POST /NAME/dip``: ``{"ms": 50}`` without power; the answer comes when it is back."""
+    board = powered(request)
+    ms = (await table_of(request, "ms")).get("ms")
+    if isinstance(ms, bool) or not isinstance(ms, int | float) or not 0 < ms <= MAX_DIP_MS:
+        raise web.HTTPBadRequest(
+            text=f"ms: expected device milliseconds above 0, at most {MAX_DIP_MS}, not {ms!r}"
+        )
+    return web.json_response({"effect": await board.dip(ms)})
+
+
+def powered(request: web.Request) -> Board:
+    """The board that the path names. Raises HTTPConflict if it has no power."""
+    board = board_of(request)
+    if not board.powered:
+        raise web.HTTPConflict(text=f"{board.name} has no power; switch it on first")
+    return board
