@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware import idf as idf_rules
 
 TABLE_OFFSET = 0x8000
 TABLE_BYTES = 0xC00
@@ -47,17 +47,20 @@ class PartitionTable:
     rows: tuple[Partition, ...]
 
     @classmethod
-    def parse(cls, data: bytes, *, flash_size: int | None = None) -> PartitionTable:
+    def parse(
+        cls, data: bytes, *, flash_size: int | None = None, idf: str | None = None
+    ) -> PartitionTable:
         """Read a table as the bootloader does.
 
         Args:
             data: from the table's first byte on.
             flash_size: rows beyond it make the table invalid, if given.
+            idf: ESP-IDF's version in the bootloader; ``None``: not known, taken as new.
 
         Raises:
             FirmwareError: the bootloader would refuse it; the text is the bootloader's own.
         """
-        return cls(tuple(_rows(data[:TABLE_BYTES], flash_size)))
+        return cls(_rows(data[:TABLE_BYTES], flash_size, idf))
 
     def build(self) -> bytes:
         """The whole table of 0xC00 bytes, with its MD5 row.
@@ -113,39 +116,53 @@ def _pack(row: Partition) -> bytes:
     return ROW.pack(ROW_MAGIC, row.type, row.subtype, row.offset, row.size, label, row.flags)
 
 
-def _rows(data: bytes, flash_size: int | None) -> Iterable[Partition]:
-    """Rows in order. Raises FirmwareError where the bootloader stops.
-
-    Blank flash is no table, as for IDF 6; older ones found an empty table and no application in it.
-    """
-    rows: list[Partition] = []
+def _rows(data: bytes, flash_size: int | None, idf: str | None) -> tuple[Partition, ...]:
+    """``esp_partition_table_verify``. Raises FirmwareError where the bootloader stops."""
+    records: list[bytes] = []
     has_md5 = False
     for number, place in enumerate(range(0, len(data) - ROW.size + 1, ROW.size)):
         raw = data[place : place + ROW.size]
         if raw.startswith(ROW_MAGIC):
-            rows.append(_row(number, raw, flash_size))
+            _check_place(number, raw, flash_size, idf)
         elif raw.startswith(MD5_MAGIC[:2]):
-            if has_md5:
-                raise FirmwareError("Only one MD5 checksum is allowed")
-            digest = hashlib.md5(data[:place], usedforsecurity=False).digest()
-            if raw[16:] != digest:
-                raise FirmwareError("Incorrect MD5 checksum")
+            _check_md5(data[:place], raw, has_md5)
             has_md5 = True
-        elif rows and raw[:4] == END[:4]:
-            return rows
+        elif raw.startswith(END[:4]) and (number or _may_be_blank(idf)):
+            # It counts the rows without that of the MD5, and then takes so many from the start.
+            return tuple(_row(record) for record in records[: number - has_md5])
         else:
             magic = int.from_bytes(raw[:2], "little")
             raise FirmwareError(f"partition {number} invalid magic number 0x{magic:x}")
+        records.append(raw)
     raise FirmwareError("partition table has no terminating entry, not valid")
 
 
-def _row(number: int, raw: bytes, flash_size: int | None) -> Partition:
-    _, kind, subtype, offset, size, label, flags = ROW.unpack(raw)
-    if flash_size is not None and offset + size > flash_size:
+def _may_be_blank(idf: str | None) -> bool:
+    return not idf_rules.holds(idf_rules.TABLE_NOT_BLANK, idf)
+
+
+def _check_md5(before: bytes, raw: bytes, has_md5: bool) -> None:
+    if has_md5:
+        raise FirmwareError("Only one MD5 checksum is allowed")
+    if raw[16:] != hashlib.md5(before, usedforsecurity=False).digest():
+        raise FirmwareError("Incorrect MD5 checksum")
+
+
+def _check_place(number: int, raw: bytes, flash_size: int | None, idf: str | None) -> None:
+    """Only the flash's end counts: rows may overlap, repeat themselves and lie anywhere."""
+    _, _, _, offset, size, _, _ = ROW.unpack(raw)
+    end = offset + size
+    if not idf_rules.holds(idf_rules.NO_WRAP, idf):
+        end &= 0xFFFFFFFF
+    if flash_size is not None and max(offset, end) > flash_size:
         raise FirmwareError(
             f"partition {number} invalid - offset 0x{offset:x} size 0x{size:x} "
             f"exceeds flash chip size 0x{flash_size:x}"
         )
+
+
+def _row(raw: bytes) -> Partition:
+    _, kind, subtype, offset, size, label, flags = ROW.unpack(raw)
     text = label.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
     return Partition(text, kind, subtype, offset, size, flags)
 

@@ -116,9 +116,9 @@ def flash_with(image: bytes) -> Flash:
     return flash
 
 
-def problem(image: bytes, *, revision: int | None = 300):
+def problem(image: bytes, *, revision: int | None = 300, idf: str | None = None):
     flash = flash_with(image)
-    return check_image(flash.read, flash.table.ota_slots[0], "esp32", revision)
+    return check_image(flash.read, flash.table.ota_slots[0], "esp32", revision, idf)
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,13 @@ def test_each_damage_is_named_by_the_check_that_finds_it(damage, what):
     ("place", "value", "size", "what", "words"),
     [
         (12, 9, 2, "chip_id", "mismatch chip ID, expected 0, found 9"),
-        (17, 299, 2, "chip_revision", "chip rev <= v2.99, but chip is v3.0"),
+        (17, 299, 2, "chip_revision", "failed. Required <= v2.99, found v3.0."),
+        (15, 301, 2, "chip_revision", "failed. Required >= v3.1, found v3.0."),
+        (15, 65535, 2, "chip_revision", "Required >= v655.35"),
         (1, 17, 1, "segments", "segment count 17 exceeds max 16"),
         (28, 32 << 20, 4, "segments", "invalid segment length 0x2000000"),
         (28, 258, 4, "segments", "invalid segment length 0x102"),
-        (28, 252, 4, "segments", "too short for app description"),
+        (24, 0x60000000, 4, "segments", "0x60000000-0x60001870 invalid: bad load address range"),
         (24, 0x3F400024, 4, "segments", "load address 0x3f400024, doesn't match data"),
     ],
 )
