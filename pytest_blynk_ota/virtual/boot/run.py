@@ -28,16 +28,25 @@ HEADER_TRIES = 8
 async def execute(machine: Machine, cause: int) -> int:
     """Run one boot; return the cause code of the reset that ends it. A hang never returns."""
     forget_if_powered_on(machine, cause)
-    log = Log(machine)
     try:
-        machine.stage = "rom"
-        image = await _rom(machine, log, cause)
-        machine.stage = "bootloader"
-        started = await bootloader.run(machine, log, image)
+        log, started = await start(machine, cause)
         machine.stage = "app"
         await app.run(machine, log, started)
     except Reset as reset:
         return reset.cause
+
+
+async def start(machine: Machine, cause: int) -> tuple[Log, bootloader.Started]:
+    """ROM and bootloader: the log of this boot, and what they hand over to the application.
+
+    Raises:
+        Reset: there is nothing to start.
+    """
+    log = Log(machine)
+    machine.stage = "rom"
+    image = await _rom(machine, log, cause)
+    machine.stage = "bootloader"
+    return log, await bootloader.run(machine, log, image)
 
 
 async def _rom(machine: Machine, log: Log, cause: int) -> Image:
