@@ -139,6 +139,8 @@ class Session:
         """Start the evidence of a test: from now on events go there."""
         bundle = TestBundle(self._run(), test_id, self.redactor)
         self.recorder.switch(bundle.timeline)
+        if self._rig is not None:
+            self._rig.mend()
         return bundle
 
     def finish(self, bundle: TestBundle, results: Sequence[Result]) -> None:

@@ -1,28 +1,42 @@
-"""The control port of a virtual rack, seen from outside: what a hand or a test asks of it."""
+"""The control port of a virtual rack, seen from outside: what a hand or a test asks of it.
+
+What a test does to a board becomes an event, so that the judge knows it: a reset or a power dip of
+its own, and the time in which it kept the device off the network.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pytest_blynk_ota.errors import RigError, UsageError
+from pytest_blynk_ota.evidence.timeline import Record
 
 ANSWER_TIMEOUT_S = 10.0
 """Wall seconds; whoever asks for something that takes longer says so."""
+LONGEST_DIP_S = 70.0
 
 
 class RackControl:
     """Speaks to one rack. Each call is a connection of its own, so any thread may make it.
 
+    Every method raises UsageError if the rack refuses (no such board, a wrong value; nothing was
+    done then) and RigError if it does not answer.
+
     Args:
         url: what the rack announced as its outlet, without a board's name.
+        record: where a test's deeds go; nowhere, if nobody keeps evidence.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, record: Record | None = None) -> None:
         self.url = url.rstrip("/")
+        self._record = record or _nowhere
+        self._out_of_range: set[str] = set()
+        self._network_changed = False
 
     def __repr__(self) -> str:
         return f"<control of the rack at {self.url}>"
@@ -50,7 +64,7 @@ class RackControl:
         payload = json.dumps(body).encode() if isinstance(body, Mapping) else body
         asked = http.client.HTTPConnection(where.netloc, timeout=timeout_s)
         try:
-            asked.request(method, quote(path), payload)
+            asked.request(method, quote(path, safe="/?&="), payload)
             answer = asked.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -69,3 +83,107 @@ class RackControl:
         if kind == "application/json":
             return json.loads(text)
         return data if kind == "application/octet-stream" else text
+
+    # ---- looking
+
+    def boards(self) -> list[dict[str, Any]]:
+        """Each board: name, chip, mac, url, power, wifi, state."""
+        return list(self.request("GET", "/"))
+
+    def flash(self, board: str) -> dict[str, Any]:
+        """What is in the flash, decoded."""
+        return dict(self.request("GET", f"/{board}/flash"))
+
+    def save(self, board: str) -> bytes:
+        """The whole flash as it is now; what is running goes on running."""
+        return bytes(self.request("GET", f"/{board}/dump"))
+
+    def journal(self, board: str, last: int = 100) -> dict[str, Any]:
+        """How many flash operations there were, and the last ones, oldest first."""
+        return dict(self.request("GET", f"/{board}/journal?last={last}"))
+
+    # ---- doing
+
+    def power(self, board: str, *, on: bool) -> None:
+        """Switch the outlet."""
+        self._record("power", "on" if on else "off", board, by="test")
+        self.request("PUT", f"/{board}", b"1" if on else b"0")
+
+    def reset(self, board: str, *, download: bool = False) -> None:
+        """Press EN, with IO0 held low for download mode."""
+        self._record("rig", "reset", board, by="test", mode="loader" if download else "run")
+        self.request("POST", f"/{board}/reset", {"download": download})
+
+    def dip(self, board: str, ms: float) -> str:
+        """Take the power away for ``ms`` device milliseconds.
+
+        Returns:
+            What came of it: ``nothing``, ``brownout`` or ``power-on``.
+        """
+        began = time.monotonic()
+        answer = self.request("POST", f"/{board}/dip", {"ms": ms}, timeout_s=LONGEST_DIP_S)
+        if answer["effect"] != "nothing":
+            back = min(began + answer["wall_s"], time.monotonic())
+            self._record("power", "off", board, t=began, by="test", dip_ms=ms)
+            self._record("power", "on", board, t=back, by="test", dip_ms=ms)
+        return str(answer["effect"])
+
+    def load(self, board: str, dump: bytes) -> int:
+        """Replace the flash; a board that has power loses it meanwhile.
+
+        Returns:
+            How many sectors were not so already.
+        """
+        self._record("test", "action", board, what="flash.load", bytes=len(dump))
+        began = time.monotonic()
+        answer = self.request("PUT", f"/{board}/dump", dump)
+        if answer["power"]:
+            self._record("power", "off", board, t=began, by="test")
+            self._record("power", "on", board, by="test")
+        return int(answer["changed_sectors"])
+
+    def wifi(self, board: str, *, on: bool) -> None:
+        """Take one board out of the access point's range, or bring it back."""
+        (self._out_of_range.discard if on else self._out_of_range.add)(board)
+        self._kept_away("wifi", board, not on, f"/{board}/wifi", b"1" if on else b"0")
+
+    def access_point(self, *, on: bool) -> None:
+        """Switch the rack's access point off, for every board, or on."""
+        self._network_changed = True
+        self._kept_away("ap", None, not on, "/network", {"ap": on})
+
+    def network(self, **changes: Any) -> dict[str, Any]:
+        """Change what the access point and the router do; see the table of ``PUT /network``.
+
+        Returns:
+            All settings as they are now.
+        """
+        if "ap" in changes:
+            self.access_point(on=bool(changes.pop("ap")))
+        self._network_changed = True
+        if changes:
+            self._record("test", "action", None, what="network.set", keys=sorted(changes))
+        return dict(self.request("PUT", "/network", changes))
+
+    def mend(self) -> None:
+        """Undo what was done to the network and to the Wi-Fi of boards. Does nothing if nothing."""
+        for board in sorted(self._out_of_range):
+            self.wifi(board, on=True)
+        if self._network_changed:
+            self.access_point(on=True)
+            self.request("DELETE", "/network")
+            self._network_changed = False
+
+    def _kept_away(
+        self, what: str, board: str | None, away: bool, path: str, body: bytes | Mapping[str, Any]
+    ) -> None:
+        """The judge does not count the time from before it goes until after it is back."""
+        if away:
+            self._record("test", "action", board, what=f"{what}.off")
+        self.request("PUT", path, body)
+        if not away:
+            self._record("test", "action", board, what=f"{what}.on")
+
+
+def _nowhere(*_: Any, **__: Any) -> None:
+    """The evidence of a person at a keyboard."""

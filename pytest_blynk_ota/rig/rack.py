@@ -193,7 +193,8 @@ class Rig:
         if section.is_virtual:
             if self._virtual is None:
                 names = [board.name for board in self.config.board if board.is_virtual]
-                self._virtual = VirtualRack(self._path, names, self._run / "virtual-rack.log")
+                log = self._run / "virtual-rack.log"
+                self._virtual = VirtualRack(self._path, names, log, self.recorder)
             port = self._virtual.ports[section.name]
             return port.url, HttpOutlet(port.outlet) if section.power else None
         if section.power is None:
@@ -234,6 +235,15 @@ class Rig:
     def timeout(self, device_s: float) -> float:
         """Wall seconds of a time-out given in device seconds."""
         return max(device_s / self.speed, MIN_TIMEOUT_S)
+
+    def mend(self) -> None:
+        """Undo what an earlier test has left of changes to a virtual rack's network.
+
+        Raises:
+            RigError: the rack does not answer.
+        """
+        if self._virtual:
+            self._virtual.control.mend()
 
     def check(self) -> None:
         """Raises RigError if a part of the rack has died."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pytest_blynk_ota.errors import DeadlinePassed, RigError
+from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.rig.control import RackControl
 
 START_TIMEOUT_S = 30.0
@@ -36,6 +37,7 @@ class VirtualRack:
         path: the rig file whose boards it plays.
         boards: names of the boards to play.
         log: where its own complaints go.
+        record: where a test's deeds at its control port go.
 
     Attributes:
         ports: where each board is, by name.
@@ -45,8 +47,11 @@ class VirtualRack:
         RigError: it did not start.
     """
 
-    def __init__(self, path: Path, boards: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, path: Path, boards: Sequence[str], log: Path, record: Record | None = None
+    ) -> None:
         self._log = log
+        self._record = record
         command = [
             sys.executable,
             "-m",
@@ -85,7 +90,7 @@ class VirtualRack:
             ready = json.loads(line)
         except ValueError as error:
             raise RigError(f"the virtual rack announced {line[:80]!r}, expected JSON") from error
-        self.control = RackControl(ready["outlet"])
+        self.control = RackControl(ready["outlet"], self._record)
         return {
             board["name"]: VirtualPort(
                 board["url"], board["mac"], f"{self.control.url}/{board['name']}"

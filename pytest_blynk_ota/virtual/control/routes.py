@@ -95,7 +95,8 @@ async def dip(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(
             text=f"ms: expected device milliseconds above 0, at most {MAX_DIP_MS}, not {ms!r}"
         )
-    return web.json_response({"effect": await board.dip(ms)})
+    effect = await board.dip(ms)
+    return web.json_response({"effect": effect, "wall_s": ms / 1000 / board.clock.speed})
 
 
 def powered(request: web.Request) -> Board:
