@@ -44,9 +44,21 @@ class EdgentConfig:
 
 
 def edgent_config(
-    *, ssid: str, password: str, token: str, host: str, port: int, size: int = NVS_BYTES
+    *,
+    ssid: str,
+    password: str,
+    token: str,
+    host: str,
+    port: int,
+    size: int = NVS_BYTES,
+    flags: int = FLAG_VALID,
+    last_error: int = 0,
 ) -> bytes:
     """An NVS partition that holds the settings and nothing else.
+
+    Args:
+        flags: ``FLAG_VALID``: they have led to the cloud once.
+        last_error: why they did not, as the firmware numbers it (``BLYNK_PROV_ERR_…``).
 
     Raises:
         FirmwareError: a text is longer than the firmware's field for it, or there is no such port.
@@ -61,9 +73,9 @@ def edgent_config(
                 f"{FIELDS[name]}"
             )
     packed = [text.encode() for text in texts.values()]
-    no_addresses, no_error = (0,) * 5, 0
-    head = (CONFIG_MAGIC, CONFIG_VERSION, FLAG_VALID)
-    return _generate(CONFIG.pack(*head, *packed, port, *no_addresses, no_error), size)
+    no_addresses = (0,) * 5
+    head = (CONFIG_MAGIC, CONFIG_VERSION, flags)
+    return _generate(CONFIG.pack(*head, *packed, port, *no_addresses, last_error), size)
 
 
 def _generate(blob: bytes, size: int) -> bytes:
