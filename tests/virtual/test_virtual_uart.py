@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_bench import Terminal
 
-from pytest_blynk_ota.virtual.wire.uart import HANDOVER_S, Client, Uart
+from pytest_blynk_ota.virtual.wire.rfc2217 import Rfc2217Wire, TelnetClient
+from pytest_blynk_ota.virtual.wire.tcp import HANDOVER_S
+from pytest_blynk_ota.virtual.wire.uart import Uart
 
 
 class Port:
@@ -20,7 +22,9 @@ class Port:
     def __init__(self) -> None:
         self.bytes = bytearray()
         self.moves: list[tuple[bool, bool]] = []
-        self.uart = Uart(self.bytes.extend, lambda dtr, rts: self.moves.append((dtr, rts)))
+        self.uart = Uart(
+            self.bytes.extend, lambda dtr, rts: self.moves.append((dtr, rts)), Rfc2217Wire
+        )
 
 
 class Wire(asyncio.Transport):
@@ -45,7 +49,7 @@ class Wire(asyncio.Transport):
 
 
 def connect(port):
-    client, wire = Client(port.uart), Wire()
+    client, wire = TelnetClient(port.uart), Wire()
     client.connection_made(wire)
     return client, wire
 
@@ -91,7 +95,7 @@ def test_senseless_telnet_ends_at_worst_this_client(pieces):
 def test_line_changes_and_bytes_keep_their_order():
     port = Port()
     order = []
-    port.uart = Uart(order.append, lambda dtr, rts: order.append((dtr, rts)))
+    port.uart = Uart(order.append, lambda dtr, rts: order.append((dtr, rts)), Rfc2217Wire)
     client, _ = connect(port)
     rts_on, rts_off = b"\xff\xfa\x2c\x05\x0b\xff\xf0", b"\xff\xfa\x2c\x05\x0c\xff\xf0"
     client.data_received(b"before" + rts_on + b"between" + rts_off + b"after")

@@ -26,16 +26,15 @@ from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
 from pytest_blynk_ota.virtual.chip.efuse import EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
-from pytest_blynk_ota.virtual.chip.reset import Reset, ResetCircuit
+from pytest_blynk_ota.virtual.chip.reset import POWER_ON, RESET_LINES, Reset, SyncWatch
 from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
 from pytest_blynk_ota.virtual.network.air import Air
 from pytest_blynk_ota.virtual.network.tcp import Network
 from pytest_blynk_ota.virtual.settings import BoardSettings
 from pytest_blynk_ota.virtual.wire.uart import Uart
+from pytest_blynk_ota.virtual.wire.wires import WIRES
 
-POWER_ON = 0x1
-"""Reset cause of power-on, and of EN too: the ROM cannot tell them apart."""
 BROWNOUT = 0xF
 
 # How long a supply's capacitors feed a chip is a matter of the board: our choice.
@@ -97,12 +96,21 @@ class Board:
         self.efuses = EFuses()
         self.stage = "rom"
         self.boots = 0
-        self.uart = Uart(self._received, self._lines_moved)
+        own_usb = settings.usb == "jtag"
+        self.uart = Uart(
+            self._received,
+            self._lines_moved,
+            WIRES[settings.wire],
+            opened=self._client_came,
+            pace=speed if settings.paced else None,
+            rated=not own_usb,
+        )
         self.state = State.OFF
-        self._hub = settings.hub
+        self._hub = settings.hub or own_usb  # the chip's own port goes with the chip's power
         self._execute = execute
         self._failed = failed
-        self._circuit = ResetCircuit()
+        self._circuit = RESET_LINES[settings.usb]()
+        self._watch = SyncWatch()
         self._loader: Loader | None = None
         self._life: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()  # one life at a time: the next waits for the last to end
@@ -144,6 +152,7 @@ class Board:
                 self._link_back = loop.call_later(delay, self.uart.link)
             return
         self._end_life()
+        self.uart.reset()
         self.state = State.OFF
         if self._link_back is not None:
             self._link_back.cancel()
@@ -169,6 +178,7 @@ class Board:
         if self.stage == "app" and self.state is State.RUNNING:
             self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
         self._end_life()
+        self.uart.reset()
         self.state = State.HELD
         await self.clock.sleep(ms / 1000)
         if self.state is State.HELD and not self._circuit.holds:  # nobody switched meanwhile
@@ -183,20 +193,22 @@ class Board:
     def _lines_moved(self, dtr: bool, rts: bool) -> None:
         effect = self._circuit.move(dtr, rts)
         if effect is not None and self.powered:
-            self._enter(effect)
+            self._enter(effect, self._circuit.cause)
 
-    def _enter(self, effect: Reset) -> None:
+    def _enter(self, effect: Reset, cause: int = POWER_ON) -> None:
         self._end_life()
+        self.uart.reset()
         if effect is Reset.HOLD:
             self.state = State.HELD
         elif effect is Reset.DOWNLOAD:
             self.state = State.DOWNLOAD
-            self._begin_life(self._download)
+            self._begin_life(lambda: self._download(cause))
         else:
-            self._boot(POWER_ON)
+            self._boot(cause)
 
     def _boot(self, cause: int) -> None:
         self._end_life()
+        self.uart.restart()
         self.state = State.RUNNING
         self._begin_life(lambda: self._run(cause))
 
@@ -222,16 +234,24 @@ class Board:
                 self.boots += 1
                 cause = await self._execute(self, cause)
                 self.network.drop()
+                await self.uart.sent()
+                self.uart.restart()
                 await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
         except Exception as error:
             self._failed(error)
 
-    async def _download(self) -> None:
+    async def _download(self, cause: int) -> None:
         self.stage = "loader"
         self._loader = Loader(
-            self.chip, self.flash, self.uart.send, self._boot, lambda: self.uart.lines.baudrate
+            self.chip, self.flash, self.uart.send, self._boot, lambda: self.uart.chip_baud
         )
         self.print(self.chip.model.download_banner)
+        self.uart.detect_rate()
+
+    def _client_came(self) -> None:
+        """Where no client can reset the chip, each one finds the ROM's loader as after a reset."""
+        if self._loader is not None and not self.uart.wire.has_lines:
+            self._enter(Reset.DOWNLOAD)
 
     # ---- the Machine
 
@@ -256,6 +276,8 @@ class Board:
             self._loader.feed(data)
         elif self.state is State.RUNNING:
             self._type(data)
+            if not self.uart.wire.has_lines and self._watch.sees(data):
+                self.press_reset(download=True)
 
     def _type(self, data: bytes) -> None:
         *lines, rest = (
