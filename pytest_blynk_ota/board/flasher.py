@@ -27,8 +27,8 @@ SYNC_S = 1.5
 MAGIC_REGISTER = 0x40001000
 """esptool CHIP_DETECT_MAGIC_REG_ADDR."""
 VIRTUAL_MARK = b"BLYNK-OTA VIRTUAL"
-VIRTUAL_MARK_AT = {"esp32": 0x3FF5A078, "esp32c3": 0x6000887C}
-"""First word of the user's eFuse block 3, where a virtual chip says that it is one."""
+VIRTUAL_MARK_AT = {"esp32": 0x3FF5A058, "esp32c3": 0x6000887C, "esp32s3": 0x6000707C}
+"""First word of the eFuse block where a virtual chip says that it is one."""
 COMPRESSION = 9
 """zlib level of esptool's write-flash."""
 
@@ -37,7 +37,7 @@ class Loader:
     """One chip that waits for commands. Offsets and sizes are bytes of flash.
 
     Attributes:
-        chip: as esptool names it: ``esp32``, ``esp32c3``.
+        chip: as esptool names it: ``esp32``, ``esp32c3`` …
         stubbed: whether the stub flasher runs; the ROM's loader does otherwise.
     """
 

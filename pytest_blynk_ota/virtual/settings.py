@@ -41,6 +41,8 @@ class BoardSettings:
         paced: whether bytes take the time that the baud rate gives them.
         flash: file that keeps the flash; ``None``: it is gone with the rack.
         efuse: file that keeps the eFuses; ``None``: they are gone with the rack.
+        fixed: what the rig file says of the chip itself, of ``mac`` and ``revision``; the file of
+            the eFuses may not say otherwise.
         bad_sectors: offsets of sectors that cannot be erased any more.
         foreign_rollback: what a bootloader that is not ours was built with.
     """
@@ -53,6 +55,7 @@ class BoardSettings:
     paced: bool = False
     flash: Path | None = None
     efuse: Path | None = None
+    fixed: frozenset[str] = frozenset()
     bad_sectors: tuple[int, ...] = ()
     foreign_rollback: bool | None = None
 
@@ -169,6 +172,7 @@ def board_settings(table: dict[str, Any]) -> BoardSettings:
         name=name,
         chip=make_chip(model, mac, revision),
         foreign_rollback=rollback,
+        fixed=frozenset(own) & frozenset(IDENTITY_KEYS),
         **_virtual_keys(own),
     )
 

@@ -11,7 +11,7 @@ from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
 
 
-@pytest.fixture(params=["esp32", "esp32c3"])
+@pytest.fixture(params=sorted(MODELS))
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A chip of each kind in download mode."""
     flash = NorFlash()

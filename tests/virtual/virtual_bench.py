@@ -13,9 +13,11 @@ from pathlib import Path
 
 from pytest_blynk_ota.virtual.chip.board import Board, Execute
 from pytest_blynk_ota.virtual.chip.chips import VirtualChip
+from pytest_blynk_ota.virtual.chip.efuse import EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.loader import slip
-from pytest_blynk_ota.virtual.loader.session import HEADER, SYNC_BODY, Loader, xor_checksum
+from pytest_blynk_ota.virtual.loader.requests import HEADER, SYNC_BODY, xor_checksum
+from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
 from pytest_blynk_ota.virtual.rack import Rack
 from pytest_blynk_ota.virtual.settings import load
@@ -35,16 +37,28 @@ class Answer:
 
 @dataclass
 class Bench:
-    """A loader without a wire: frames in, frames out."""
+    """A loader without a wire: frames in, frames out, and what the loader asked of its board."""
 
     chip: VirtualChip
     flash: NorFlash
+    baud: int = 115200
     loader: Loader = field(init=False)
     sent: bytearray = field(default_factory=bytearray)
     left: list[int] = field(default_factory=list)
+    bauds: list[tuple[int, bytes]] = field(default_factory=list)
+    watchdog: list[float | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.loader = Loader(self.chip, self.flash, self.sent.extend, self.left.append)
+        self.efuses = EFuses(self.chip)
+        self.loader = Loader(
+            self.efuses,
+            self.flash,
+            self.sent.extend,
+            self.left.append,
+            baud=lambda: self.baud,
+            set_baud=lambda rate: self.bauds.append((rate, bytes(self.sent))),
+            watchdog=self.watchdog.append,
+        )
 
     def frames(self, data: bytes) -> list[bytes]:
         """Feed raw bytes, return the frames that came back."""

@@ -22,6 +22,7 @@ import random
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
+from pytest_blynk_ota.virtual.boot.bootlog import ROMS, download_banner
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
 from pytest_blynk_ota.virtual.chip.efuse import EFuses
@@ -36,6 +37,7 @@ from pytest_blynk_ota.virtual.wire.uart import Uart
 from pytest_blynk_ota.virtual.wire.wires import WIRES
 
 BROWNOUT = 0xF
+RTC_WATCHDOG = 0x10
 
 # How long a supply's capacitors feed a chip is a matter of the board: our choice.
 HOLD_UP_MS = 10.0
@@ -82,18 +84,18 @@ class Board:
         air: Air | None = None,
     ) -> None:
         self.name = settings.name
-        self.chip = settings.chip
+        self.efuses = EFuses(settings.chip, settings.efuse, settings.fixed)
+        self.chip = self.efuses.chip
         self.foreign_rollback = settings.foreign_rollback
         self.flash = NorFlash(
             settings.flash,
             seed=settings.name,
             bad_sectors=settings.bad_sectors,
-            author=lambda: (self.stage, self.boots),
+            author=lambda: (self.stage, self.boots, self.efuses.secure_version),
         )
         self.clock = DeviceClock(speed)
         self.driver = FlashDriver(self.flash, self.clock, lambda: self.power(False))
         self.network = Network(air, self.clock)
-        self.efuses = EFuses()
         self.stage = "rom"
         self.boots = 0
         own_usb = settings.usb == "jtag"
@@ -112,6 +114,7 @@ class Board:
         self._circuit = RESET_LINES[settings.usb]()
         self._watch = SyncWatch()
         self._loader: Loader | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         self._life: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()  # one life at a time: the next waits for the last to end
         self._link_back: asyncio.TimerHandle | None = None
@@ -222,6 +225,7 @@ class Board:
     def _end_life(self) -> None:
         self.network.drop()
         self._loader = None
+        self._set_watchdog(None)
         self._line.clear()
         self._typed = asyncio.Queue()
         if self._life is not None:
@@ -243,10 +247,32 @@ class Board:
     async def _download(self, cause: int) -> None:
         self.stage = "loader"
         self._loader = Loader(
-            self.chip, self.flash, self.uart.send, self._boot, lambda: self.uart.chip_baud
+            self.efuses,
+            self.flash,
+            self.uart.send,
+            self._boot,
+            baud=lambda: self.uart.chip_baud,
+            set_baud=self._set_baud,
+            watchdog=self._set_watchdog,
         )
-        self.print(self.chip.model.download_banner)
+        self.print("".join(f"{line}\n" for line in download_banner(ROMS[self.chip.name], cause)))
         self.uart.detect_rate()
+
+    def _set_baud(self, rate: int) -> None:
+        self.uart.chip_baud = rate
+
+    def _set_watchdog(self, seconds: float | None) -> None:
+        """Let the RTC watchdog bite then; it samples the strapping pins, as power-on does."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._watchdog = loop.call_later(self.clock.timeout(seconds), self._bitten)
+
+    def _bitten(self) -> None:
+        self._watchdog = None
+        self._enter(self._circuit.at_power_on, RTC_WATCHDOG)
 
     def _client_came(self) -> None:
         """Where no client can reset the chip, each one finds the ROM's loader as after a reset."""

@@ -1,19 +1,53 @@
-"""The chips that virtual boards can have: identity registers and eFuses, as tables."""
+"""The chips that virtual boards can have: one table entry each.
+
+A further chip is an entry here, one in ``firmware.chips`` (what its images look like) and one in
+``boot.bootlog`` (what its ROM says).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pytest_blynk_ota.errors import UsageError
 
 MARKER = b"BLYNK-OTA VIRTUAL BOARD"
-"""Stands in the user eFuse block of every virtual chip: no evidence of theirs passes as real."""
+"""Stands in the eFuses of every virtual chip: no evidence of theirs passes as real."""
 
-MARKER_BYTES = 32  # the user block, BLOCK3, has eight 32-bit words on both chips
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """``width`` bits of the register word at ``address``, from bit ``shift`` on."""
+
+    address: int
+    shift: int = 0
+    width: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class EFuseMap:
+    """Where a chip keeps what is burnt (esptool ``targets/``, espefuse ``efuse_defs/``).
+
+    A number that is spread over several fields lies in them lowest bits first.
+
+    Attributes:
+        mac: address of its last four bytes; the first two are in the low half of the next word.
+        mac_check: where the check byte of the MAC stands, if there is one.
+        majors: what the bits of the major revision are, by revision.
+        secure_version: burnt in unary: one bit more for each version.
+        marker: address of a block of eight words that is free for users on boards as ours.
+    """
+
+    mac: int
+    minor: tuple[Bits, ...]
+    major: tuple[Bits, ...]
+    secure_version: Bits
+    marker: int
+    mac_check: Bits | None = None
+    majors: tuple[int, ...] = (0, 1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +61,58 @@ class SpiRegisters:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchdogRegisters:
+    """The RTC watchdog: set up, time-out of its first stage in slow clock cycles, write lock."""
+
+    config: int
+    timeout: int
+    protect: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChipModel:
-    """What all chips of one type share."""
+    """What all chips of one type share.
+
+    Attributes:
+        security_info: the answer to GET_SECURITY_INFO without its status; ``None``: the ROM does
+            not know the command.
+        uart_clock_divider: register that holds crystal / baud rate, where esptool derives the
+            crystal from it.
+        begin_words: 32-bit words of FLASH_BEGIN that the ROM takes; the fifth asks for encryption.
+        revision: of a board whose rig file gives none; major * 100 + minor.
+        fixed: words that read as something else than 0 on every chip.
+        stub_words: words that the stub changes when it starts.
+    """
 
     name: str
     image_id: int
     security_info: bytes | None
-    """Answer to GET_SECURITY_INFO without its status; ``None``: the ROM does not know it."""
-    marker_address: int
     spi: SpiRegisters
-    uart_clock_divider: int | None
-    """Register that holds crystal / baud rate, where esptool derives the crystal from it."""
-    download_banner: str
+    watchdog: WatchdogRegisters
+    efuses: EFuseMap
+    begin_words: int
     revision: int
     fixed: Mapping[int, int]
-    efuses: Callable[[bytes, int], dict[int, int]]
-    """MAC and revision as register words."""
+    stub_words: Mapping[int, int] = field(default_factory=dict)
+    uart_clock_divider: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualChip:
-    """One chip.
+    """One chip: its model and what tells it from others.
 
     Attributes:
         mac: six bytes.
         revision: major * 100 + minor.
-        registers: every word that reads as something else than 0 after a reset.
     """
 
     model: ChipModel
     mac: bytes
     revision: int
-    registers: Mapping[int, int]
 
     @property
     def name(self) -> str:
-        """``esp32`` or ``esp32c3``."""
+        """``esp32``, ``esp32c3`` …"""
         return self.model.name
 
     @property
@@ -76,41 +126,25 @@ class VirtualChip:
         return self.mac.hex(":")
 
 
-def crc8(data: bytes) -> int:
-    """The check byte that ESP32 keeps beside its MAC (Dallas/Maxim; esp_rom_crc8_le)."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0x8C if crc & 1 else crc >> 1
-    return crc
+def security_info(chip_id: int, api_version: int) -> bytes:
+    """GET_SECURITY_INFO of a chip with nothing locked: flags, crypt count, 7 key purposes, ids."""
+    return struct.pack("<IB7BII", 0, 0, 0, 0, 0, 0, 0, 0, 0x0C, chip_id, api_version)
 
 
-ESP32_MAJOR_BITS = {0: 0b000, 1: 0b001, 2: 0b011, 3: 0b111}  # esptool targets/esp32.py
+# C3 and S3 have the same SPI controller and the same order of eFuses, at other addresses.
+SPI_C3 = SpiRegisters(base=0x60002000, usr=0x18, usr2=0x20, w0=0x58)
+SPI_C3_IDLE = {0x60002018: 0x800000C0, 0x60002020: 0x70000000}
 
 
-def esp32_efuses(mac: bytes, revision: int) -> dict[int, int]:
-    """BLOCK0 words of an ESP32-D0WD (esptool targets/esp32.py, TRM ch. 20)."""
-    major, minor = divmod(revision, 100)
-    bits = ESP32_MAJOR_BITS[major]
-    return {
-        0x3FF5A004: int.from_bytes(mac[2:], "big"),
-        0x3FF5A008: crc8(mac) << 16 | int.from_bytes(mac[:2], "big"),
-        0x3FF5A00C: (bits & 1) << 15 | 1 << 9,  # package 1: D0WD
-        0x3FF5A014: (bits >> 1 & 1) << 20 | minor << 24,
-        0x3FF6607C: (bits >> 2) << 31 | 0x16042000,  # APB_CTRL_DATE
-    }
-
-
-def esp32c3_efuses(mac: bytes, revision: int) -> dict[int, int]:
-    """BLOCK1 words of an ESP32-C3 QFN32 (esptool targets/esp32c3.py)."""
-    major, minor = divmod(revision, 100)
-    return {
-        0x60008844: int.from_bytes(mac[2:], "big"),
-        0x60008848: int.from_bytes(mac[:2], "big"),
-        0x60008850: (minor & 7) << 18,
-        0x60008858: major << 24 | (minor >> 3) << 23,
-    }
+def efuses_c3(base: int) -> EFuseMap:
+    """The eFuse words of an ESP32-C3 or -S3, whose registers begin at ``base``."""
+    return EFuseMap(
+        mac=base + 0x44,
+        minor=(Bits(base + 0x50, 18, 3), Bits(base + 0x58, 23, 1)),
+        major=(Bits(base + 0x58, 24, 2),),
+        secure_version=Bits(base + 0x3C, 14, 16),
+        marker=base + 0x7C,  # BLOCK_USR_DATA
+    )
 
 
 MODELS: dict[str, ChipModel] = {
@@ -118,41 +152,54 @@ MODELS: dict[str, ChipModel] = {
         name="esp32",
         image_id=0,
         security_info=None,
-        marker_address=0x3FF5A078,  # EFUSE_BLK3_RDATA0
         spi=SpiRegisters(base=0x3FF42000, usr=0x1C, usr2=0x24, w0=0x80),
-        uart_clock_divider=0x3FF40014,
-        download_banner=(
-            "ets Jul 29 2019 12:21:46\n\n"
-            "rst:0x1 (POWERON_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))\n"
-            "waiting for download\n"
+        watchdog=WatchdogRegisters(config=0x3FF4808C, timeout=0x3FF48090, protect=0x3FF480A4),
+        efuses=EFuseMap(
+            mac=0x3FF5A004,
+            mac_check=Bits(0x3FF5A008, 16, 8),
+            minor=(Bits(0x3FF5A014, 24, 2),),
+            major=(Bits(0x3FF5A00C, 15, 1), Bits(0x3FF5A014, 20, 1), Bits(0x3FF6607C, 31, 1)),
+            majors=(0b000, 0b001, 0b011, 0b111),
+            secure_version=Bits(0x3FF5A088),
+            # BLOCK2, the key of secure boot: BLOCK3 has custom MAC and secure version in it
+            marker=0x3FF5A058,
         ),
+        begin_words=4,
         revision=300,
         fixed={
             0x40001000: 0x00F01D83,  # ROM word that esptool knows the chip by
+            0x3FF5A00C: 1 << 9,  # package 1: D0WD
             0x3FF5A010: 100,  # EFUSE_RD_CK8M_FREQ; with the next: a 40 MHz crystal
             0x3FF5F06C: 1024 << 7,  # RTC_CALI_VALUE: 1024 * 15625 * 100 / 40 = 40 MHz
+            0x3FF6607C: 0x16042000,  # APB_CTRL_DATE
             0x3FF44038: 0x03,  # GPIO_STRAP: as the banner says; bit 5, flash at 1.8 V, is clear
-            0x3FF4201C: 0x80000000,
             0x3FF42024: 0x70000000,
         },
-        efuses=esp32_efuses,
+        stub_words={0x3FF4201C: 0x80000000},
+        uart_clock_divider=0x3FF40014,
     ),
     "esp32c3": ChipModel(
         name="esp32c3",
         image_id=5,
-        # flags, crypt count, 7 key purposes, chip id, API version: as a real v0.3 answers
-        security_info=struct.pack("<IB7BII", 0, 0, 0, 0, 0, 0, 0, 0, 0x0C, 5, 3),
-        marker_address=0x6000887C,  # EFUSE_RD_USR_DATA0
-        spi=SpiRegisters(base=0x60002000, usr=0x18, usr2=0x20, w0=0x58),
-        uart_clock_divider=None,
-        download_banner=(
-            "ESP-ROM:esp32c3-api1-20210207\nBuild:Feb  7 2021\n"
-            "rst:0x1 (POWERON),boot:0x5 (DOWNLOAD(USB/UART0/1))\n"
-            "waiting for download\n"
-        ),
+        security_info=security_info(5, 3),  # as a real v0.3 answers
+        spi=SPI_C3,
+        watchdog=WatchdogRegisters(config=0x60008090, timeout=0x60008094, protect=0x600080A8),
+        efuses=efuses_c3(0x60008800),
+        begin_words=5,
         revision=3,
-        fixed={0x60002018: 0x800000C0, 0x60002020: 0x70000000},
-        efuses=esp32c3_efuses,
+        fixed=SPI_C3_IDLE,
+    ),
+    "esp32s3": ChipModel(
+        name="esp32s3",
+        image_id=9,
+        security_info=security_info(9, 0),
+        spi=SPI_C3,
+        watchdog=WatchdogRegisters(config=0x60008098, timeout=0x6000809C, protect=0x600080B0),
+        efuses=efuses_c3(0x60007000),
+        begin_words=5,
+        revision=2,
+        # EFUSE_RD_SYS_PART1_DATA4: blocks of version 1, as all but the first chips
+        fixed={**SPI_C3_IDLE, 0x6000706C: 1},
     ),
 }
 
@@ -175,15 +222,17 @@ def parse_revision(text: str, model: ChipModel) -> int:
     if not found:
         raise UsageError(f'expected a chip revision as "v3.0", not {text!r}')
     major, minor = int(found[1]), int(found[2])
-    if major > 3 or minor > (3 if model.name == "esp32" else 15):
+    room = model.efuses
+    if major >= len(room.majors) or minor >> sum(bits.width for bits in room.minor):
         raise UsageError(f"an {model.name} of revision {text} cannot be: its eFuses have no room")
     return major * 100 + minor
 
 
+def revision_text(revision: int) -> str:
+    """300 as ``v3.0``."""
+    return "v{}.{}".format(*divmod(revision, 100))
+
+
 def make_chip(model: ChipModel, mac: bytes, revision: int | None = None) -> VirtualChip:
-    """A chip of ``model`` with its identity burnt in."""
-    revision = model.revision if revision is None else revision
-    marker = struct.unpack("<8I", MARKER.ljust(MARKER_BYTES, b"\0"))
-    registers = dict(model.fixed) | model.efuses(mac, revision)
-    registers |= {model.marker_address + 4 * i: word for i, word in enumerate(marker)}
-    return VirtualChip(model, mac, revision, registers)
+    """A chip of ``model``, of its usual revision if none is given."""
+    return VirtualChip(model, mac, model.revision if revision is None else revision)

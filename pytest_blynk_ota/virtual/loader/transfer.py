@@ -1,48 +1,66 @@
-"""Flash writes and reads in progress, as the serial loader steps through them."""
+"""Uploads, flash writes and flash reads in progress, as the serial loader steps through them."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
 from collections.abc import Iterator
-from enum import Enum
 
-from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES, NorFlash, erase_steps
+from pytest_blynk_ota.virtual.chip.flash import BLOCK_BYTES, SECTOR_BYTES, NorFlash
+from pytest_blynk_ota.virtual.chip.registers import Registers
+from pytest_blynk_ota.virtual.loader.requests import Failure, Refused
+
+ERASED_SECTOR = b"\xff" * SECTOR_BYTES
 
 
-class Failure(Enum):
-    """Why the loader refuses, with the second status byte of the ROM and of the stub.
+class RamUpload:
+    """One upload into RAM, from MEM_BEGIN on. Sizes are bytes."""
 
-    Sources: ROM codes of recorded sessions and ESP-IDF's serial protocol page; stub codes of
-    esp-flasher-stub (``ESP_BAD_DATA_LEN`` …).
+    def __init__(self, registers: Registers, size: int, address: int) -> None:
+        self._registers = registers
+        self._address = address
+        self.missing = size
+
+    def block(self, data: bytes) -> None:
+        """Take one block."""
+        self._registers.load(self._address, data)
+        self._address += len(data)
+        self.missing -= len(data)
+
+
+class Erasing:
+    """The sectors under one write, erased as far as it needs them.
+
+    The stub leaves sectors alone that are blank, until it meets the first that is not; from there
+    it erases all (esp-flasher-stub ``s_conditional_erase_next``).
     """
 
-    UNKNOWN = (0x05, 0xFF)
-    LENGTH = (0x05, 0xC0)
-    CHECKSUM = (0x07, 0xC1)
-    NOT_BEGUN = (0x05, 0xC6)
-    FLASH = (0x08, 0xC4)
-    INFLATE = (0x0B, 0xC7)
-    NOT_ENOUGH = (0x06, 0xC8)
-    TOO_MUCH = (0x06, 0xC9)
+    def __init__(self, flash: NorFlash, offset: int, size: int, *, look: bool) -> None:
+        self._flash = flash
+        self._look = look
+        self._next = offset // SECTOR_BYTES * SECTOR_BYTES
+        self._end = -(-(offset + size) // SECTOR_BYTES) * SECTOR_BYTES
 
-    @property
-    def rom(self) -> int:
-        """The code that the ROM gives."""
-        return self.value[0]
+    def step(self) -> None:
+        """Erase the next block or sector, if any is left. Raises Refused outside the flash."""
+        left = self._end - self._next
+        if left <= 0:
+            return
+        if self._next + SECTOR_BYTES > self._flash.size:
+            raise Refused(Failure.FLASH)
+        if self._look and self._flash.read(self._next, SECTOR_BYTES) == ERASED_SECTOR:
+            self._next += SECTOR_BYTES
+            return
+        self._look = False
+        whole = self._next % BLOCK_BYTES == 0 and left >= BLOCK_BYTES
+        size = BLOCK_BYTES if whole else SECTOR_BYTES
+        self._flash.erase(self._next, size)
+        self._next += size
 
-    @property
-    def stub(self) -> int:
-        """The code that the stub gives."""
-        return self.value[1]
-
-
-class Refused(Exception):
-    """Raised when a request cannot be carried out; becomes the status of the answer."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
-        super().__init__(failure.name)
+    def up_to(self, end: int) -> None:
+        """Erase until everything before ``end`` is."""
+        while self._next < min(end, self._end):
+            self.step()
 
 
 class Writing:
@@ -53,25 +71,27 @@ class Writing:
         compressed: whether the blocks are one zlib stream.
         erase_first: the ROM erases everything at BEGIN, the stub as it goes.
 
+    Attributes:
+        missing: bytes that have not come yet.
+
     Raises:
-        Refused: the span is outside the flash.
+        Refused: the write cannot begin there.
     """
 
     def __init__(
         self, flash: NorFlash, offset: int, size: int, *, compressed: bool, erase_first: bool
     ) -> None:
-        if offset + size > flash.size:
-            raise Refused(Failure.FLASH)
         self._flash = flash
         self._next = offset
-        self._end = offset + size
+        self.missing = size
         self._inflate = zlib.decompressobj() if compressed else None
-        first = offset // SECTOR_BYTES * SECTOR_BYTES
-        last = -(-self._end // SECTOR_BYTES) * SECTOR_BYTES
-        self._erases: Iterator[tuple[int, int]] = iter(erase_steps(first, last - first))
-        self._erased_to = first
+        self._erasing = Erasing(flash, offset, size, look=not erase_first)
         if erase_first:
-            self._erase_up_to(last)
+            if offset + size > flash.size:
+                raise Refused(Failure.FLASH)
+            self._erasing.up_to(offset + size)
+        else:
+            self._erasing.step()
 
     @property
     def compressed(self) -> bool:
@@ -81,31 +101,25 @@ class Writing:
     def block(self, data: bytes) -> None:
         """Take one block; padding beyond the announced size is dropped. Raises Refused."""
         if self._inflate is None:
-            self._program(data[: self._end - self._next])
+            self._program(data[: self.missing])
             return
         try:
-            plain = self._inflate.decompress(data, self._end - self._next + 1)
+            plain = self._inflate.decompress(data, self.missing + 1)
         except zlib.error as error:
             raise Refused(Failure.INFLATE) from error
-        if len(plain) > self._end - self._next:
+        if len(plain) > self.missing:
             raise Refused(Failure.TOO_MUCH)
         self._program(plain)
 
-    def end(self) -> None:
-        """Raises Refused if bytes are missing."""
-        if self._next < self._end:
-            raise Refused(Failure.NOT_ENOUGH)
-
     def _program(self, data: bytes) -> None:
-        self._erase_up_to(self._next + len(data))
-        self._flash.program(self._next, data)
-        self._next += len(data)
-
-    def _erase_up_to(self, end: int) -> None:
-        while self._erased_to < end:
-            offset, size = next(self._erases)
-            self._flash.erase(offset, size)
-            self._erased_to = offset + size
+        end = self._next + len(data)
+        self._erasing.up_to(end)
+        try:
+            self._flash.program(self._next, data)
+        except ValueError as error:  # outside the flash
+            raise Refused(Failure.FLASH) from error
+        self._next = end
+        self.missing -= len(data)
 
 
 class Reading:
@@ -114,17 +128,10 @@ class Reading:
     Args:
         block: bytes in a frame.
         window: frames that may be unacknowledged.
-
-    Raises:
-        Refused: the span is outside the flash, or the numbers are senseless.
     """
 
-    def __init__(self, flash: NorFlash, offset: int, length: int, block: int, window: int) -> None:
-        if offset + length > flash.size:
-            raise Refused(Failure.FLASH)
-        if not block or not window:
-            raise Refused(Failure.LENGTH)
-        self._data = flash.read(offset, length)
+    def __init__(self, data: bytes, block: int, window: int) -> None:
+        self._data = data
         self._block = block
         self._ahead = window * block
         self._sent = 0
@@ -132,8 +139,8 @@ class Reading:
         self.done = False
 
     def acknowledge(self, count: int) -> None:
-        """The host has ``count`` bytes so far."""
-        self._acked = count
+        """The host has ``count`` bytes so far; it may be late, and skip some of its counts."""
+        self._acked = max(self._acked, count)
 
     def frames(self) -> Iterator[bytes]:
         """The frames that may go out now."""
@@ -141,6 +148,6 @@ class Reading:
             frame = self._data[self._sent : self._sent + self._block]
             self._sent += len(frame)
             yield frame
-        if self._acked >= len(self._data) and not self.done:
+        if self._acked >= len(self._data) == self._sent and not self.done:
             self.done = True
             yield hashlib.md5(self._data).digest()
