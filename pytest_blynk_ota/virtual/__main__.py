@@ -61,6 +61,8 @@ def announce(ready: dict[str, Any], *, as_json: bool) -> None:
     for board in ready["boards"]:
         print(f"{board['name']:<12} {board['chip']:<8} {board['mac']}  {board['url']}")
         print(f"{'':<12} power: {ready['outlet']}/{board['name']}  (PUT 0 or 1)")
+    first = ready["boards"][0]["name"]
+    print(f"look and poke: blynk-ota virtual --at {ready['outlet']} --flash {first}")
     print("Ctrl-C ends it.", flush=True)
 
 
