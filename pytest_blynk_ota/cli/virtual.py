@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.core import ParameterSource
 
 from pytest_blynk_ota.cli.poke import ACTIONS, MODIFIERS
 
@@ -24,7 +25,7 @@ def _key(action: str) -> str:
 
 def _pokes(command: Callable[..., None]) -> Callable[..., None]:
     """Add an option for each action at a running rack."""
-    for name, action in reversed(ACTIONS.items()):
+    for name, action in reversed(tuple(ACTIONS.items())):
         kind: dict[str, Any] = {"is_flag": True}
         if action.takes:
             kind = {"nargs": len(action.takes), "metavar": " ".join(action.takes)}
@@ -82,15 +83,19 @@ def command(
     _check(wanted, rig or boards or speed, options)
     if wanted:
         _poke(wanted[0], at, options, as_json)
-    elif (
-        click.get_current_context().get_parameter_source("at") is click.ParameterSource.COMMANDLINE
-    ):
+    elif at and _is_typed("at"):
         raise click.UsageError(f"--at: say what to do there: {_named(ACTIONS)}")
     else:
         _become_rack(rig, boards, speed, as_json)
 
 
-def _named(names: Any) -> str:
+def _is_typed(option: str) -> bool:
+    """Whether an option stands in the command line, not in the environment."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
+
+
+def _named(names: Iterable[str]) -> str:
     return ", ".join(f"--{name}" for name in names)
 
 
@@ -115,7 +120,7 @@ def _poke(name: str, at: str | None, options: dict[str, Any], as_json: bool) -> 
 
     if not at:
         raise click.UsageError(
-            f"--{name}: at which rack? Give --at URL, which `blynk-ota virtual` prints, or set {RACK}"
+            f"--{name}: at which rack? Give --at URL as `blynk-ota virtual` prints, or set {RACK}"
         )
     if urlsplit(at).scheme != "http" or not urlsplit(at).netloc:
         raise click.UsageError(f"--at: expected http://HOST:PORT, not {at!r}")

@@ -84,23 +84,30 @@ class RackControl:
             return json.loads(text)
         return data if kind == "application/octet-stream" else text
 
+    def _json(self, kind: type, method: str, path: str, *body: Any, **more: Any) -> Any:
+        """Ask for an object or a list; whoever answers with anything else is no rack."""
+        answer = self.request(method, path, *body, **more)
+        if not isinstance(answer, kind):
+            raise RigError(f"what answers at {self.url} is no virtual rack: {str(answer)[:60]!r}")
+        return answer
+
     # ---- looking
 
     def boards(self) -> list[dict[str, Any]]:
         """Each board: name, chip, mac, url, power, wifi, state."""
-        return list(self.request("GET", "/"))
+        return list(self._json(list, "GET", "/"))
 
     def flash(self, board: str) -> dict[str, Any]:
         """What is in the flash, decoded."""
-        return dict(self.request("GET", f"/{board}/flash"))
+        return dict(self._json(dict, "GET", f"/{board}/flash"))
 
     def save(self, board: str) -> bytes:
         """The whole flash as it is now; what is running goes on running."""
-        return bytes(self.request("GET", f"/{board}/dump"))
+        return bytes(self._json(bytes, "GET", f"/{board}/dump"))
 
     def journal(self, board: str, last: int = 100) -> dict[str, Any]:
         """How many flash operations there were, and the last ones, oldest first."""
-        return dict(self.request("GET", f"/{board}/journal?last={last}"))
+        return dict(self._json(dict, "GET", f"/{board}/journal?last={last}"))
 
     # ---- doing
 
@@ -121,7 +128,7 @@ class RackControl:
             What came of it: ``nothing``, ``brownout`` or ``power-on``.
         """
         began = time.monotonic()
-        answer = self.request("POST", f"/{board}/dip", {"ms": ms}, timeout_s=LONGEST_DIP_S)
+        answer = self._json(dict, "POST", f"/{board}/dip", {"ms": ms}, timeout_s=LONGEST_DIP_S)
         if answer["effect"] != "nothing":
             back = min(began + answer["wall_s"], time.monotonic())
             self._record("power", "off", board, t=began, by="test", dip_ms=ms)
@@ -136,7 +143,7 @@ class RackControl:
         """
         self._record("test", "action", board, what="flash.load", bytes=len(dump))
         began = time.monotonic()
-        answer = self.request("PUT", f"/{board}/dump", dump)
+        answer = self._json(dict, "PUT", f"/{board}/dump", dump)
         if answer["power"]:
             self._record("power", "off", board, t=began, by="test")
             self._record("power", "on", board, by="test")
@@ -163,7 +170,7 @@ class RackControl:
         self._network_changed = True
         if changes:
             self._record("test", "action", None, what="network.set", keys=sorted(changes))
-        return dict(self.request("PUT", "/network", changes))
+        return dict(self._json(dict, "PUT", "/network", changes))
 
     def mend(self) -> None:
         """Undo what was done to the network and to the Wi-Fi of boards. Does nothing if nothing."""
