@@ -53,8 +53,8 @@ RECORDING_LENGTH = 1 << 17
 """Operations that a recording holds at most: several times all pages of the flash."""
 ERASED = b"\xff"
 
-Author = Callable[[], tuple[str, int]]
-"""Who changes the flash now, and in which boot."""
+Author = Callable[[], tuple[str, int, int]]
+"""Who changes the flash now, in which boot, and the secure version that is burnt."""
 
 
 class Recording:
@@ -108,7 +108,7 @@ class NorFlash:
         seed: str = "",
         *,
         bad_sectors: Iterable[int] = (),
-        author: Author = lambda: ("", 0),
+        author: Author = lambda: ("", 0, 0),
     ) -> None:
         self.size = size
         self.journal: deque[Operation] = deque(maxlen=JOURNAL_LENGTH)
@@ -248,11 +248,11 @@ class NorFlash:
             self._wear[number] += 1
 
     def _note(self, kind: str, offset: int, length: int, data: bytes = b"") -> None:
-        author, boot = self._author()
+        by = self._author()
         self.operations += 1
-        self.journal.append(Operation(kind, offset, length, b"", author, boot))
+        self.journal.append(Operation(kind, offset, length, b"", *by))
         if self.recording is not None:
-            self.recording.add(Operation(kind, offset, length, data, author, boot))
+            self.recording.add(Operation(kind, offset, length, data, *by))
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:

@@ -27,6 +27,7 @@ class Operation(NamedTuple):
         data: kept while a recording is on: what was programmed; of a torn erase, what it left.
         author: whose doing it was: ``rom``, ``bootloader``, ``app`` or ``loader``.
         boot: number of the boot, from 1.
+        secure_version: burnt into the eFuses at that time.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Operation(NamedTuple):
     data: bytes = b""
     author: str = ""
     boot: int = 0
+    secure_version: int = 0
 
     @property
     def is_erase(self) -> bool:
