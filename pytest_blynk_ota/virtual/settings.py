@@ -12,6 +12,7 @@ from typing import Any
 from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.virtual.chip.chips import (
     MODELS,
+    ChipModel,
     VirtualChip,
     default_mac,
     make_chip,
@@ -168,6 +169,7 @@ def board_settings(table: dict[str, Any]) -> BoardSettings:
         raise UsageError(f"bootloader.rollback: expected true or false, not {rollback!r}")
     mac = parse_mac(str(own["mac"])) if "mac" in own else default_mac(name)
     revision = parse_revision(str(own["revision"]), model) if "revision" in own else None
+    _check_usb(own, model)
     return BoardSettings(
         name=name,
         chip=make_chip(model, mac, revision),
@@ -189,6 +191,20 @@ def _virtual_keys(own: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"virtual.{key}: expected {rule.words}, not {value!r}")
         made[rule.field] = rule.make(value)
     return made
+
+
+def _check_usb(own: Mapping[str, Any], model: ChipModel) -> None:
+    """Raises UsageError for a USB port that the chip cannot have, or a rate that USB has not."""
+    if own.get("usb") != "jtag":
+        return
+    if not model.usb_jtag:
+        able = ", ".join(name for name, one in MODELS.items() if one.usb_jtag)
+        raise UsageError(
+            f"virtual.usb: an {model.name} has no USB port of its own ({able} have); "
+            "expected 'bridge'"
+        )
+    if own.get("paced") is True:
+        raise UsageError("virtual.paced: usb = 'jtag' has no baud rate; expected false")
 
 
 def hint(word: str, known: Sequence[str]) -> str:

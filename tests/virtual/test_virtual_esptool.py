@@ -44,6 +44,7 @@ def test_the_stub_does_all_that_esptool_asks_of_it(board, connected):
         esptool.verify_flash(stub, [(0x10000, NOISE)])
     esptool.erase_flash(stub)
     assert board.flash.read(0x20000, 4096) == b"\xff" * 4096
+    stub._port.baudrate = 115200  # the rate of a chip that boots
     stub.hard_reset()
     assert stub._port.read(10) == b"boot 0x1\r\n"
 
@@ -56,6 +57,7 @@ def test_the_rom_alone_writes_reads_and_runs(board, connected):
     connected.change_baud(460800)
     assert bytes(connected.read_mac()) == board.chip.mac
     connected.run()
+    connected._port.baudrate = 115200  # the rate of a chip that boots
     connected._port.write(b"app\n")
     assert connected._port.read_until(b"echo app\r\n").endswith(b"echo app\r\n")
 
