@@ -16,6 +16,7 @@ from pytest_blynk_ota.errors import BlynkOtaError, EvidenceError, RigError, Usag
 
 COMMANDS = {
     "cloud": "the local Blynk server on its own",
+    "flash": "what a dump of a board's flash would boot, and why",
     "image": "read, make and patch firmware images",
     "judge": "decide again from stored evidence",
     "rig": "check rig files",

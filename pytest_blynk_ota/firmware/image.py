@@ -30,6 +30,8 @@ SEGMENT = struct.Struct("<II")
 HASH_BYTES = 32
 CHECKSUM_SEED = 0xEF
 CHECKSUM_BLOCK_BYTES = 16
+XOR_PIECE_BYTES = 16384
+"""A power of two, of a size at which whole numbers are quick to make."""
 MAX_SEGMENTS = 16
 MAX_SEGMENT_BYTES = 16 << 20
 
@@ -175,10 +177,10 @@ def is_signed(data: bytes, length: int) -> bool:
 
 
 def xor(data: bytes) -> int:
-    """All bytes XORed, by folding the block in halves."""
-    value, bits = int.from_bytes(data, "little"), 8
-    while bits < 8 * len(data):
-        bits *= 2
+    """All bytes XORed: pieces upon each other, then what is left folded in halves."""
+    value, bits = 0, 8 * XOR_PIECE_BYTES
+    for place in range(0, len(data), XOR_PIECE_BYTES):
+        value ^= int.from_bytes(data[place : place + XOR_PIECE_BYTES], "little")
     while bits > 8:
         bits //= 2
         value = (value >> bits) ^ (value & ((1 << bits) - 1))
@@ -227,7 +229,7 @@ def parse(data: bytes, name: str = "image") -> Image:
         chip=IMAGE_IDS.get(chip_id, f"chip id {chip_id}"),
         segments=segments,
         entry=entry,
-        app_desc=_app_desc(data),
+        app_desc=app_desc(data),
         tag=tags.find(data),
         behaviour=behaviour,
         checksum_ok=checksum_ok,
@@ -262,7 +264,7 @@ def _hash_fits(data: bytes, end: int) -> bool:
     return hashlib.sha256(data[:end]).digest() == data[end : end + HASH_BYTES]
 
 
-def _app_desc(data: bytes) -> AppDesc | None:
+def app_desc(data: bytes) -> AppDesc | None:
     """The description at the start of the first segment, of a cut image too."""
     if len(data) < DESC_AT + DESC.size:
         return None

@@ -1,0 +1,363 @@
+"""What the bootloader will do with the flash in a dump, at this boot and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware import dump, tag
+from pytest_blynk_ota.firmware.bootrules import Decision, Write, decide
+from pytest_blynk_ota.firmware.chips import CHIPS, Chip
+from pytest_blynk_ota.firmware.dump import Bootloader
+from pytest_blynk_ota.firmware.image import AppDesc, app_desc
+from pytest_blynk_ota.firmware.imagecheck import Checks, Looked, Problem
+from pytest_blynk_ota.firmware.otadata import ENTRY_BYTES, SECTOR_BYTES, Entry
+from pytest_blynk_ota.firmware.partitions import (
+    MD5_MAGIC,
+    TABLE_BYTES,
+    TABLE_OFFSET,
+    Partition,
+    PartitionTable,
+)
+from pytest_blynk_ota.firmware.tag import Tag
+
+STANDARD_SIZES = frozenset(dump.FLASH_SIZES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is known beside the dump; ``None``: find it in the dump, or take the default.
+
+    Attributes:
+        revision: of the chip, major * 100 + minor.
+        secure_version: what the eFuses hold, for a bootloader with anti-rollback.
+        flash_size: in bytes, instead of the bootloader's header.
+    """
+
+    chip: Chip | None = None
+    rollback: bool | None = None
+    revision: int | None = None
+    secure_version: int | None = None
+    flash_size: int | None = None
+    table_offset: int = TABLE_OFFSET
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that the decision depends on, and where it is known from.
+
+    Attributes:
+        known: whether anything says so; else it is a default.
+    """
+
+    value: int | bool | str | None
+    said_by: str
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AppSeen:
+    """An application partition.
+
+    Attributes:
+        problem: why a bootloader would not start it; ``None``: it would.
+        length: of the image in bytes; ``None``: it has no whole one.
+    """
+
+    partition: Partition
+    problem: Problem | None
+    desc: AppDesc | None
+    tag: Tag | None
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One boot.
+
+    Attributes:
+        before, after: both entries of otadata; ``None``: there is no such partition.
+        decision: ``None``: the bootloader refuses the partition table.
+    """
+
+    decision: Decision | None
+    before: tuple[bytes, bytes] | None
+    after: tuple[bytes, bytes] | None
+
+    @property
+    def loaded(self) -> Partition | None:
+        """The application that starts."""
+        return self.decision.loaded if self.decision else None
+
+    @property
+    def entries(self) -> tuple[Entry, Entry] | None:
+        """Both entries before the boot, decoded."""
+        if self.before is None:
+            return None
+        return Entry.parse(self.before[0]), Entry.parse(self.before[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that is to say of a dump.
+
+    Attributes:
+        size: of the dump in bytes.
+        table: ``None``: the bootloader refuses it, see ``table_problem``.
+        second: the next boot, if the application has not confirmed itself.
+        other: this boot and the next with the other rollback setting, where it is not known.
+        notes: what a person should know, a sentence each.
+    """
+
+    size: int
+    chip: Setting
+    rollback: Setting
+    flash_size: Setting
+    revision: int | None
+    secure_version: Setting | None
+    idf: str | None
+    bootloader: Bootloader | None
+    table_offset: int
+    table: PartitionTable | None
+    table_problem: str | None
+    has_md5: bool
+    apps: tuple[AppSeen, ...]
+    first: Boot
+    second: Boot
+    other: tuple[Boot, Boot] | None
+    notes: tuple[str, ...]
+
+
+def explain(data: bytes, asked: Asked | None = None) -> Explanation:
+    """Say what a dump of a whole flash, read from address 0 on, would do at the next boot.
+
+    Raises:
+        FirmwareError: it is no dump of a flash, or it is not known of which chip.
+    """
+    asked = asked or Asked()
+    dump.check(data, asked.table_offset, chip_known=asked.chip is not None)
+    bootloader = None
+    try:
+        bootloader = dump.find_bootloader(data, asked.table_offset)
+    except FirmwareError:
+        if asked.chip is None:
+            raise
+    idf = bootloader.idf if bootloader else None
+    flash_size = _flash_size(data, asked, bootloader)
+    table, refused = _table(data, asked.table_offset, _number(flash_size), idf)
+    chip, chip_said_by = _chip(data, asked, bootloader, table)
+    rollback = _rollback(asked, bootloader)
+    secure = _secure_version(asked, bootloader)
+    board = _Board(data, chip, asked, idf, table, _number(secure))
+    first, second = board.boots(bool(rollback.value))
+    apps = tuple(board.apps())
+    return Explanation(
+        size=len(data),
+        chip=Setting(chip.name, chip_said_by),
+        rollback=rollback,
+        flash_size=flash_size,
+        revision=asked.revision,
+        secure_version=secure,
+        idf=idf,
+        bootloader=bootloader,
+        table_offset=asked.table_offset,
+        table=table,
+        table_problem=refused,
+        has_md5=MD5_MAGIC in data[asked.table_offset : asked.table_offset + TABLE_BYTES],
+        apps=apps,
+        first=first,
+        second=second,
+        other=None if rollback.known else board.boots(not rollback.value),
+        notes=tuple(_notes(data, chip, bootloader, table, apps)),
+    )
+
+
+class _Board:
+    """A chip with the flash of a dump: boots as often as asked, looks at each image once."""
+
+    def __init__(
+        self,
+        data: bytes,
+        chip: Chip,
+        asked: Asked,
+        idf: str | None,
+        table: PartitionTable | None,
+        secure_version: int | None,
+    ) -> None:
+        self._data, self._chip, self._asked = data, chip, asked
+        self._idf, self._table, self._secure = idf, table, secure_version
+        self._checks = Checks(chip, asked.revision, idf=idf)
+        self._looked: dict[Partition, Looked] = {}
+
+    def boots(self, rollback: bool) -> tuple[Boot, Boot]:
+        """This boot and the next."""
+        first, data, looked = self._boot(self._data, rollback, self._looked)
+        return first, self._boot(data, rollback, looked)[0]
+
+    def apps(self) -> Iterator[AppSeen]:
+        """Each application partition, in the order of the table."""
+        for row in self._table.rows if self._table else ():
+            if row.type == 0:
+                yield self._app(row)
+
+    def _boot(
+        self, data: bytes, rollback: bool, looked: dict[Partition, Looked]
+    ) -> tuple[Boot, bytes, dict[Partition, Looked]]:
+        """One boot, the flash after it, and what is known of its images."""
+        before = self._otadata(data)
+        if self._table is None:
+            return Boot(None, before, before), data, looked
+
+        def look(partition: Partition) -> Looked:
+            if partition not in looked:
+                looked[partition] = self._checks.look(dump.reader(data), partition)
+            return looked[partition]
+
+        decision = decide(
+            dump.reader(data),
+            rollback,
+            self._chip,
+            table=self._table,
+            secure_version=self._secure,
+            look=look,
+        )
+        after = _written(data, decision.writes)
+        kept = {row: found for row, found in looked.items() if not _touched(row, decision.writes)}
+        return Boot(decision, before, self._otadata(after)), after, kept
+
+    def _otadata(self, data: bytes) -> tuple[bytes, bytes] | None:
+        place = self._table.otadata if self._table else None
+        if place is None or place.offset == 0:
+            return None
+        first, second = (
+            data[offset : offset + ENTRY_BYTES]
+            for offset in (place.offset, place.offset + SECTOR_BYTES)
+        )
+        if len(second) < ENTRY_BYTES:
+            raise FirmwareError(
+                f"the dump ends at 0x{len(data):x}, before otadata does at "
+                f"0x{place.offset + place.size:x}; expected at least that much"
+            )
+        return first, second
+
+    def _app(self, row: Partition) -> AppSeen:
+        if row not in self._looked:
+            self._looked[row] = self._checks.look(dump.reader(self._data), row)
+        seen, problem = self._looked[row]
+        if problem is not None and problem.what == "flash_read":
+            text = f"goes on beyond the end of the dump at 0x{len(self._data):x}"
+            problem = replace(problem, text=text)
+        end = seen[-1].place + seen[-1].size if seen else row.offset
+        image = self._data[row.offset : min(end, row.offset + row.size)]
+        if problem is not None and problem.what in ("bad_magic", "flash_read"):
+            return AppSeen(row, problem, None, None, None)
+        length = end - row.offset if problem is None else None
+        return AppSeen(row, problem, app_desc(image), tag.find(image), length)
+
+
+def _written(data: bytes, writes: Sequence[Write]) -> bytes:
+    if not writes:
+        return data
+    flash = bytearray(data)
+    for write in writes:
+        flash[write.offset : write.offset + write.erase] = write.data.ljust(write.erase, b"\xff")
+    return bytes(flash[: len(data)])
+
+
+def _touched(row: Partition, writes: Sequence[Write]) -> bool:
+    """Whether a write went into a partition: two rows of a table may overlap."""
+    return any(
+        write.offset < row.offset + row.size and row.offset < write.offset + write.erase
+        for write in writes
+    )
+
+
+def _number(setting: Setting | None) -> int | None:
+    value = setting.value if setting else None
+    return value if isinstance(value, int) else None
+
+
+def _flash_size(data: bytes, asked: Asked, bootloader: Bootloader | None) -> Setting:
+    if asked.flash_size is not None:
+        return Setting(asked.flash_size, "--flash-size")
+    if bootloader is not None:
+        return Setting(bootloader.flash_size, "bootloader header")
+    if len(data) in STANDARD_SIZES:
+        return Setting(len(data), "size of the dump")
+    return Setting(None, "nothing in the dump", known=False)
+
+
+def _table(
+    data: bytes, place: int, flash_size: int | None, idf: str | None
+) -> tuple[PartitionTable | None, str | None]:
+    """The table, or why the bootloader refuses it."""
+    raw = data[place : place + TABLE_BYTES]
+    try:
+        return PartitionTable.parse(raw, flash_size=flash_size, idf=idf), None
+    except FirmwareError as refused:
+        return None, str(refused)
+
+
+def _chip(
+    data: bytes, asked: Asked, bootloader: Bootloader | None, table: PartitionTable | None
+) -> tuple[Chip, str]:
+    if asked.chip is not None:
+        return asked.chip, "--chip"
+    if bootloader is not None:
+        return bootloader.chip, f"bootloader header at 0x{bootloader.chip.bootloader_offset:x}"
+    found = dump.chip_of_apps(data, table) if table else None
+    if found is None:
+        raise FirmwareError(
+            "chip not known: the dump holds no bootloader and no application image; "
+            f"expected --chip with one of {', '.join(CHIPS)}"
+        )
+    return found[0], f"application in {found[1]}"
+
+
+def _rollback(asked: Asked, bootloader: Bootloader | None) -> Setting:
+    if asked.rollback is not None:
+        return Setting(asked.rollback, "--rollback")
+    if bootloader is not None and bootloader.rollback is not None:
+        return Setting(bootloader.rollback, f"the bootloader: {bootloader.said_by}")
+    return Setting(False, "ESP-IDF's default", known=False)
+
+
+def _secure_version(asked: Asked, bootloader: Bootloader | None) -> Setting | None:
+    """``None``: the bootloader has no anti-rollback."""
+    if asked.secure_version is not None:
+        return Setting(asked.secure_version, "--secure-version")
+    if bootloader is not None and bootloader.anti_rollback:
+        return Setting(0, "fresh eFuses, which no dump holds", known=False)
+    return None
+
+
+def _notes(
+    data: bytes,
+    chip: Chip,
+    bootloader: Bootloader | None,
+    table: PartitionTable | None,
+    apps: Sequence[AppSeen],
+) -> Iterator[str]:
+    place = f"0x{chip.bootloader_offset:x}"
+    if bootloader is None:
+        yield f"There is no bootloader at {place}: with this flash alone the chip does not start."
+    elif bootloader.chip != chip:
+        yield f"The bootloader is for the {bootloader.chip.name}, not for the {chip.name}."
+    elif bootloader.problem is not None:
+        yield f"The ROM would not start the bootloader: {bootloader.problem}."
+    short = [app.partition.label for app in apps if app.problem and _is_beyond(app.problem)]
+    if short:
+        yield (
+            f"The dump ends at 0x{len(data):x}: {', '.join(short)} cannot be judged, "
+            "and counts as not bootable here."
+        )
+    rows = sorted(table.rows if table else (), key=lambda row: row.offset)
+    for one, other in pairwise(rows):
+        if one.offset + one.size > other.offset:
+            yield f"Partitions {one.label} and {other.label} overlap; the bootloader does not mind."
+
+
+def _is_beyond(problem: Problem) -> bool:
+    return problem.what == "flash_read"
