@@ -11,6 +11,7 @@ from typing import Any
 
 import rich_click as click
 from click.core import ParameterSource
+from click.globals import get_current_context
 
 from pytest_blynk_ota.cli.poke import ACTIONS, MODIFIERS
 
@@ -91,8 +92,7 @@ def command(
 
 def _is_typed(option: str) -> bool:
     """Whether an option stands in the command line, not in the environment."""
-    source = click.get_current_context().get_parameter_source(option)
-    return source is ParameterSource.COMMANDLINE
+    return get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def _named(names: Iterable[str]) -> str:
