@@ -27,6 +27,8 @@ from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.sweep import PowerCutSweep
+from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import Outcome, Verdict, judge
 
 DOWNLOAD_LIMIT = 3
@@ -94,7 +96,33 @@ class Ota:
         timeline = self._rig.recorder.timeline
         before = timeline.cursor
         self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
-        await_settled(self._rig, self._place, self._firmware.old, after=before)
+        self._old_is_up(before)
+
+    def rewound(self, start: Callable[[], None]) -> None:
+        """A virtual rack has put back the flash that the restore had left: start it into Old.
+
+        Raises:
+            RigError: Old does not come up.
+        """
+        assert self._state is not None, "restore() comes before the first sweep"
+        before = self._rig.recorder.timeline.cursor
+        self._rig.recorder(
+            "ota",
+            "restored",
+            self._place.name,
+            image="old",
+            slots=self._state.slots,
+            otadata=self._state.otadata,
+            wrote_bytes=0,
+            serial_bytes=0,
+            seconds=0.0,
+            regions=["snapshot"],
+        )
+        start()
+        self._old_is_up(before)
+
+    def _old_is_up(self, after: int) -> None:
+        await_settled(self._rig, self._place, self._firmware.old, after=after)
         self._left = Left(self._firmware.old, None)
         self._unjudged.clear()
         self._slots = None
@@ -157,6 +185,39 @@ class Ota:
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
         return self._operation("offer", image, faults, None, timeout)
+
+    def sweep_power_cuts(
+        self,
+        image: Image | None = None,
+        *,
+        torn: int = 2,
+        members: int = 1,
+        seed: int | None = None,
+        timeout: float | None = None,
+    ) -> PowerCutSweep:
+        """One shipment, cut everywhere: Old is restored before each, and the last one's end left.
+
+        On a virtual board every flash operation of the update is a place for a cut. All are
+        decided, and some of each kind really made; a real board's are sampled moments.
+
+        Args:
+            image: what to ship; the firmware's New if None.
+            torn: variants of each torn flash operation.
+            members: cuts really made of each kind.
+            seed: gives the same cuts again; drawn, and told, if None.
+            timeout: of each shipment, as for ``ship``.
+
+        Raises:
+            UsageError: the board has no outlet, or an argument is wrong.
+            RigError: the rack failed, or a cut did not come where it should.
+        """
+        offered = image or self._firmware.new
+        check_arguments(image, (), None, timeout)
+        wait_s = timeout or default_deadline_s(self._profile(offered), len(offered.data), 1)
+        plan = sweep_plan(torn, members, seed, timeout, wait_s)
+        if self._number:
+            self.restore()
+        return sweep(self, self._rig, self._place, offered, plan, self._evidence)
 
     def _operation(
         self,

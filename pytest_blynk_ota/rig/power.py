@@ -86,9 +86,9 @@ class Power:
     def __repr__(self) -> str:
         return f"<power of {self._board}{', off' if self._left_off else ''}>"
 
-    def off(self, *, by: str = "test") -> None:
-        """Take the power away. Raises OutletUnreachable."""
-        self._record("power", "off", self._board, by=by)
+    def off(self, *, by: str = "test", t: float | None = None) -> None:
+        """Take the power away; ``t``: it had gone by itself then. Raises OutletUnreachable."""
+        self._record("power", "off", self._board, t=t, by=by)
         self._left_off = True  # an outlet that does not answer may have switched all the same
         self._outlet.switch(False)
 

@@ -7,6 +7,7 @@ started and the same otadata after it.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,12 +71,10 @@ class Group:
     count: int = 0
     members: list[CutPoint] = field(default_factory=list)
 
-    def add(self, point: CutPoint, wanted: int, *, can_be_armed: bool) -> None:
-        """Count one more; each that can be armed has the same chance to be picked."""
+    def add(self, point: CutPoint, wanted: int) -> None:
+        """Count one more; each has the same chance to be picked."""
         self.last = point
         self.count += 1
-        if not can_be_armed:
-            return
         if len(self.members) < wanted:
             self.members.append(point)
         elif (place := self.draw.randrange(self.count)) < wanted:
@@ -86,7 +85,8 @@ class Sweep:
     """The decisions of a whole recording.
 
     Args:
-        operations: as recorded; the recording may go on.
+        recording: it may go on; what the serial loader did in it, and all after that, is no part of
+            the update.
         hardware: of the board; its secure version is that before the first operation.
         limit: of the board's bad sectors.
 
@@ -99,7 +99,9 @@ class Sweep:
     """
 
     def __init__(self, recording: Recording, hardware: Hardware, limit: Limit, plan: Plan) -> None:
-        self.operations = tuple(recording.operations)
+        self.operations = tuple(
+            itertools.takewhile(lambda one: one.author != "loader", recording.operations)
+        )
         self.plan = plan
         self.decided = 0
         self.groups: list[Group] = []
@@ -194,14 +196,12 @@ class Sweep:
             draw = random.Random(f"members {self.plan.seed} {len(self.groups)}")
             group = self._found[phase, boot] = Group(phase, boot, point, point, draw)
             self.groups.append(group)
-        group.add(point, self.plan.members, can_be_armed=self.can_be_armed(point))
+        group.add(point, self.plan.members)
 
     def can_be_armed(self, point: CutPoint) -> bool:
-        """Whether the board can be made to lose its power there: not while the loader writes."""
-        if not self.operations:
-            return False
-        hit = self.operations[min(point.operation, len(self.operations) - 1)]
-        return hit.author != "loader"
+        """Whether there is such a cut point, and an operation to tell it by."""
+        after = point.operation == len(self.operations)
+        return bool(self.operations) and not (after and point.variant)
 
     def to_json(self) -> dict[str, Any]:
         """What the test side gets."""

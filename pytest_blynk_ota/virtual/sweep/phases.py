@@ -76,8 +76,6 @@ class _Reader:
     def _phase(self, number: int) -> str:
         operation = self._operations[number]
         place = self._place(operation.offset)
-        if operation.author == "loader":
-            return "over the serial loader"
         if place is None:
             return "bootloader or partition table" if self._is_low(operation) else "no partition"
         if place == self._table.otadata:

@@ -113,8 +113,8 @@ async def arm(request: web.Request) -> web.Response:
         _number(table, "operation", -1, 0, last),
         _number(table, "variant", 0, 0, bench.sweep.plan.torn),
     )
-    if not bench.sweep.can_be_armed(point) or (point.variant and point.operation == last):
-        raise web.HTTPBadRequest(text=f"no operation of the board's software comes at {point}")
+    if not bench.sweep.can_be_armed(point):
+        raise web.HTTPBadRequest(text=f"nothing is done to the flash at {point}")
     await board.dark()
     board.flash.load(bench.sweep.base)
     # Only here does an eFuse go back: the board is to be what it was before the recording.

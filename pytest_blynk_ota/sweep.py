@@ -1,0 +1,199 @@
+"""What ``ota.sweep_power_cuts()`` returns: one update, cut everywhere, and what came of it.
+
+::
+
+    rows      one for each cut that was really made: where, what booted, how the update ended
+    update    the same update without a cut
+    decided   boots decided from the journal of that update, of which the rows are samples
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.verdict import Outcome
+
+GONE = frozenset({Outcome.BRICKED, Outcome.BOOT_LOOP, Outcome.OFFLINE})
+"""How an operation ends whose device did not come back."""
+
+NOTHING = "nothing"
+
+
+class Ships(Protocol):
+    """What a sweep needs of the ``ota`` fixture."""
+
+    def restore(self) -> None:
+        """Bring Old back, over the wire."""
+
+    def rewound(self, start: Callable[[], None]) -> None:
+        """Old is back in the flash, by a snapshot: ``start`` the board, wait until it settles."""
+
+    def ship(self, image: Image | None = None, *, timeout: float | None = None) -> Result:
+        """One shipment."""
+
+    def shipping(self, image: Image | None = None, *, timeout: float | None = None) -> Operation:
+        """The same with a hand in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What was asked for.
+
+    Attributes:
+        torn: variants of each torn flash operation.
+        members: cuts really made in each group of cut points.
+        seed: of the torn content, and of which cut is made.
+        timeout: of each shipment, in device seconds; ``None``: its own default.
+        wait_s: device seconds in which a cut has to strike.
+    """
+
+    torn: int
+    members: int
+    seed: int
+    timeout: float | None
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """One cut, really made.
+
+    Attributes:
+        phase: what the update was doing.
+        at: where exactly, in words.
+        points: how many cut points come to the same, this one included.
+        booted: slot and version that start after it, ``nothing``, or, where the journal cannot be
+            read, the version that was reported first.
+        otadata: both entries after that boot; () where the journal cannot be read.
+        result: how the shipment ended, as judged.
+    """
+
+    phase: str
+    at: str
+    points: int
+    booted: str
+    otadata: tuple[str, ...]
+    result: Result
+
+    @property
+    def came_back(self) -> bool:
+        """Whether the device was there again at the end."""
+        return self.result.outcome not in GONE
+
+    @property
+    def well(self) -> bool:
+        """Whether something booted, and the update still ended with New."""
+        return self.booted != NOTHING and self.result.outcome is Outcome.UPGRADED
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        return (
+            "" if self.well else "!",
+            self.phase,
+            str(self.points),
+            self.booted,
+            ", ".join(self.otadata),
+            "yes" if self.came_back else "no",
+            str(self.result.outcome),
+            self.at,
+        )
+
+
+HEAD = ("", "phase", "points", "boots", "otadata then", "came back", "ended", "cut really made")
+
+
+@dataclass(frozen=True, slots=True)
+class PowerCutSweep:
+    """A sweep of power cuts over one update.
+
+    Attributes:
+        board: name of the board.
+        seed: gives the same cuts again.
+        rows: the cuts that were really made.
+        update: the result of the update without a cut; ``None`` on a real rack.
+        cut_points: how many places there are for a cut.
+        decided: boots that were decided; 0 on a real rack, where none can be.
+        states: groups of cut points with the same phase, boot and otadata.
+        seconds: wall seconds that the decisions took.
+        evidence: the folder that holds the events of this test.
+    """
+
+    board: str
+    seed: int
+    rows: tuple[SweepRow, ...]
+    update: Result | None
+    cut_points: int
+    decided: int
+    states: int
+    seconds: float
+    evidence: Path
+
+    @property
+    def all_well(self) -> bool:
+        """Whether every cut was survived and the update still ended with New."""
+        updated = self.update is None or self.update.outcome is Outcome.UPGRADED
+        return updated and bool(self.rows) and all(row.well for row in self.rows)
+
+    @property
+    def bricks(self) -> tuple[SweepRow, ...]:
+        """The cuts after which nothing boots, or the device did not come back."""
+        return tuple(row for row in self.rows if row.booted == NOTHING or not row.came_back)
+
+    def __repr__(self) -> str:
+        bad = [row for row in self.rows if not row.well]
+        words = f"{len(bad)} of {len(self.rows)} not well: {bad[0].phase}" if bad else "all well"
+        if self.update is not None and self.update.outcome is not Outcome.UPGRADED:
+            words = f"the update without a cut: {self.update.outcome}"
+        return f"<power cuts on {self.board}, seed {self.seed}: {words}>"
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"power cuts of one update on {self.board}, seed {self.seed}"
+        if self.update is not None:
+            yield f"  without a cut: {self.update.outcome}"
+        if self.decided:
+            yield (
+                f"  {self.cut_points} cut points, {self.decided} boots decided in "
+                f"{self.seconds:.2f} s, {self.states} states, {len(self.rows)} really run"
+            )
+        else:
+            yield f"  {len(self.rows)} sampled moments, all really run"
+        yield from ("  " + line for line in table([HEAD, *(row.cells() for row in self.rows)]))
+        yield f"  evidence: {self.evidence}"
+
+    def to_json(self) -> Mapping[str, Any]:
+        """What stands in the evidence."""
+        return {
+            "all_well": self.all_well,
+            "rows": [
+                {
+                    "phase": row.phase,
+                    "at": row.at,
+                    "points": row.points,
+                    "booted": row.booted,
+                    "otadata": list(row.otadata),
+                    "operation": row.result.number,
+                    "outcome": str(row.result.outcome),
+                    "came_back": row.came_back,
+                    "well": row.well,
+                }
+                for row in self.rows
+            ],
+            "table": str(self),
+        }
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows with their columns in line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
