@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.firmware.explain import Asked, Boot, Explanation
+    from pytest_blynk_ota.firmware.explain import Boot, Explanation
+    from pytest_blynk_ota.firmware.explain_settings import Asked
 
 USAGE = 2
 
@@ -100,7 +101,7 @@ def _asked(
 ) -> Asked:
     """Raises FirmwareError or UsageError for a value that is none."""
     from pytest_blynk_ota.firmware import chips
-    from pytest_blynk_ota.firmware.explain import Asked
+    from pytest_blynk_ota.firmware.explain_settings import Asked
     from pytest_blynk_ota.firmware.partitions import TABLE_OFFSET
 
     return Asked(

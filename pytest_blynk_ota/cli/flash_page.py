@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pytest_blynk_ota.firmware.explain import AppSeen, Boot, Explanation, Setting
+from pytest_blynk_ota.firmware.explain import AppSeen, Boot, Explanation
 from pytest_blynk_ota.firmware.explain_reasons import Reason, reasons, state_text
+from pytest_blynk_ota.firmware.explain_settings import Setting
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry
 from pytest_blynk_ota.firmware.partitions import APP, DATA, Partition, PartitionTable
 

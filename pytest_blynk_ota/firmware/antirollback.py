@@ -7,9 +7,8 @@ before the image is; the eFuses move up when a VALID entry is gone by, before it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_blynk_ota.firmware.chips import Chip
+from pytest_blynk_ota.firmware.decision import Log
 from pytest_blynk_ota.firmware.image import DESC, DESC_AT, DESC_MAGIC
 from pytest_blynk_ota.firmware.imagecheck import Problem, Reader
 from pytest_blynk_ota.firmware.partitions import Partition
@@ -18,15 +17,6 @@ ESP_ERR_INVALID_ARG, ESP_ERR_NOT_FOUND = 0x102, 0x105
 EFUSE_BITS = {"esp32": 32}
 OTHER_EFUSE_BITS = 16
 """Width of SECURE_VERSION (esp_efuse_table.csv): one bit is burnt for each version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A line of the bootloader's log: level ``I``, ``W`` or ``E``."""
-
-    level: str
-    tag: str
-    text: str
 
 
 class SecureVersions:

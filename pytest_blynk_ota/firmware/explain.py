@@ -8,53 +8,21 @@ from itertools import pairwise
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import dump, tag
+from pytest_blynk_ota.firmware import explain_settings as settings
 from pytest_blynk_ota.firmware.bootrules import Decision, Write, decide
-from pytest_blynk_ota.firmware.chips import CHIPS, Chip
+from pytest_blynk_ota.firmware.chips import Chip
 from pytest_blynk_ota.firmware.dump import Bootloader
+from pytest_blynk_ota.firmware.explain_settings import Asked, Setting
 from pytest_blynk_ota.firmware.image import AppDesc, app_desc
 from pytest_blynk_ota.firmware.imagecheck import Checks, Looked, Problem
 from pytest_blynk_ota.firmware.otadata import ENTRY_BYTES, SECTOR_BYTES, Entry
 from pytest_blynk_ota.firmware.partitions import (
     MD5_MAGIC,
     TABLE_BYTES,
-    TABLE_OFFSET,
     Partition,
     PartitionTable,
 )
 from pytest_blynk_ota.firmware.tag import Tag
-
-STANDARD_SIZES = frozenset(dump.FLASH_SIZES.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is known beside the dump; ``None``: find it in the dump, or take the default.
-
-    Attributes:
-        revision: of the chip, major * 100 + minor.
-        secure_version: what the eFuses hold, for a bootloader with anti-rollback.
-        flash_size: in bytes, instead of the bootloader's header.
-    """
-
-    chip: Chip | None = None
-    rollback: bool | None = None
-    revision: int | None = None
-    secure_version: int | None = None
-    flash_size: int | None = None
-    table_offset: int = TABLE_OFFSET
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Something that the decision depends on, and where it is known from.
-
-    Attributes:
-        known: whether anything says so; else it is a default.
-    """
-
-    value: int | bool | str | None
-    said_by: str
-    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +113,12 @@ def explain(data: bytes, asked: Asked | None = None) -> Explanation:
         if asked.chip is None:
             raise
     idf = bootloader.idf if bootloader else None
-    flash_size = _flash_size(data, asked, bootloader)
-    table, refused = _table(data, asked.table_offset, _number(flash_size), idf)
-    chip, chip_said_by = _chip(data, asked, bootloader, table)
-    rollback = _rollback(asked, bootloader)
-    secure = _secure_version(asked, bootloader)
-    board = _Board(data, chip, asked, idf, table, _number(secure))
+    flash_size = settings.flash_size_of(data, asked, bootloader)
+    table, refused = _table(data, asked.table_offset, settings.number_of(flash_size), idf)
+    chip, chip_said_by = settings.chip_of(data, asked, bootloader, table)
+    rollback = settings.rollback_of(asked, bootloader)
+    secure = settings.secure_version_of(asked, bootloader)
+    board = _Board(data, chip, asked, idf, table, settings.number_of(secure))
     first, second = board.boots(bool(rollback.value))
     apps = tuple(board.apps())
     return Explanation(
@@ -193,8 +161,10 @@ class _Board:
 
     def boots(self, rollback: bool) -> tuple[Boot, Boot]:
         """This boot and the next."""
-        first, data, looked = self._boot(self._data, rollback, self._looked)
-        return first, self._boot(data, rollback, looked)[0]
+        first, data, looked = self._boot(self._data, rollback, self._looked, self._secure)
+        burnt = first.decision.burn if first.decision else None
+        secure = self._secure if burnt is None else burnt
+        return first, self._boot(data, rollback, looked, secure)[0]
 
     def apps(self) -> Iterator[AppSeen]:
         """Each application partition, in the order of the table."""
@@ -203,7 +173,11 @@ class _Board:
                 yield self._app(row)
 
     def _boot(
-        self, data: bytes, rollback: bool, looked: dict[Partition, Looked]
+        self,
+        data: bytes,
+        rollback: bool,
+        looked: dict[Partition, Looked],
+        secure_version: int | None,
     ) -> tuple[Boot, bytes, dict[Partition, Looked]]:
         """One boot, the flash after it, and what is known of its images."""
         before = self._otadata(data)
@@ -220,7 +194,7 @@ class _Board:
             rollback,
             self._chip,
             table=self._table,
-            secure_version=self._secure,
+            secure_version=secure_version,
             look=look,
         )
         after = _written(data, decision.writes)
@@ -274,21 +248,6 @@ def _touched(row: Partition, writes: Sequence[Write]) -> bool:
     )
 
 
-def _number(setting: Setting | None) -> int | None:
-    value = setting.value if setting else None
-    return value if isinstance(value, int) else None
-
-
-def _flash_size(data: bytes, asked: Asked, bootloader: Bootloader | None) -> Setting:
-    if asked.flash_size is not None:
-        return Setting(asked.flash_size, "--flash-size")
-    if bootloader is not None:
-        return Setting(bootloader.flash_size, "bootloader header")
-    if len(data) in STANDARD_SIZES:
-        return Setting(len(data), "size of the dump")
-    return Setting(None, "nothing in the dump", known=False)
-
-
 def _table(
     data: bytes, place: int, flash_size: int | None, idf: str | None
 ) -> tuple[PartitionTable | None, str | None]:
@@ -298,39 +257,6 @@ def _table(
         return PartitionTable.parse(raw, flash_size=flash_size, idf=idf), None
     except FirmwareError as refused:
         return None, str(refused)
-
-
-def _chip(
-    data: bytes, asked: Asked, bootloader: Bootloader | None, table: PartitionTable | None
-) -> tuple[Chip, str]:
-    if asked.chip is not None:
-        return asked.chip, "--chip"
-    if bootloader is not None:
-        return bootloader.chip, f"bootloader header at 0x{bootloader.chip.bootloader_offset:x}"
-    found = dump.chip_of_apps(data, table) if table else None
-    if found is None:
-        raise FirmwareError(
-            "chip not known: the dump holds no bootloader and no application image; "
-            f"expected --chip with one of {', '.join(CHIPS)}"
-        )
-    return found[0], f"application in {found[1]}"
-
-
-def _rollback(asked: Asked, bootloader: Bootloader | None) -> Setting:
-    if asked.rollback is not None:
-        return Setting(asked.rollback, "--rollback")
-    if bootloader is not None and bootloader.rollback is not None:
-        return Setting(bootloader.rollback, f"the bootloader: {bootloader.said_by}")
-    return Setting(False, "ESP-IDF's default", known=False)
-
-
-def _secure_version(asked: Asked, bootloader: Bootloader | None) -> Setting | None:
-    """``None``: the bootloader has no anti-rollback."""
-    if asked.secure_version is not None:
-        return Setting(asked.secure_version, "--secure-version")
-    if bootloader is not None and bootloader.anti_rollback:
-        return Setting(0, "fresh eFuses, which no dump holds", known=False)
-    return None
 
 
 def _notes(
