@@ -117,12 +117,14 @@ class Ota:
             serial_bytes=0,
             seconds=0.0,
             regions=["snapshot"],
+            how="snapshot",
         )
         start()
-        self._old_is_up(before)
+        self._old_is_up(before, settle_s=0.0)  # it had settled when the snapshot was taken
 
-    def _old_is_up(self, after: int) -> None:
-        await_settled(self._rig, self._place, self._firmware.old, after=after)
+    def _old_is_up(self, after: int, settle_s: float | None = None) -> None:
+        old = self._firmware.old
+        await_settled(self._rig, self._place, old, after=after, settle_s=settle_s)
         self._left = Left(self._firmware.old, None)
         self._unjudged.clear()
         self._slots = None

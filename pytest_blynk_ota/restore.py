@@ -149,16 +149,20 @@ def restore(rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True
     return state
 
 
-def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
+def await_settled(
+    rig: Rig, place: Place, image: Image, *, after: int, settle_s: float | None = None
+) -> None:
     """Wait until the board has been logged in on ``image`` without a break for its settle time.
 
     Args:
         after: cursor of the timeline; only what was seen after it counts.
+        settle_s: device seconds; the profile's settle time if None.
 
     Raises:
         OldNotSettled: it did not come up and stay in time; says what came instead.
     """
     profile, speed = place.profile, rig.speed
+    settle_s = profile.settle_s if settle_s is None else settle_s
     timeline = rig.recorder.timeline
     limit = rig.timeout(profile.boot_s + profile.login_s + profile.settle_s)
     deadline = timeline.now() + limit
@@ -167,11 +171,11 @@ def await_settled(rig: Rig, place: Place, image: Image, *, after: int) -> None:
         seen = timeline.cursor
         since = settled_since(timeline.events(after), place.name, image)
         now = timeline.now()
-        if since is not None and now - since >= profile.settle_s / speed:
+        if since is not None and now - since >= settle_s / speed:
             return
         if now >= deadline:
             raise OldNotSettled(_why_not(rig, place, image, after, limit))
-        wake = deadline if since is None else min(deadline, since + profile.settle_s / speed)
+        wake = deadline if since is None else min(deadline, since + settle_s / speed)
         timeline.wait(
             lambda batch: True if batch else None,
             min(max(wake - now, 0.001), CHECK_S),

@@ -32,7 +32,7 @@ class Ships(Protocol):
         """Bring Old back, over the wire."""
 
     def rewound(self, start: Callable[[], None]) -> None:
-        """Old is back in the flash, by a snapshot: ``start`` the board, wait until it settles."""
+        """Old is back in the flash, by a snapshot: ``start`` the board, wait until Old is up."""
 
     def ship(self, image: Image | None = None, *, timeout: float | None = None) -> Result:
         """One shipment."""

@@ -17,7 +17,7 @@ from pytest_blynk_ota.virtual.chip.flash import Recording
 from pytest_blynk_ota.virtual.chip.operations import Operation, Tear
 from pytest_blynk_ota.virtual.sweep.memo import Memo
 from pytest_blynk_ota.virtual.sweep.paper import Boot, Hardware, boot
-from pytest_blynk_ota.virtual.sweep.phases import AT_THE_END, phases
+from pytest_blynk_ota.virtual.sweep.phases import AT_THE_END, AT_THE_START, phases
 from pytest_blynk_ota.virtual.sweep.state import FlashState, Limit
 
 WHOLE = 0
@@ -125,12 +125,10 @@ class Sweep:
         return len(self.operations) + 1 + whole * self.plan.torn
 
     def phase(self, point: CutPoint) -> str:
-        """In words; a cut between two phases is a phase of its own."""
-        phase = self._phases[point.operation]
-        changes = point.operation == 0 or self._phases[point.operation - 1] != phase
-        if point.variant or phase == AT_THE_END or not changes:
-            return phase
-        return f"before {phase}"
+        """In words; a cut between two phases belongs to the one that did not begin."""
+        if self.operations and point == (0, WHOLE):
+            return AT_THE_START
+        return self._phases[point.operation]
 
     def steps(self) -> Iterator[None]:
         """Do all of it, in slices: each step is one boot, or the hash of one flash."""

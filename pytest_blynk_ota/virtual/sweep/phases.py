@@ -20,6 +20,7 @@ from pytest_blynk_ota.firmware.partitions import (
 from pytest_blynk_ota.virtual.chip.operations import SECTOR_BYTES, Operation
 from pytest_blynk_ota.virtual.chip.snapshot import Snapshot
 
+AT_THE_START = "before the first operation"
 AT_THE_END = "after the last operation"
 
 BY_BOOTLOADER: Mapping[int, str] = {
