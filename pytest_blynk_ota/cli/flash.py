@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.explain_settings import Asked
 
 USAGE = 2
+NEXT_PAGE = "\n\n"
 
 
 @click.group("flash")
@@ -71,9 +72,9 @@ def explain(dumps: tuple[Path, ...], as_json: bool, **given: Any) -> None:
         if as_json:
             click.echo(json.dumps({"dump": str(path), **facts(explained)}))
         else:
-            from pytest_blynk_ota.cli.flash_page import show
+            from pytest_blynk_ota.cli.flash_page import page
 
-            show(str(path), explained, first=number == 0)
+            click.echo(f"{'' if number == 0 else NEXT_PAGE}{page(str(path), explained)}")
     if failed:
         sys.exit(USAGE)
 

@@ -15,7 +15,7 @@ from pytest_blynk_ota.firmware.otadata import ERASED, Entry
 from pytest_blynk_ota.firmware.partitions import APP, DATA, Partition, PartitionTable
 
 GOOD, BAD, QUIET, HEAD = "green", "red", "dim", "bold"
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 200
 """Where the output is no terminal: log lines should not be wrapped for the next tool."""
 KINDS = {
     (DATA, 0x00): "otadata",
@@ -33,20 +33,20 @@ KINDS = {
 """Subtypes by their names in partition tables (gen_esp32part.py)."""
 
 
-def show(name: str, explained: Explanation, *, first: bool) -> None:
-    """Print the page of one dump."""
+def page(name: str, explained: Explanation) -> str:
+    """The page of one dump, in colour for a terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_WIDTH)
-    if not first:
-        console.print()
-    for part in _page(name, explained):
-        console.print(part, soft_wrap=isinstance(part, Text))
+    with console.capture() as captured:
+        for part in _page(name, explained):
+            console.print(part, soft_wrap=isinstance(part, Text))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _page(name: str, explained: Explanation) -> Iterator[Text | Table]:
     yield _headline(name, explained)
-    if explained.table is not None:
+    if explained.table is not None and explained.table.rows:
         yield Text()
         yield _partitions(explained, explained.table)
     if explained.first.entries is not None:
@@ -110,6 +110,8 @@ def _app(app: AppSeen) -> Text:
     known = ", ".join(text for text in what if text)
     if app.problem is None:
         return Text.assemble(("good ", GOOD), known)
+    if app.problem.what == "flash_read":
+        return Text.assemble(("?    ", "yellow"), str(app.problem))
     return Text.assemble(("bad  ", BAD), str(app.problem), (f"  {known}" if known else "", QUIET))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.chips import CHIPS, IMAGE_IDS, Chip
+from pytest_blynk_ota.firmware.decision import Write
 from pytest_blynk_ota.firmware.image import DESC_AT, DESC_MAGIC, HEADER, MAGIC, Image, parse
-from pytest_blynk_ota.firmware.imagecheck import Checks, Reader
+from pytest_blynk_ota.firmware.imagecheck import Checks
 from pytest_blynk_ota.firmware.partitions import (
     ROW_MAGIC,
     SECTOR_BYTES,
@@ -57,6 +58,28 @@ class Bootloader:
     anti_rollback: bool | None
     said_by: str
     problem: str | None
+
+
+class Flash:
+    """The bytes of a dump, and what was written upon them since."""
+
+    def __init__(self, data: bytes, writes: tuple[Write, ...] = ()) -> None:
+        self.size, self._data, self._writes = len(data), data, writes
+
+    def after(self, writes: Sequence[Write]) -> Flash:
+        """The same flash once these are done, too."""
+        return Flash(self._data, (*self._writes, *writes))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of it; fewer where the dump ends."""
+        data = self._data[offset : offset + length]
+        for write in self._writes:
+            start = max(offset, write.offset)
+            end = min(offset + len(data), write.offset + write.erase)
+            if start < end:
+                new = write.data.ljust(write.erase, b"\xff")[start - write.offset :]
+                data = data[: start - offset] + new[: end - start] + data[end - offset :]
+        return data
 
 
 def check(data: bytes, table_offset: int, *, chip_known: bool) -> None:
@@ -117,15 +140,10 @@ def chip_of_apps(data: bytes, table: PartitionTable) -> tuple[Chip, str] | None:
         )
         chip = CHIPS.get(IMAGE_IDS.get(image_id, ""))
         if chip is not None:
-            good = Checks(chip).look(reader(data), row)[1] is None
+            good = Checks(chip).look(Flash(data).read, row)[1] is None
             found.append((good, chip, row.label))
     best = max(found, key=lambda one: one[0], default=None)
     return best and best[1:]
-
-
-def reader(data: bytes) -> Reader:
-    """Reads from the bytes of a flash; fewer come where they end."""
-    return lambda offset, length: data[offset : offset + length]
 
 
 def flash_bytes(header: bytes) -> int:
@@ -207,6 +225,8 @@ def _hint(data: bytes) -> str:
             start = 0x8000 - place
             return f"; a table stands at 0x{place:x}: was it read from 0x{start:x} on, not from 0?"
         return f"; a table stands at 0x{place:x}: --table-offset 0x{place:x}"
+    if not data.strip(b"\xff"):
+        return "; it is blank"
     head = data[0x1000:0x8000]
     if head and len(zlib.compress(head, 1)) > ENCRYPTED_RATIO * len(head):
         return "; it looks encrypted"

@@ -11,9 +11,9 @@ from pytest_blynk_ota.firmware import dump, tag
 from pytest_blynk_ota.firmware import explain_settings as settings
 from pytest_blynk_ota.firmware.bootrules import Decision, Write, decide
 from pytest_blynk_ota.firmware.chips import Chip
-from pytest_blynk_ota.firmware.dump import Bootloader
+from pytest_blynk_ota.firmware.dump import Bootloader, Flash
 from pytest_blynk_ota.firmware.explain_settings import Asked, Setting
-from pytest_blynk_ota.firmware.image import AppDesc, app_desc
+from pytest_blynk_ota.firmware.image import AppDesc, app_desc, image_bytes
 from pytest_blynk_ota.firmware.imagecheck import Checks, Looked, Problem
 from pytest_blynk_ota.firmware.otadata import ENTRY_BYTES, SECTOR_BYTES, Entry
 from pytest_blynk_ota.firmware.partitions import (
@@ -154,17 +154,17 @@ class _Board:
         table: PartitionTable | None,
         secure_version: int | None,
     ) -> None:
-        self._data, self._chip, self._asked = data, chip, asked
-        self._idf, self._table, self._secure = idf, table, secure_version
+        self._flash, self._chip = Flash(data), chip
+        self._table, self._secure = table, secure_version
         self._checks = Checks(chip, asked.revision, idf=idf)
         self._looked: dict[Partition, Looked] = {}
 
     def boots(self, rollback: bool) -> tuple[Boot, Boot]:
         """This boot and the next."""
-        first, data, looked = self._boot(self._data, rollback, self._looked, self._secure)
+        first, flash, looked = self._boot(self._flash, rollback, self._looked, self._secure)
         burnt = first.decision.burn if first.decision else None
         secure = self._secure if burnt is None else burnt
-        return first, self._boot(data, rollback, looked, secure)[0]
+        return first, self._boot(flash, rollback, looked, secure)[0]
 
     def apps(self) -> Iterator[AppSeen]:
         """Each application partition, in the order of the table."""
@@ -174,70 +174,65 @@ class _Board:
 
     def _boot(
         self,
-        data: bytes,
+        flash: Flash,
         rollback: bool,
         looked: dict[Partition, Looked],
         secure_version: int | None,
-    ) -> tuple[Boot, bytes, dict[Partition, Looked]]:
+    ) -> tuple[Boot, Flash, dict[Partition, Looked]]:
         """One boot, the flash after it, and what is known of its images."""
-        before = self._otadata(data)
+        before = self._otadata(flash)
         if self._table is None:
-            return Boot(None, before, before), data, looked
+            return Boot(None, before, before), flash, looked
 
         def look(partition: Partition) -> Looked:
             if partition not in looked:
-                looked[partition] = self._checks.look(dump.reader(data), partition)
+                looked[partition] = self._look(flash, partition)
             return looked[partition]
 
         decision = decide(
-            dump.reader(data),
+            flash.read,
             rollback,
             self._chip,
             table=self._table,
             secure_version=secure_version,
             look=look,
         )
-        after = _written(data, decision.writes)
+        after = flash.after(decision.writes)
         kept = {row: found for row, found in looked.items() if not _touched(row, decision.writes)}
         return Boot(decision, before, self._otadata(after)), after, kept
 
-    def _otadata(self, data: bytes) -> tuple[bytes, bytes] | None:
+    def _otadata(self, flash: Flash) -> tuple[bytes, bytes] | None:
         place = self._table.otadata if self._table else None
         if place is None or place.offset == 0:
             return None
         first, second = (
-            data[offset : offset + ENTRY_BYTES]
+            flash.read(offset, ENTRY_BYTES)
             for offset in (place.offset, place.offset + SECTOR_BYTES)
         )
         if len(second) < ENTRY_BYTES:
             raise FirmwareError(
-                f"the dump ends at 0x{len(data):x}, before otadata does at "
+                f"the dump ends at 0x{flash.size:x}, before otadata does at "
                 f"0x{place.offset + place.size:x}; expected at least that much"
             )
         return first, second
 
+    def _look(self, flash: Flash, row: Partition) -> Looked:
+        seen, problem = self._checks.look(flash.read, row)
+        if problem is not None and problem.what == "flash_read":
+            text = f"it goes on beyond the end of the dump at 0x{flash.size:x}"
+            problem = replace(problem, text=text)
+        return seen, problem
+
     def _app(self, row: Partition) -> AppSeen:
         if row not in self._looked:
-            self._looked[row] = self._checks.look(dump.reader(self._data), row)
+            self._looked[row] = self._look(self._flash, row)
         seen, problem = self._looked[row]
-        if problem is not None and problem.what == "flash_read":
-            text = f"goes on beyond the end of the dump at 0x{len(self._data):x}"
-            problem = replace(problem, text=text)
         end = seen[-1].place + seen[-1].size if seen else row.offset
-        image = self._data[row.offset : min(end, row.offset + row.size)]
+        image = self._flash.read(row.offset, min(end - row.offset, row.size))
         if problem is not None and problem.what in ("bad_magic", "flash_read"):
             return AppSeen(row, problem, None, None, None)
-        length = end - row.offset if problem is None else None
+        length = image_bytes(image) if problem is None else None
         return AppSeen(row, problem, app_desc(image), tag.find(image), length)
-
-
-def _written(data: bytes, writes: Sequence[Write]) -> bytes:
-    if not writes:
-        return data
-    flash = bytearray(data)
-    for write in writes:
-        flash[write.offset : write.offset + write.erase] = write.data.ljust(write.erase, b"\xff")
-    return bytes(flash[: len(data)])
 
 
 def _touched(row: Partition, writes: Sequence[Write]) -> bool:

@@ -73,6 +73,9 @@ def _choice(boot: Boot, decision: Decision) -> Iterator[Reason]:
     place = decision.table.otadata
     size = place.size if place else 0
     what = _unusable(boot, entries) if entries else ""
+    if not decision.table.rows:
+        yield Reason(TABLE, "The partition table is blank: it names no application.")
+        return
     number, text = {
         Rule.NO_OTADATA: (OTADATA, "The table has no otadata: factory, then all slots from 0."),
         Rule.OTADATA_SMALL: (OTADATA, f"otadata has {size} bytes, 8192 are needed."),

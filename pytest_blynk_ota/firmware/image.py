@@ -167,6 +167,12 @@ class Image:
         return is_signed(self.data, self.length)
 
 
+def image_bytes(segments_end: bytes) -> int:
+    """Length of an image with checksum and hash, by its bytes up to the end of its segments."""
+    appended = segments_end[HASH_APPENDED_AT] != 0
+    return checksum_at(len(segments_end)) + 1 + (HASH_BYTES if appended else 0)
+
+
 def is_signed(data: bytes, length: int) -> bool:
     """Whether an image of ``length`` bytes is followed by a secure boot signature."""
     sector = length + -length % SIGNATURE_SECTOR_BYTES
