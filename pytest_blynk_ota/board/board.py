@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,8 @@ class Board:
         record: takes its events.
         baud: of its console.
         speed: device seconds in a wall second.
+        press: resets the chip where its port has no lines to do so: presses EN, and keeps IO0 low
+            meanwhile if it is given True.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Board:
         *,
         baud: int = 115200,
         speed: float = 1.0,
+        press: Callable[[bool], None] | None = None,
     ) -> None:
         self.name, self.chip, self.speed = name, chip, speed
+        self._press = press
         self._record = record
         self.console = Console(name, url, record, baud=baud, speed=speed)
 
@@ -179,6 +183,9 @@ class Board:
         port = self.console.port
         self.console.mark()
         self._record("rig", "reset", self.name, by=by, mode=strategy.mode)
+        if self._press is not None:
+            self._press(strategy is LOADER)
+            return
         try:
             perform(strategy, port, name=self.name, speed=self.speed)
         except (SerialException, OSError) as error:

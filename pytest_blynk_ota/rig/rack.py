@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -177,7 +177,13 @@ class Rig:
         try:
             url, outlet = self._wires(section)
             board = Board(
-                section.name, section.chip, url, self.recorder, baud=section.baud, speed=self.speed
+                section.name,
+                section.chip,
+                url,
+                self.recorder,
+                baud=section.baud,
+                speed=self.speed,
+                press=self._buttons(section),
             )
             place = self._furnish(section, board, outlet, lease)
             board.open()
@@ -206,6 +212,13 @@ class Rig:
         command = section.power.command
         assert command is not None
         return section.port, CommandOutlet(command.on, command.off)
+
+    def _buttons(self, section: BoardSection) -> Callable[[bool], None] | None:
+        """EN and IO0 of a virtual board whose wire has no lines; the rack presses them."""
+        if self._virtual is None or section.virtual is None or section.virtual.wire == "rfc2217":
+            return None
+        control, path = self._virtual.control, f"/{section.name}/reset"
+        return lambda download: control.request("POST", path, {"download": download})
 
     def _furnish(
         self, section: BoardSection, board: Board, outlet: Outlet | None, lease: Lease | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 
 import pytest
@@ -72,7 +73,8 @@ def test_the_loader_reset_never_releases_the_chip_with_io0_high(server, link):
     before = len(server.uart.lines)
     perform(LOADER, link, name="c3-a", speed=20)
     states = passed_through(server.uart.lines[before - 1 :])
-    assert states == [(False, False), (False, True), (True, True), (True, False), (False, False)]
+    flag, reset = [(True, False), (True, True)], [(False, True), (True, True), (True, False)]
+    assert states == [(False, False), *flag, *reset, (False, False)]
 
 
 def test_a_socket_cannot_reset(server):
@@ -81,6 +83,18 @@ def test_a_socket_cannot_reset(server):
 
     with pytest.raises(ConfigError, match="socket://x cannot reset the chip; use rfc2217://"):
         perform(RUN, Lineless(), name="c3-a")
+
+
+def test_a_pseudo_terminal_cannot_reset():
+    ours, theirs = os.openpty()
+    try:
+        port = open_port("c3-a", os.ttyname(theirs), 115200)
+        with pytest.raises(ConfigError, match="cannot reset the chip"):
+            perform(RUN, port, name="c3-a")
+        port.close()
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_data_with_iac_bytes_passes_both_ways(server, link):
