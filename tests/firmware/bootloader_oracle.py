@@ -21,6 +21,8 @@ REVISIONS = {"esp32": 300, "esp32c3": 3}
 SECTOR_BYTES = 4096
 PAYLOAD_BYTES = 6000
 HASH_BYTES = 32
+SECURE_VERSION_AT = 36
+SLOT_BYTES = 0x10000
 
 
 def rows() -> Iterator[dict[str, Any]]:
@@ -67,6 +69,11 @@ DAMAGES = {
 """The recorded damages, made to our own images."""
 
 
+def secured(image: bytes, version: int) -> bytes:
+    """The same image under another secure version."""
+    return mend(with_word(image, SECURE_VERSION_AT, version, 4))
+
+
 class Flash:
     """A chip as one case describes it."""
 
@@ -99,3 +106,24 @@ class Flash:
         if self.table.otadata is None:
             return [None, None]
         return [self.read(self.sector(number), 32).hex() for number in (0, 1)]
+
+
+def small_flash(
+    otadata: tuple[bytes, bytes],
+    slots: tuple[bytes, ...],
+    *more: tuple[Partition, bytes],
+) -> Flash:
+    """A chip with these images in slots of 64 KB, and other partitions with theirs."""
+    layout = {"otadata": [1, 0, 0xD000, 0x2000]}
+    for number in range(len(slots)):
+        layout[f"app{number}"] = [0, 0x10 + number, (number + 1) * SLOT_BYTES, SLOT_BYTES]
+    first, second = otadata
+    row = {"layout": layout, "otadata0": first.hex(), "otadata1": second.hex(), "slots": []}
+    flash = Flash({**row, "factory": "none"})
+    flash.table = PartitionTable((*flash.table.rows, *(part for part, _ in more)))
+    flash.put(TABLE_OFFSET, flash.table.build())
+    for place, image in zip(flash.table.ota_slots, slots, strict=False):
+        flash.put(place.offset, image)
+    for part, image in more:
+        flash.put(part.offset, image)
+    return flash

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
-from bootloader_oracle import DAMAGES, FLASH_BYTES, REVISIONS, Flash, app, rows, with_word
+from bootloader_oracle import (
+    DAMAGES,
+    FLASH_BYTES,
+    REVISIONS,
+    Flash,
+    app,
+    rows,
+    small_flash,
+    with_word,
+)
 
 from pytest_blynk_ota.errors import FirmwareError
-from pytest_blynk_ota.firmware.bootrules import Log, check_image, decide, last_booted
+from pytest_blynk_ota.firmware.bootrules import Log, Rule, check_image, decide, last_booted
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.firmware.image import mend
+from pytest_blynk_ota.firmware.image import build_image, mend, parse
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET, Partition
 
 CASES = list(rows())
 RECORDED = 474
@@ -105,6 +115,55 @@ def test_the_steps_are_the_lines_that_real_bootloaders_log(bootloader):
         if spoken(row["log"]) != ours:
             differing.append((row["id"], spoken(row["log"]), ours))
     assert differing == []
+
+
+IDF = {
+    "micropython-1.26.1-esp32": "v5.4.2",
+    "arduino-hello-idf5.5.4-esp32": "v5.5.4",
+    "micropython-1.24.1-esp32c3": "v5.2.2",
+    "idf-hello-5.0.1-esp32": "v5.0.1-751-g96c4ec8df2",
+    "idf-hello-6.1dev-coredump-uart-esp32": "v6.1-dev",
+    "idf-hello-6.0dev-esp32c3": "v6.0-dev",
+}
+DEPENDS_ON_CONTENT = "truncated_half"
+"""Where half an image ends, and so what is found behind it, differs from image to image."""
+
+
+def complaints(lines) -> list[str]:
+    """What is said of images, without numbers."""
+    return [
+        re.sub(r"0x[0-9a-f]+|\d+", "#", text)
+        for level, tag, text in lines
+        if level == "E" and tag in ("esp_image", "boot_comm")
+    ]
+
+
+def recorded(lines):
+    """Level, tag and text of the lines up to the first reset."""
+    for number, line in enumerate(lines):
+        if number and line.startswith("rst:"):
+            return
+        match = STAMP.match(line)
+        if match:
+            yield match.groups()
+
+
+@pytest.mark.parametrize("bootloader", sorted(IDF))
+def test_images_are_refused_in_the_words_of_the_bootloader_of_that_age(bootloader):
+    differing, compared = [], 0
+    for row in CASES:
+        if row["bootloader"] != bootloader or DEPENDS_ON_CONTENT in row["slots"]:
+            continue
+        chip, flash = row["chip"], Flash(row)
+        rules = {"revision": REVISIONS[chip], "idf": IDF[bootloader]}
+        steps = decide(flash.read, row["rollback_enabled"], CHIPS[chip], **rules).steps
+        ours = complaints((s.level, s.tag, s.text) for s in steps if isinstance(s, Log))
+        theirs = complaints(recorded(row["log"]))
+        compared += len(theirs)
+        if theirs != ours:
+            differing.append((row["id"], theirs, ours))
+    assert differing == []
+    assert compared > 0
 
 
 def flash_with(image: bytes) -> Flash:
@@ -216,3 +275,118 @@ def test_a_table_that_the_bootloader_refuses_is_refused_in_its_words():
 def test_the_running_slot_is_the_newest_that_was_started(entries, label):
     slot = last_booted(entries, SLOTS)
     assert (slot.label if slot else None) == label
+
+
+@pytest.mark.parametrize(
+    ("idf", "words"),
+    [
+        ("v4.4.4", None),
+        ("v4.4.5", "Image requires chip rev >= v3.1, but chip is v3.0"),
+        ("v5.0", None),
+        ("v5.4.2", "Image requires chip rev >= v3.1, but chip is v3.0"),
+        ("v5.5.1-10-gabcdef", "chip revision check failed. Required >= v3.1, found v3.0."),
+        ("5.5", "chip revision check failed. Required >= v3.1, found v3.0."),
+    ],
+)
+def test_a_minimal_revision_is_asked_for_as_the_bootloader_is_old(idf, words):
+    found = problem(mend(with_word(app("esp32", 0), 15, 301, 2)), idf=idf)
+    assert (found.text if found else None) == words
+
+
+def test_the_oldest_bootloaders_look_at_one_byte_of_revision():
+    image = mend(with_word(app("esp32", 0), 14, 4, 1))
+    found = problem(image, idf="v4.4")
+    assert found is not None
+    assert found.text.startswith("This chip is revision 3 but the application is configured for")
+    assert problem(image) is None
+
+
+def test_of_a_chip_of_unknown_revision_only_the_impossible_is_refused():
+    assert problem(mend(with_word(app("esp32", 0), 15, 399, 2)), revision=None) is None
+    found = problem(mend(with_word(app("esp32", 0), 15, 400, 2)), revision=None)
+    assert found is not None
+    assert "Required >= v4.0, found v?" in found.text
+
+
+def test_a_short_first_segment_is_refused_by_the_newest_bootloaders_alone():
+    first, *rest = segments = parse(app("esp32", 0)).segments
+    short = build_image(CHIPS["esp32"], [replace(first, data=first.data[:64]), *rest], 0x40080000)
+    assert len(segments) == 3
+    assert problem(short) is None
+    found = problem(short, idf="v6.2-dev")
+    assert found is not None
+    assert found.text == "Segment 0: length 0x40 is too short for app description"
+
+
+@pytest.mark.parametrize(("idf", "what"), [("v5.4", "chip_revision"), ("v5.3.1", None)])
+def test_the_efuse_block_revision_is_asked_for_on_newer_chips(idf, what):
+    least_at = 32 + 176
+    flash = small_flash(
+        (b"\xff" * 32,) * 2, (mend(with_word(app("esp32c3", 0), least_at, 200, 2)),)
+    )
+    decision = decide(flash.read, True, CHIPS["esp32c3"], block_revision=103, idf=idf)
+    assert [problem.what for _, problem in decision.rejected] == ([what] if what else [])
+    assert decide(flash.read, True, CHIPS["esp32c3"], idf=idf).loaded is not None
+
+
+def test_a_hash_is_looked_at_for_any_value_of_its_flag():
+    image = with_word(app("esp32", 0), 23, 2, 1)
+    found = problem(image)
+    assert found is not None
+    assert found.what == "image_hash"
+    assert problem(with_word(image, 23, 0, 1)) is None
+
+
+TEST_APP = Partition("test", 0, 0x20, 0x30000, 0x10000)
+
+
+def test_the_test_application_is_the_last_resort():
+    blank = (b"\xff" * 32, b"\xff" * 32)
+    flash = small_flash(blank, (b"",), (TEST_APP, app("esp32", 7)))
+    decision = decide(flash.read, True, CHIPS["esp32"])
+    assert (decision.loaded, decision.writes) == (TEST_APP, ())
+    assert decision.steps[-1] == Log(
+        "W", "boot", "Falling back to test app as only bootable partition"
+    )
+
+
+def test_a_row_that_stands_twice_counts_twice():
+    row = Partition("again", 0, 0x10, 0x30000, 0x10000)
+    flash = small_flash((Entry(2).build(), b"\xff" * 32), (b"",), (row, app("esp32", 1)))
+    decision = decide(flash.read, True, CHIPS["esp32"])
+    # number 2 of 2 is slot 1, which is not there; downwards slot 0 is the row that came last
+    assert decision.loaded == row
+    assert not any("slot 1" in step.text for step in decision.steps if isinstance(step, Log))
+
+
+def test_a_gap_between_the_slots_hides_the_last_one():
+    row = Partition("ota_2", 0, 0x12, 0x30000, 0x10000)
+    flash = small_flash((Entry(2).build(), b"\xff" * 32), (b"",), (row, app("esp32", 1)))
+    assert decide(flash.read, True, CHIPS["esp32"]).loaded is None
+
+
+def test_a_partition_without_bytes_is_passed_over_without_a_word():
+    row = Partition("none", 0, 0, 0x30000, 0)
+    flash = small_flash((b"\xff" * 32,) * 2, (app("esp32", 1),), (row, b""))
+    decision = decide(flash.read, True, CHIPS["esp32"])
+    assert (decision.rule, decision.loaded.label) == (Rule.FACTORY, "app0")
+    assert decision.rejected == ()
+
+
+def test_a_partition_of_more_than_16_mb_is_not_looked_at():
+    huge = Partition("huge", 0, 0, 0x10000, 17 << 20)
+    found = check_image(lambda offset, length: b"", huge, "esp32")
+    assert found is not None
+    assert found.text == "partition size 0x1100000 invalid, larger than 16MB"
+
+
+def test_a_caller_can_remember_what_it_found_of_images():
+    asked = []
+
+    def look(partition):
+        asked.append(partition.label)
+        return (), None
+
+    flash = small_flash((Entry(2).build(), b"\xff" * 32), (b"", b""))
+    assert decide(flash.read, True, CHIPS["esp32"], look=look).loaded.label == "app1"
+    assert asked == ["app1"]

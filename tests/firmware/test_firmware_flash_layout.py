@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.otadata import ERASED, SECTOR_BYTES, Entry, State, entries_for
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, Partition, PartitionTable
+from pytest_blynk_ota.firmware.partitions import (
+    DEFAULT_TABLE,
+    MD5_MAGIC,
+    Partition,
+    PartitionTable,
+)
 
 WORDS = st.integers(0, ERASED)
 
@@ -53,6 +58,42 @@ def test_a_table_without_an_md5_row_is_one_too():
 def test_a_bad_table_is_refused_in_the_bootloaders_words(change, words):
     with pytest.raises(FirmwareError, match=words):
         PartitionTable.parse(change(DEFAULT_TABLE.build()))
+
+
+def test_older_bootloaders_find_an_empty_table_in_blank_flash():
+    blank = b"\xff" * 0xC00
+    assert PartitionTable.parse(blank, idf="v5.0.1").rows == ()
+    assert PartitionTable.parse(blank, idf="v5.5-dev-1-gabc").rows == ()
+    for newer in ("v5.5", "v6.0-dev-12-gabc", None):
+        with pytest.raises(FirmwareError, match="partition 0 invalid magic number 0xffff"):
+            PartitionTable.parse(blank, idf=newer)
+
+
+def test_a_table_of_an_md5_row_alone_is_one_without_partitions():
+    assert PartitionTable(()).build()[:2] == b"\xeb\xeb"
+    assert PartitionTable.parse(PartitionTable(()).build()).rows == ()
+
+
+def test_rows_behind_the_md5_row_shift_what_is_taken_for_rows():
+    # it counts the rows without that of the MD5, and then takes so many from the first on
+    row = PartitionTable(DEFAULT_TABLE.rows[:2]).build()
+    data = row[:32] + MD5_MAGIC + hashlib.md5(row[:32]).digest() + row[32:64]
+    first, second = PartitionTable.parse(data.ljust(0xC00, b"\xff")).rows
+    assert first == DEFAULT_TABLE.rows[0]
+    assert (second.type, second.subtype) == (0xFF, 0xFF)
+
+
+def test_a_size_that_wraps_around_is_only_refused_by_newer_bootloaders():
+    row = Partition("huge", 0, 0x10, 0x10000, 0xFFFFFFFF)
+    data = PartitionTable((row,)).build()
+    assert PartitionTable.parse(data, flash_size=4 << 20, idf="v5.4.2").rows == (row,)
+    with pytest.raises(FirmwareError, match="exceeds flash chip size"):
+        PartitionTable.parse(data, flash_size=4 << 20, idf="v6.1")
+
+
+def test_overlapping_and_repeated_rows_are_no_fault():
+    row = DEFAULT_TABLE.ota_slots[0]
+    assert PartitionTable.parse(PartitionTable((row, row)).build()).rows == (row, row)
 
 
 def test_a_partition_beyond_the_flash_fails_the_whole_table():
