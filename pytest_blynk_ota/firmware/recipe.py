@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware import loaderinfo
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import MAPPED_PAGE_BYTES, Chip, chip
 from pytest_blynk_ota.firmware.image import (
@@ -207,8 +208,9 @@ def _told(behaviour: Behaviour) -> Segment:
 
 def _bootloader(recipe: Recipe, target: Chip, behaviour: Behaviour) -> bytes:
     """A second-stage bootloader: all of it is loaded into RAM."""
+    head = loaderinfo.build(recipe.idf, recipe.build)
     segments = [
-        Segment(target.dram_base, _noise(recipe, target, "data", LOADER_DATA_BYTES)),
+        Segment(target.dram_base, head + _noise(recipe, target, "data", LOADER_DATA_BYTES)),
         _told(behaviour),
         Segment(target.iram_base, _noise(recipe, target, "code", LOADER_CODE_BYTES)),
     ]

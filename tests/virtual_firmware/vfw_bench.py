@@ -10,6 +10,7 @@ from typing import Any
 
 from vfw_peer import TOKEN, FakeMachine, run
 
+from pytest_blynk_ota.firmware import loaderinfo
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import AppDesc, Segment, build_image
@@ -49,9 +50,11 @@ class Bench:
         rollback: bool = True,
         running: int = 0,
         size: int = IMAGE_BYTES,
+        idf: str = "v5.1.4",
         **behaviour: Any,
     ) -> None:
         self.machine = FakeMachine(chip)
+        self._idf = idf
         self.chip = CHIPS[chip]
         self._log = log
         self._flash(TABLE_OFFSET, DEFAULT_TABLE.build())
@@ -87,7 +90,7 @@ class Bench:
             project="bench",
             time="17:29:49",
             date="Nov 23 2026",
-            idf="v5.1.4",
+            idf=self._idf,
             elf_sha256=noise(32),
         )
         chip = self.chip
@@ -104,8 +107,9 @@ class Bench:
 
     def _bootloader(self, *behaviour: bytes) -> None:
         chip = self.chip
-        segments = [Segment(0, data) for data in behaviour]
-        segments.append(Segment(chip.dram_base, Random(0).randbytes(SEGMENT_BYTES)))
+        head = loaderinfo.build(self._idf, "Nov 23 2026 17:29:49")
+        segments = [Segment(chip.dram_base, head + Random(0).randbytes(SEGMENT_BYTES))]
+        segments += [Segment(0, data) for data in behaviour]
         segments.append(Segment(chip.iram_base, Random(1).randbytes(SEGMENT_BYTES)))
         self._flash(chip.bootloader_offset, build_image(chip, segments, chip.iram_base))
 

@@ -13,6 +13,7 @@ from typing import Any
 from pytest_blynk_ota.cloud.protocol import Cmd, Decoder, Frame, encode, frame, pairs, response
 from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.chip.efuse import EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash, erase_steps, pages
 from pytest_blynk_ota.virtual.network.tcp import Network
 
@@ -44,6 +45,8 @@ class FakeMachine:
         self.flash = NorFlash(seed="fake")
         self.clock = DeviceClock(speed)
         self.network = Network()
+        self.efuses = EFuses(self.chip)
+        self.stage = "rom"
         self.output: list[str] = []
         self._printed = asyncio.Event()
         self.operations = 0

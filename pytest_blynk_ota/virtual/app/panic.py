@@ -1,9 +1,10 @@
-"""The text of a panic, by kind and by processor, as recorded from real chips (panic.c)."""
+"""The text of a panic, by kind and by processor (panic.c, panic_arch.c, recorded logs)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 REGISTERS: Mapping[str, tuple[str, ...]] = {
@@ -19,12 +20,16 @@ REGISTERS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Register dump order (panic_arch.c of each processor); four to a line."""
+CAUSE_REGISTER = {"xtensa": "EXCCAUSE", "riscv": "MCAUSE"}
+ADDRESS_REGISTER = {"xtensa": "EXCVADDR", "riscv": "MTVAL"}
+STACK_REGISTER = {"xtensa": "A1", "riscv": "SP"}
 
 CODE = {"xtensa": 0x400D0000, "riscv": 0x42000000}
 STACK = {"xtensa": 0x3FFB4000, "riscv": 0x3FC8C000}
-STACK_ROWS = 16
+STACK_ROWS = 32
 WORDS_A_ROW = 8
 FRAMES = 5
+UNHANDLED = "Exception was unhandled."
 
 
 @dataclass(frozen=True)
@@ -41,68 +46,140 @@ ILLEGAL = Cause(
 LOAD = Cause(
     {"xtensa": "LoadProhibited", "riscv": "Load access fault"}, {"xtensa": 0x1C, "riscv": 5}
 )
+STORE = Cause(
+    {"xtensa": "StoreProhibited", "riscv": "Store access fault"}, {"xtensa": 0x1D, "riscv": 7}
+)
 
 
-def exception(arch: str, cause: Cause, elf: str, pc: int | None = None) -> Iterator[str]:
-    """An unhandled exception, up to the restart. ``elf`` is the short ELF hash."""
-    rng = Random(f"{elf} {cause.words[arch]}")
-    where = CODE[arch] + rng.randrange(0x10000, 0x20000) if pc is None else pc
-    words = cause.words[arch]
-    yield f"Guru Meditation Error: Core  0 panic'ed ({words}). Exception was unhandled."
+@dataclass(frozen=True)
+class Scene:
+    """Where a panic happens; everything in its dump follows from this.
+
+    Attributes:
+        arch: ``xtensa`` or ``riscv``.
+        elf: the short ELF hash.
+        kind: name of the trouble.
+        pc: the program counter; ``None``: somewhere in the code.
+        core: the core that panics.
+        task: the task that runs there.
+        number: of the exception.
+    """
+
+    arch: str
+    elf: str
+    kind: str
+    pc: int | None = None
+    core: int = 0
+    task: str = "main"
+    number: int = 0
+
+    @property
+    def seed(self) -> str:
+        """The same image dies the same way each time."""
+        return f"{self.elf} {self.kind}"
+
+    @cached_property
+    def registers(self) -> Mapping[str, int]:
+        """Their values by name, in the order of the dump."""
+        rng = Random(self.seed)
+        names = REGISTERS[self.arch]
+        stack = STACK[self.arch]
+        values = {name: rng.choice((0, 1, 4, stack + rng.randrange(0x1000))) for name in names}
+        code = CODE[self.arch] + rng.randrange(0x10000, 0x20000)
+        values[names[0]] = code if self.pc is None else self.pc
+        values[STACK_REGISTER[self.arch]] = stack
+        values[CAUSE_REGISTER[self.arch]] = self.number
+        values[ADDRESS_REGISTER[self.arch]] = 0
+        return values
+
+    @property
+    def where(self) -> int:
+        """The program counter."""
+        return self.registers[REGISTERS[self.arch][0]]
+
+    @cached_property
+    def stack(self) -> Sequence[int]:
+        """The words from the stack pointer on."""
+        rng = Random(self.seed + " stack")
+        values = (0, 0xA5A5A5A5, rng.getrandbits(32))
+        return [rng.choice(values) for _ in range(STACK_ROWS * WORDS_A_ROW)]
+
+
+def exception(scene: Scene, cause: Cause) -> Iterator[str]:
+    """An unhandled exception of the processor, up to the ELF hash."""
+    yield from unexpected(scene, f"{cause.words[scene.arch]}). {UNHANDLED}")
+
+
+def unexpected(
+    scene: Scene, reason: str, details: Sequence[str] = ("",), *, cores: Sequence[int] = ()
+) -> Iterator[str]:
+    """A panic with a reason.
+
+    Args:
+        reason: what stands in parentheses, and behind them.
+        details: lines between reason and registers.
+        cores: which dump their state; empty: the one that panics.
+    """
+    yield f"Guru Meditation Error: Core  {scene.core} panic'ed ({reason}"
+    yield from details
+    for core in cores or (scene.core,):
+        yield from _registers(scene, core)
+        yield from _stack(scene)
+    yield from _end(scene.elf)
+
+
+def abortion(scene: Scene, details: str | None) -> Iterator[str]:
+    """What ``esp_system_abort`` makes of its words: no Guru Meditation line."""
     yield ""
-    yield from _registers(arch, where, cause.number[arch], rng)
-    yield from _stack(arch, where, rng)
-    yield from _end(elf)
+    yield details or ""
+    if scene.arch == "riscv":
+        yield from _registers(scene, scene.core)
+    else:
+        yield ""
+    yield from _stack(scene)
+    yield from _end(scene.elf)
 
 
-def abort(arch: str, elf: str) -> Iterator[str]:
-    """abort() on core 0: no Guru Meditation line."""
-    rng = Random(f"{elf} abort")
-    where = CODE[arch] + rng.randrange(0x10000, 0x20000)
-    yield ""
-    yield f"abort() was called at PC 0x{where:08x} on core 0"
-    if arch == "riscv":
-        yield from _registers(arch, where, 0, rng)
-    yield from _stack(arch, where, rng)
-    yield from _end(elf)
+def abort(scene: Scene) -> Iterator[str]:
+    """``abort()``."""
+    where = f"abort() was called at PC 0x{scene.where:08x} on core {scene.core}"
+    yield from abortion(scene, where)
 
 
-def _registers(arch: str, pc: int, cause: int, rng: Random) -> Iterator[str]:
-    names = REGISTERS[arch]
-    values = {name: rng.choice((0, 1, 4, STACK[arch] + rng.randrange(0x1000))) for name in names}
-    values[names[0]] = pc
-    values["EXCCAUSE" if arch == "xtensa" else "MCAUSE"] = cause
-    values["EXCVADDR" if arch == "xtensa" else "MTVAL"] = 0
-    yield "Core  0 register dump:"
+def _registers(scene: Scene, core: int) -> Iterator[str]:
+    names = REGISTERS[scene.arch]
+    yield f"Core  {core} register dump:"
     for start in range(0, len(names), 4):
         row = names[start : start + 4]
-        yield "".join(f"{name:8s}: 0x{values[name]:08x}  " for name in row)
+        yield "".join(f"{name:8s}: 0x{scene.registers[name]:08x}  " for name in row)
     yield ""
 
 
-def _stack(arch: str, pc: int, rng: Random) -> Iterator[str]:
-    if arch == "xtensa":
+def _stack(scene: Scene) -> Iterator[str]:
+    if scene.arch == "xtensa":
         yield ""
-        yield "Backtrace: " + " ".join(_frames(pc, rng))
+        yield "Backtrace: " + " ".join(_frames(scene))
         yield ""
         yield ""
     else:
         yield "Stack memory:"
-        yield from _memory(rng)
+        yield from _memory(scene)
         yield ""
 
 
-def _frames(pc: int, rng: Random) -> Sequence[str]:
-    pcs = [pc, *(CODE["xtensa"] + rng.randrange(0x20000) for _ in range(FRAMES - 1))]
-    return [f"0x{at:08x}:0x{STACK['xtensa'] + 0x20 * n:08x}" for n, at in enumerate(pcs)]
+def _frames(scene: Scene) -> Iterator[str]:
+    rng = Random(scene.seed + " frames")
+    code = CODE["xtensa"]
+    places = [scene.where, *(code + rng.randrange(0x20000) for _ in range(FRAMES - 1))]
+    return (f"0x{at:08x}:0x{STACK['xtensa'] + 0x20 * n:08x}" for n, at in enumerate(places))
 
 
-def _memory(rng: Random) -> Iterator[str]:
+def _memory(scene: Scene) -> Iterator[str]:
     for row in range(STACK_ROWS):
         at = STACK["riscv"] + row * WORDS_A_ROW * 4
-        words = (rng.choice((0, 0xA5A5A5A5, rng.getrandbits(32))) for _ in range(WORDS_A_ROW))
+        words = scene.stack[row * WORDS_A_ROW : (row + 1) * WORDS_A_ROW]
         yield f"{at:08x}: " + " ".join(f"0x{word:08x}" for word in words)
 
 
 def _end(elf: str) -> Iterator[str]:
-    yield from ("", "", f"ELF file SHA256: {elf}", "", "Rebooting...")
+    yield from ("", "", f"ELF file SHA256: {elf}", "")

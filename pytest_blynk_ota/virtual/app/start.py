@@ -6,14 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.virtual.app import console, panic
+from pytest_blynk_ota.virtual.app import console, coredump, ending
 from pytest_blynk_ota.virtual.app.context import Context
 from pytest_blynk_ota.virtual.app.firmwares import FIRMWARES
 from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.app.trouble import CrashPlan
+from pytest_blynk_ota.virtual.boot.applog import app_start
 from pytest_blynk_ota.virtual.boot.bootloader import revision_text
-from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, app_start, elf_text
-from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
+from pytest_blynk_ota.virtual.boot.endings import Panic
+from pytest_blynk_ota.virtual.boot.generation import coloured, generation
+from pytest_blynk_ota.virtual.boot.rom import FLASH_MODES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image
@@ -25,8 +27,6 @@ STARTUP_TEXT = b"Project name:"
 """A build that logs at INFO holds this format string (esp_app_desc.c)."""
 ILLEGAL_BYTES = {"xtensa": 3, "riscv": 2}
 """Length of the instruction that is illegal when all its bytes are zero."""
-PANIC_BYTES_PER_S = 11520
-"""The panic handler polls the UART until each byte is out, at 115200 baud (panic.c)."""
 
 
 async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
@@ -40,19 +40,14 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
     try:
         _enter(image, arch)
         behaviour = image.behaviour
-        log.verbose = _logs_at_info(image)
-        log.idf(app_start(machine.chip.name, revision_text(machine.chip.revision), image.app_desc))
+        _begin(machine, log, started)
         if behaviour is None or behaviour.kind != "app":
             await _not_ours(log, image)
         plan = CrashPlan(machine, behaviour, image.sha256)
         ota = OtaOps(machine, log, started)
         await _live(Context(machine, log, started, behaviour, plan, ota))
     except Panic as crash:
-        elf = elf_text(image.app_desc) if image.app_desc else "0" * 9
-        words = _last_words(arch, crash, elf)
-        log.text(*words)
-        await machine.clock.spend(sum(len(line) + 2 for line in words) / PANIC_BYTES_PER_S)
-        raise Reset(SOFTWARE_CPU) from crash
+        await ending.end(machine, log, started, crash)
 
 
 def _enter(image: Image, arch: str) -> None:
@@ -68,6 +63,18 @@ def _enter(image: Image, arch: str) -> None:
             if not any(segment.data[start : start + size]):
                 raise Panic("illegal", image.entry)
             return
+
+
+def _begin(machine: Machine, log: Log, started: Started) -> None:
+    """What ESP-IDF prints before the application's own code."""
+    image, chip = started.image, machine.chip
+    log.verbose = _logs_at_info(image)
+    log.coloured = coloured(generation(image.app_desc.idf if image.app_desc else None))
+    mode = FLASH_MODES.get(image.data[2], "DIO")
+    more = coredump.at_start(image.behaviour.coredump if image.behaviour else "", started.table)
+    log.idf(
+        app_start(chip.name, revision_text(chip.revision), image.app_desc, mode=mode, more=more)
+    )
 
 
 def _logs_at_info(image: Image) -> bool:
@@ -106,10 +113,3 @@ async def _live(context: Context) -> NoReturn:
             task.cancel()
         await asyncio.wait(tasks)
     raise AssertionError("a firmware ended without a reset")
-
-
-def _last_words(arch: str, crash: Panic, elf: str) -> list[str]:
-    if crash.how == "abort":
-        return list(panic.abort(arch, elf))
-    cause = panic.ILLEGAL if crash.how == "illegal" else panic.LOAD
-    return list(panic.exception(arch, cause, elf, crash.pc))

@@ -46,7 +46,7 @@ class CrashPlan:
         if self._crash is not None and self._crash.when == moment and self._left():
             self._memory[self._key] = self._memory.get(self._key, 0) + 1
             self._machine.network.drop()
-            raise Panic(self._crash.how)
+            raise Panic(self._crash.how, sleep_s=self._crash.sleep_s)
 
     async def strike(self) -> NoReturn:
         """Wait for the crash that comes by the clock; for ever if there is none.

@@ -1,7 +1,7 @@
 """The second-stage bootloader: it does what firmware.bootrules decides, and says so.
 
 How it was built is in its own image: our bootloaders carry a behaviour segment. For a foreign one
-the rig file says whether it rolls back, and its log level shows in the strings that it holds.
+the rig file says whether it rolls back; release and log show in the strings that it holds.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware import loaderinfo
 from pytest_blynk_ota.firmware.bootrules import Decision, Reader, Write, decide
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import parse
-from pytest_blynk_ota.virtual.boot import bootlog
-from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_SYSTEM, Line, error
+from pytest_blynk_ota.virtual.boot import bootlog, generation
+from pytest_blynk_ota.virtual.boot.bootlog import Line, error
 from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_SYSTEM
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image
@@ -26,8 +28,27 @@ if TYPE_CHECKING:
 
 BOOTLOADER_S = 0.25
 """From the ROM's jump to the application's entry."""
-LOG_TEXT = b"Loaded app from partition at offset"
-"""In the strings of a bootloader that logs at INFO; at WARN it is not compiled in."""
+RELEASE = "v5.1.4"
+"""Of a bootloader that does not tell its own."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a bootloader was built.
+
+    Attributes:
+        verbose: whether it logs at INFO.
+        secured: whether it refuses images below the secure version in the eFuses.
+        idf: ESP-IDF's version in it; ``None``: it does not say.
+        built: when; ``None``: it does not say.
+    """
+
+    rollback: bool
+    verbose: bool
+    coloured: bool
+    secured: bool
+    idf: str | None
+    built: str | None
 
 
 @dataclass(frozen=True)
@@ -46,17 +67,30 @@ class Started:
     rollback: bool
 
 
-async def run(machine: Machine, log: Log, own: Image) -> Started:
+async def run(machine: Machine, log: Log, own: Image, cause: int) -> Started:
     """Choose the application, write otadata as the rules say, and start it.
+
+    Args:
+        cause: of the reset that led here.
 
     Raises:
         Reset: there is nothing to start.
     """
-    rollback, log.verbose = _build(machine, own)
+    build = _build(machine, own)
+    log.verbose, log.coloured = build.verbose, build.coloured
     chip = machine.chip
-    log.idf(bootlog.greeting(chip.name, revision_text(chip.revision), own.data[:4]))
+    log.idf(
+        bootlog.greeting(
+            chip.name,
+            revision_text(chip.revision),
+            own.data[:4],
+            idf=build.idf or RELEASE,
+            built=build.built,
+            cause=cause,
+        )
+    )
     await machine.clock.spend(BOOTLOADER_S)
-    decision = _decide(machine, log, own, rollback)
+    decision = _decide(machine, log, own, build)
     log.idf(bootlog.table(decision.table.rows))
     for step in decision.steps:
         if isinstance(step, Write):
@@ -64,11 +98,13 @@ async def run(machine: Machine, log: Log, own: Image) -> Started:
             await machine.program(step.offset, step.data)
         else:
             log.idf([Line(step.level, step.tag, step.text)])
+    if decision.burn is not None:
+        machine.efuses.burn_secure_version(decision.burn)
     if decision.loaded is None:
         raise Reset(SOFTWARE_SYSTEM)
     log.idf([bootlog.info("boot", "Disabling RNG early entropy source...")])
     image = _read_image(machine, decision.loaded)
-    return Started(decision.loaded, image, decision.table, rollback)
+    return Started(decision.loaded, image, decision.table, build.rollback)
 
 
 def revision_text(revision: int) -> str:
@@ -76,15 +112,25 @@ def revision_text(revision: int) -> str:
     return f"v{revision // 100}.{revision % 100}"
 
 
-def _build(machine: Machine, own: Image) -> tuple[bool, bool]:
-    """Rollback, and whether it logs at INFO."""
-    behaviour = own.behaviour
+def _build(machine: Machine, own: Image) -> Build:
+    told, behaviour = loaderinfo.read(own), own.behaviour
+    coloured = generation.coloured(generation.generation(told.idf))
     if behaviour is None or behaviour.kind != "bootloader":
-        return bool(machine.foreign_rollback), LOG_TEXT in own.data
-    return behaviour.rollback, behaviour.log == "info"
+        if told.coloured is not None:
+            coloured = told.coloured
+        rollback = bool(machine.foreign_rollback)
+        return Build(rollback, told.verbose, coloured, False, told.idf, told.built)
+    return Build(
+        behaviour.rollback,
+        behaviour.log == "info",
+        coloured,
+        behaviour.anti_rollback,
+        told.idf,
+        told.built,
+    )
 
 
-def _decide(machine: Machine, log: Log, own: Image, rollback: bool) -> Decision:
+def _decide(machine: Machine, log: Log, own: Image, build: Build) -> Decision:
     """The decision; a table that cannot be read is logged as the bootloader does.
 
     Raises:
@@ -94,10 +140,12 @@ def _decide(machine: Machine, log: Log, own: Image, rollback: bool) -> Decision:
     try:
         return decide(
             read_flash(machine),
-            rollback,
+            build.rollback,
             CHIPS[chip.name],
             revision=chip.revision,
             flash_size=bootlog.flash_bytes(own.data),
+            secure_version=machine.efuses.secure_version if build.secured else None,
+            idf=build.idf,
         )
     except FirmwareError as refused:
         log.idf(_no_table(str(refused)))

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from pytest_blynk_ota.virtual.boot.bootlog import POWER_ON
+from pytest_blynk_ota.virtual.boot.rom import POWER_ON
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
@@ -21,11 +21,12 @@ class Reset(Exception):
 
 
 class Panic(Exception):
-    """Raised when the application crashes: ``panic`` (a bad read), ``abort`` or ``illegal``."""
+    """Raised when the application gets into trouble: a name of a row in ``app/ending.py``."""
 
-    def __init__(self, how: str, pc: int | None = None) -> None:
+    def __init__(self, how: str, pc: int | None = None, *, sleep_s: float = 0.0) -> None:
         self.how = how
         self.pc = pc
+        self.sleep_s = sleep_s
         super().__init__(how)
 
 

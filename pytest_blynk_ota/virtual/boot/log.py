@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """One boot's log. ``verbose`` is whether lines of level INFO are compiled in."""
+    """One boot's log.
+
+    Attributes:
+        verbose: whether lines of level INFO are compiled in.
+        coloured: whether ESP-IDF's lines are.
+    """
 
     def __init__(self, machine: Machine, *, verbose: bool = False) -> None:
         self._machine = machine
         self._reset_at = machine.clock.now()
         self.verbose = verbose
+        self.coloured = True
 
     @property
     def milliseconds(self) -> int:
@@ -33,7 +39,7 @@ class Log:
         """Lines of ESP-IDF's log; those of level INFO only if the build has them."""
         for line in lines:
             if self.verbose or line.level != "I":
-                self.text(line.render(self.milliseconds))
+                self.text(line.render(self.milliseconds, coloured=self.coloured))
 
     def blynk(self, text: str) -> None:
         """A line of the Blynk library or of Edgent's DEBUG_PRINT: ``[ms] text``."""
