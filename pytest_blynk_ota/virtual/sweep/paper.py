@@ -186,5 +186,5 @@ def words_of(entry: Entry, labels: list[str]) -> str:
     if entry.seq == otadata.ERASED:
         return "-"
     if not entry.crc_ok:
-        return state if entry.state in (State.INVALID, State.ABORTED) else "-"
+        return f"{state} (wrong CRC)" if entry.state in (State.INVALID, State.ABORTED) else "-"
     return f"{labels[entry.slot(len(labels))]} {state}" if labels else state
