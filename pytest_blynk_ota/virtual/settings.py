@@ -26,6 +26,7 @@ DEFAULT_RIG: dict[str, Any] = {
     "board": [
         {"name": "c3-a", "chip": "esp32c3", "port": VIRTUAL_PORT},
         {"name": "esp32-a", "chip": "esp32", "port": VIRTUAL_PORT},
+        {"name": "s3-a", "chip": "esp32s3", "port": VIRTUAL_PORT},
     ]
 }
 

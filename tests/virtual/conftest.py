@@ -28,6 +28,6 @@ def stub(bench: Bench) -> Bench:
 
 @pytest.fixture
 def rack() -> Iterator[ThreadedRack]:
-    """Both default boards, running the echo firmware."""
+    """The default boards, one of each chip, running the echo firmware."""
     with threaded_rack() as made:
         yield made

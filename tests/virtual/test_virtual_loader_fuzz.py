@@ -10,7 +10,9 @@ from virtual_bench import MAC, Bench
 from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.loader import slip
-from pytest_blynk_ota.virtual.loader.session import HEADER, OPS
+from pytest_blynk_ota.virtual.loader.requests import HEADER
+from pytest_blynk_ota.virtual.loader.rom import ROM_OPS
+from pytest_blynk_ota.virtual.loader.stub import STUB_OPS
 
 words = st.one_of(
     st.sampled_from([0, 1, 16, 4096, 0x10000, 0x400000, 0x60002000, 0x3FF42000, 0xFFFFFFFF]),
@@ -21,7 +23,7 @@ words = st.one_of(
 @st.composite
 def requests(draw):
     """A request that is right in some ways and wrong in others."""
-    op = draw(st.one_of(st.sampled_from(sorted(OPS)), st.integers(0, 255)))
+    op = draw(st.one_of(st.sampled_from(sorted({*ROM_OPS, *STUB_OPS})), st.integers(0, 255)))
     body = b"".join(word.to_bytes(4, "little") for word in draw(st.lists(words, max_size=6)))
     body += draw(st.binary(max_size=40))
     length = draw(st.sampled_from([len(body), len(body), len(body), 0, 0xFFFF]))

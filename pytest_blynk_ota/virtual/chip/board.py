@@ -22,7 +22,7 @@ import random
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-from pytest_blynk_ota.virtual.boot.bootlog import ROMS, download_banner
+from pytest_blynk_ota.virtual.boot.rom import ROMS, download_banner
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
 from pytest_blynk_ota.virtual.chip.efuse import EFuses

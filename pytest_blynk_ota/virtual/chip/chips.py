@@ -1,7 +1,7 @@
 """The chips that virtual boards can have: one table entry each.
 
-A further chip is an entry here, one in ``firmware.chips`` (what its images look like) and one in
-``boot.bootlog`` (what its ROM says).
+A further chip is an entry here, one in ``firmware.chips`` (what its images look like), one in
+``boot.rom`` (what its ROM says) and one in ``boot.applog`` (what an application says at its start).
 """
 
 from __future__ import annotations

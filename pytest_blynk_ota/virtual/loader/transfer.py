@@ -106,7 +106,8 @@ class Writing:
         try:
             plain = self._inflate.decompress(data, self.missing + 1)
         except zlib.error as error:
-            raise Refused(Failure.INFLATE) from error
+            adler = "incorrect data check" in str(error)
+            raise Refused(Failure.ADLER if adler else Failure.INFLATE) from error
         if len(plain) > self.missing:
             raise Refused(Failure.TOO_MUCH)
         self._program(plain)
