@@ -59,8 +59,8 @@ def explain(dumps: tuple[Path, ...], as_json: bool, **given: Any) -> None:
     from pytest_blynk_ota.errors import FirmwareError
 
     asked = _asked(**given)
-    failed = False
-    for number, path in enumerate(dumps):
+    failed, between = False, ""
+    for path in dumps:
         try:
             explained = _explained(path, asked)
         except FirmwareError as error:
@@ -74,7 +74,8 @@ def explain(dumps: tuple[Path, ...], as_json: bool, **given: Any) -> None:
         else:
             from pytest_blynk_ota.cli.flash_page import page
 
-            click.echo(f"{'' if number == 0 else NEXT_PAGE}{page(str(path), explained)}")
+            click.echo(between + page(str(path), explained))
+            between = NEXT_PAGE
     if failed:
         sys.exit(USAGE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ def find_bootloader(data: bytes, table_offset: int) -> Bootloader | None:
 def chip_of_apps(data: bytes, table: PartitionTable) -> tuple[Chip, str] | None:
     """The chip that the applications are for, and the label of one of them.
 
-    Where they contradict each other a good image counts more than a damaged one.
+    Where they contradict each other, most of the good images decide.
     """
     found: list[tuple[bool, Chip, str]] = []
     for row in (table.factory, *table.ota_slots, table.test):
@@ -142,7 +143,8 @@ def chip_of_apps(data: bytes, table: PartitionTable) -> tuple[Chip, str] | None:
         if chip is not None:
             good = Checks(chip).look(Flash(data).read, row)[1] is None
             found.append((good, chip, row.label))
-    best = max(found, key=lambda one: one[0], default=None)
+    good_for = Counter(chip for good, chip, _ in found if good)
+    best = max(found, key=lambda one: (good_for[one[1]], one[0]), default=None)
     return best and best[1:]
 
 
