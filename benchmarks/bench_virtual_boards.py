@@ -6,7 +6,7 @@ board beyond its flash file (private pages of the rack with N boards against the
 Then presses the reset button of one quiet board at top speed, over and over: from the request to
 the login. Both stand against bare clients of the same protocol, without any boot, in the same run.
 
-    python benchmarks/bench_virtual_boards.py [--boards 50] [--resets 50] [--rounds 3]
+    python benchmarks/bench_virtual_boards.py [--boards 50] [--resets 50] [--rounds 3] [--size BYTES]
 """
 
 from __future__ import annotations
@@ -98,13 +98,14 @@ def dump(chip: str, address: str, token: str, images: dict[str, bytes]) -> bytes
     return bytes(flash)
 
 
-def make_images() -> dict[str, bytes]:
-    """Bootloader and Old of each chip."""
+def make_images(size: int) -> dict[str, bytes]:
+    """Bootloader and Old of each chip, the latter ``size`` bytes long."""
     made = {}
     for name in ("bootloader", "old"):
         text = (folder("firmware_fixtures") / f"{name}.toml").read_text(encoding="utf-8")
         for chip in CHIP_NAMES:
-            made[f"{name} {chip}"] = recipe.make(recipe.loads(text, f"{name}.toml"), chip)
+            known = recipe.loads(text, f"{name}.toml")
+            made[f"{name} {chip}"] = recipe.make(known, chip, size=size if name == "old" else None)
     return made
 
 
@@ -244,9 +245,10 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=50)
     parser.add_argument("--resets", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=1_000_000, help="bytes of the firmware")
     options = parser.parse_args()
-    images = make_images()
-    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    images = make_images(options.size)
+    print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, images of {options.size:,} bytes")
     with tempfile.TemporaryDirectory() as name:
         cloud = Cloud([token_of(number) for number in range(options.boards)])
         try:
