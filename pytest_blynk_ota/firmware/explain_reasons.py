@@ -57,7 +57,7 @@ def _steps(boot: Boot, decision: Decision) -> Iterator[Reason]:
     yield from _search(decision)
     if decision.loaded is None:
         yield Reason(SEARCH, RESETS)
-    elif decision.rule in (Rule.SLOT_0, Rule.INITIAL) and boot.after != boot.before:
+    elif decision.rule in (Rule.SLOT_0, Rule.INITIAL) and _becomes(boot, 0, State.VALID):
         yield Reason(BLANK, "otadata was blank: the slot that starts is written to entry 0, VALID.")
     if decision.burn is not None:
         text = f"The secure version in the eFuses moves up to {decision.burn}."

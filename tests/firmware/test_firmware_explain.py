@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from bootloader_oracle import app, flipped, secured, small_flash, with_word
@@ -89,6 +90,43 @@ def test_each_slot_is_looked_at_also_where_it_is_not_tried():
     assert [app.problem and app.problem.what for app in found.apps] == ["checksum", None]
     assert [app.desc.version for app in found.apps] == ["1.0", "2.0"]
     assert found.apps[1].length == len(GOOD[1])
+
+
+def test_why_blank_otadata_is_written_and_aborted_otadata_is_not():
+    blank = explain(dump((b"\xff" * 32, b"\xff" * 32)), ON)
+    assert [rule for rule, _ in why(blank.first)] == [4, 7, 8]
+    pending = tuple(Entry(seq, State.PENDING_VERIFY).build() for seq in (1, 2))
+    given_up = why(explain(dump(pending), ON).first)
+    assert [rule for rule, _ in given_up] == [3, 3, 4, 7]
+    assert given_up[2][1].startswith("Both otadata entries are ABORTED now, and there is no")
+
+
+@pytest.mark.parametrize(
+    ("otadata", "more", "rule", "words"),
+    [
+        ((Entry(5, wrong_crc=1), Entry(3)), (), 5, "otadata[1] is the only valid one: slot (3 -"),
+        ((Entry(2), Entry(2)), (), 5, "Both entries have the same number, the first one counts"),
+        ((Entry(1, wrong_crc=1), Entry(2, wrong_crc=1)), (), 6, "are torn (wrong CRC): factory"),
+        ((Entry(1, State.INVALID), Entry(2, State.ABORTED)), ("factory",), 4,
+         "otadata[0] is INVALID and otadata[1] is ABORTED: the factory application."),
+    ],
+)  # fmt: skip
+def test_why_the_search_begins_where_it_does(otadata, more, rule, words):
+    rows = [(Partition(label, 0, 0, 0x30000, 0x10000), GOOD[0]) for label in more]
+    found = explain(dump(tuple(entry.build() for entry in otadata), GOOD, *rows), ON)
+    assert why(found.first)[0][0] == rule
+    assert words in why(found.first)[0][1]
+
+
+def test_why_a_small_otadata_partition_stops_everything():
+    data = dump()
+    table = PartitionTable.parse(data[TABLE_OFFSET : TABLE_OFFSET + 0xC00])
+    rows = (replace(table.rows[0], size=0x1000), *table.rows[1:])
+    data[TABLE_OFFSET : TABLE_OFFSET + 0xC00] = PartitionTable(rows).build()
+    assert why(explain(data, ON).first) == [
+        (2, "otadata has 4096 bytes, 8192 are needed."),
+        (7, "Nothing starts: the chip resets and tries again, for ever."),
+    ]
 
 
 def test_our_own_bootloader_says_how_it_was_built():
