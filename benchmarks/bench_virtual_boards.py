@@ -6,7 +6,7 @@ board beyond its flash file (private pages of the rack with N boards against the
 Then presses the reset button of one quiet board at top speed, over and over: from the request to
 the login. Both stand against bare clients of the same protocol, without any boot, in the same run.
 
-    python benchmarks/bench_virtual_boards.py [--boards 50] [--resets 50] [--rounds 3] [--size BYTES]
+    python benchmarks/bench_virtual_boards.py [--boards 50] [--resets 50] [--rounds 3] [--size N]
 """
 
 from __future__ import annotations
