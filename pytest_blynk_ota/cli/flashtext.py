@@ -12,11 +12,14 @@ def flash_text(flash: Mapping[str, Any]) -> str:
 
 
 def _lines(flash: Mapping[str, Any]) -> Iterator[str]:
-    built = "rolls back" if flash["bootloader"]["rollback"] else "does not roll back"
-    loader = f"its bootloader {built}" if flash["bootloader"]["there"] else "no bootloader"
+    own = flash["bootloader"]
+    built = "rolls back" if own["rollback"] else "does not roll back"
+    release = f" of ESP-IDF {own['idf']}" if own["idf"] else ""
+    loader = f"its bootloader{release} {built}" if own["there"] else "no bootloader"
     yield f"{flash['board']}: {flash['chip']}, {flash['flash_bytes'] >> 20} MB of flash, {loader}"
     if flash["problem"]:
         yield f"partition table: {flash['problem']}"
+        yield _next_boot(flash)
         return
     yield ""
     yield f"{'partition':<12} {'offset':>9} {'size':>7} {'erased':>7}  content"
@@ -56,8 +59,9 @@ def _entry(entry: Mapping[str, Any]) -> str:
 
 def _next_boot(flash: Mapping[str, Any]) -> str:
     if flash["boots"] is None:
-        return "next boot: nothing starts; the bootloader resets again and again"
-    words = [
-        f"{one['state']} with seq {one['seq']} at {one['offset']:#x}" for one in flash["writes"]
-    ]
-    return f"next boot: {flash['boots']}" + (f"; writes {', '.join(words)}" if words else "")
+        what = f"next boot: nothing starts, again and again ({flash['why']})"
+    else:
+        what = f"next boot: {flash['boots']}"
+    if flash["otadata_after"] == [one["words"] for one in flash["otadata"]]:
+        return what
+    return f"{what}; otadata then: {', '.join(flash['otadata_after'])}"

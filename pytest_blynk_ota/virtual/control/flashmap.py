@@ -1,14 +1,15 @@
-"""What is in a board's flash, decoded: partition table, otadata, images, what would boot."""
+"""What is in a board's flash, decoded: partition table, otadata, images, what would boot.
+
+What would boot is asked of the board's own ROM and bootloader, run on paper.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
-from pytest_blynk_ota.firmware import otadata
-from pytest_blynk_ota.firmware.bootrules import Decision, Reader, decide
+from pytest_blynk_ota.firmware import loaderinfo, otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.firmware.imagecheck import check_image
@@ -22,7 +23,8 @@ from pytest_blynk_ota.firmware.partitions import (
 )
 from pytest_blynk_ota.virtual.boot.bootlog import flash_bytes
 from pytest_blynk_ota.virtual.chip.board import Board
-from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
+from pytest_blynk_ota.virtual.chip.flash import sectors
+from pytest_blynk_ota.virtual.sweep.paper import Hardware, boot, words_of
 
 
 def flash_map(board: Board) -> dict[str, Any]:
@@ -33,136 +35,118 @@ def flash_map(board: Board) -> dict[str, Any]:
         "chip": board.chip.name,
         "flash_bytes": board.flash.size,
         "bootloader": _bootloader(board, own),
+        "problem": None,
         "table": [],
         "otadata": [],
         "slots": [],
-        "boots": None,
-        "writes": [],
-        "problem": None,
+        **_next_boot(board),
     }
     try:
-        decision = _decide(board, own)
+        table = _table(board, own)
     except FirmwareError as refused:
         return made | {"problem": str(refused)}
-    table, boots = decision.table, decision.loaded
     return made | {
         "table": [_row(board, row) for row in table.rows],
         "otadata": _otadata(board, table),
-        "slots": [_slot(board, row) for row in table.rows if row.type == APP],
-        "boots": None if boots is None else boots.label,
-        "writes": [_write(one.offset, one.data) for one in decision.writes],
+        "slots": [_slot(board, own, row) for row in table.rows if row.type == APP],
     }
 
 
-def _reader(board: Board) -> Reader:
+def _read(board: Board, offset: int, length: int) -> bytes:
     """Reads as a bootloader does: what lies behind the end of the chip is missing."""
-    flash = board.flash
-
-    def read(offset: int, length: int) -> bytes:
-        start = min(offset, flash.size)
-        return flash.read(start, min(length, flash.size - start))
-
-    return read
+    start = min(offset, board.flash.size)
+    return board.flash.read(start, min(length, board.flash.size - start))
 
 
 def _image_at(board: Board, start: int, end: int) -> Image | None:
     try:
-        return parse(_reader(board)(start, end - start))
+        return parse(_read(board, start, end - start))
     except FirmwareError:
         return None
 
 
-def _rollback(board: Board, own: Image | None) -> bool:
-    """How the bootloader was built, as it says itself or the rig file says for it."""
-    behaviour = own.behaviour if own else None
-    if behaviour is not None and behaviour.kind == "bootloader":
-        return behaviour.rollback
-    return bool(board.foreign_rollback)
-
-
 def _bootloader(board: Board, own: Image | None) -> dict[str, Any]:
+    """How it was built, as it says itself; whether it rolls back, the rig file may say for it."""
+    behaviour = own.behaviour if own else None
+    rollback = bool(board.foreign_rollback)
+    if behaviour is not None and behaviour.kind == "bootloader":
+        rollback = behaviour.rollback
     return {
         "offset": CHIPS[board.chip.name].bootloader_offset,
         "there": own is not None,
-        "rollback": _rollback(board, own),
+        "rollback": rollback,
+        "idf": loaderinfo.read(own).idf if own else None,
     }
 
 
-def _decide(board: Board, own: Image | None) -> Decision:
-    read = _reader(board)
-    size = flash_bytes(own.data) if own else None
-    table = PartitionTable.parse(read(TABLE_OFFSET, TABLE_BYTES), flash_size=size)
-    return decide(
-        read,
-        _rollback(board, own),
-        CHIPS[board.chip.name],
-        revision=board.chip.revision,
-        table=table,
-        flash_size=size,
+def _next_boot(board: Board) -> dict[str, Any]:
+    """``boots`` is the label of a partition, or null; ``why`` then is the last word of the log."""
+    hardware = Hardware(
+        board.chip, board.flash.size, board.foreign_rollback, board.efuses.secure_version
+    )
+    done = boot(lambda offset, length: _read(board, offset, length), hardware)
+    return {"boots": done.slot, "why": done.why, "otadata_after": list(done.otadata)}
+
+
+def _table(board: Board, own: Image | None) -> PartitionTable:
+    return PartitionTable.parse(
+        _read(board, TABLE_OFFSET, TABLE_BYTES),
+        flash_size=flash_bytes(own.data) if own else None,
+        idf=loaderinfo.read(own).idf if own else None,
     )
 
 
 def _row(board: Board, row: Partition) -> dict[str, Any]:
-    first, last = row.offset // SECTOR_BYTES, -(-(row.offset + row.size) // SECTOR_BYTES)
+    span, wear = sectors(row.offset, row.size), board.flash.wear()
     return {
         "label": row.label,
         "type": row.type,
         "subtype": row.subtype,
         "offset": row.offset,
         "size": row.size,
-        "most_erased": max(board.flash.wear()[first:last], default=0),
+        "most_erased": max(wear[span.start : span.stop], default=0),
     }
 
 
 def _otadata(board: Board, table: PartitionTable) -> list[dict[str, Any]]:
-    place, count = table.otadata, len(table.ota_slots)
+    """Both entries; ``words`` are those of ``otadata_after``."""
+    place, labels = table.otadata, [slot.label for slot in table.ota_slots]
     if place is None or place.size < 2 * otadata.SECTOR_BYTES:
         return []
     starts = (place.offset, place.offset + otadata.SECTOR_BYTES)
-    data = [board.flash.read(start, otadata.ENTRY_BYTES) for start in starts]
-    active = otadata.active((Entry.parse(data[0]), Entry.parse(data[1])))
+    first, second = (Entry.parse(_read(board, at, otadata.ENTRY_BYTES)) for at in starts)
+    active = otadata.active((first, second))
     return [
-        {**_write(start, entry), "slot": _names(entry, count), "active": number == active}
-        for number, (start, entry) in enumerate(zip(starts, data, strict=True))
+        {
+            "offset": start,
+            "seq": None if entry.seq == otadata.ERASED else entry.seq,
+            "slot": None if entry.seq == otadata.ERASED or not labels else entry.slot(len(labels)),
+            "state": entry.state.name if isinstance(entry.state, State) else f"{entry.state:#x}",
+            "crc_ok": entry.crc_ok,
+            "active": number == active,
+            "words": words_of(entry, labels),
+        }
+        for number, (start, entry) in enumerate(zip(starts, (first, second), strict=True))
     ]
 
 
-def _write(offset: int, data: bytes) -> dict[str, Any]:
-    entry = Entry.parse(data)
-    state = entry.state.name if isinstance(entry.state, State) else f"{entry.state:#x}"
-    return {
-        "offset": offset,
-        "seq": None if entry.seq == otadata.ERASED else entry.seq,
-        "state": state,
-        "crc_ok": entry.crc_ok,
-    }
-
-
-def _names(data: bytes, count: int) -> int | None:
-    """Number of the slot that an entry names."""
-    entry = Entry.parse(data)
-    return None if entry.seq == otadata.ERASED or not count else entry.slot(count)
-
-
-def _slot(board: Board, row: Partition) -> dict[str, Any]:
+def _slot(board: Board, own: Image | None, row: Partition) -> dict[str, Any]:
     image = _image_at(board, row.offset, row.offset + row.size)
-    problem = check_image(_reader(board), row, board.chip.name, board.chip.revision)
-    told: Mapping[str, Any] = {}
-    if image is not None:
-        told = {
-            "project": image.app_desc.project if image.app_desc else None,
-            "version": image.version,
-            "length": image.length,
-            "sha256": hashlib.sha256(image.data[: image.length]).hexdigest(),
-        }
+    problem = check_image(
+        lambda offset, length: _read(board, offset, length),
+        row,
+        board.chip.name,
+        board.chip.revision,
+        loaderinfo.read(own).idf if own else None,
+    )
+    whole = image.data[: image.length] if image else b""
     return {
         "label": row.label,
         "offset": row.offset,
         "size": row.size,
-        "project": None,
-        "version": None,
-        "length": None,
-        "sha256": None,
-        **told,
+        "project": image.app_desc.project if image and image.app_desc else None,
+        "version": image.version if image else None,
+        "length": image.length if image else None,
+        "sha256": hashlib.sha256(whole).hexdigest() if image else None,
         "problem": None if problem is None else str(problem),
     }
