@@ -156,8 +156,9 @@ def _row(kind: str, pattern: str, build: Build, source: str) -> Row:
     return Row(kind, re.compile(pattern), build, source)
 
 
-_AT = r"^(?:\[\d+\](?:\[\w\]\[[^]]*\])? ?)?\s*"
-"""Start of a Blynk print: ``[ms] `` (old Edgent) or ``[ms][E][file] `` (new)."""
+_AT = r"^>?(?:\[\d+\](?:\[\w\]\[[^]]*\])? ?)?\s*"
+"""Start of a Blynk print: ``[ms] `` (old Edgent) or ``[ms][E][file] `` (new); a console's prompt may
+stand before it."""
 
 _ROM = (
     _row("reset", r"rst:0x([0-9a-f]+) \(([^)]+)\)(?:,boot:0x[0-9a-f]+(?: \((.+?)(?=rst:|$))?)?",

@@ -57,7 +57,7 @@ def test_a_report_says_what_the_image_asks_for(reports, mcu, build):
 def test_confirmed_at_the_start_before_anything_is_said():
     with Bench() as bench:
         trial(bench, confirm="init")
-        story(bench.until("Firmware: 2.0.0"))
+        story(bench.until("Firmware:  2.0.0"))
         assert bench.entries()[1] == CONFIRMED
 
 

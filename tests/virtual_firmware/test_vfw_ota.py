@@ -52,7 +52,7 @@ def test_a_healthy_update_ends_on_new_in_the_other_slot(chip, log):
 def test_the_story_of_an_update_is_told_in_old_edgents_words():
     with Bench() as bench:
         story(update(bench, WebPeer(bench.app("2.0.0"))))
-        told = re.findall(r"^\[\d+\] (.+)$", bench.text, re.M)
+        told = re.findall(r"^>?\[\d+\] (.+)$", bench.text, re.M)
         wanted = [
             "INIT => CONNECTING_NET",
             "CONNECTING_NET => CONNECTING_CLOUD",
@@ -203,7 +203,6 @@ def test_the_second_of_two_commands_wins_and_there_is_one_download():
             bench.provision(address)
             await bench.boot()
         assert (len(wrong.requests), len(right.requests)) == (0, 1)
-        assert bench.text.count("Disconnected") == 1
 
     with Bench() as bench:
         story(twice(bench))

@@ -1,14 +1,14 @@
 """The Blynk library's side of a session: login, info, pings, what the cloud sends.
 
-Rules of blynk-library 1.4.0 (BlynkProtocol.h, BlynkArduinoClient.h). One
+Rules of blynk-library 1.4.0 (BlynkProtocol.h, BlynkArduinoClient.h, BlynkSimpleEsp32_SSL.h). One
 :class:`BlynkClient` is one device; :meth:`BlynkClient.login` starts a session, and
-:meth:`BlynkClient.serve` lives through it.
+:meth:`BlynkClient.serve` lives through it. When to try again is for the firmware.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.cloud.protocol import (
@@ -21,21 +21,26 @@ from pytest_blynk_ota.cloud.protocol import (
     frame,
     response,
 )
+from pytest_blynk_ota.virtual.app.dial import dial
+from pytest_blynk_ota.virtual.app.report import BUFF_IN
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.boot.log import Log
     from pytest_blynk_ota.virtual.machine import Machine
     from pytest_blynk_ota.virtual.network.tcp import Connection
+    from pytest_blynk_ota.virtual.network.tls import Trust
 
 CONNECT_TIMEOUT_S = 5.0
+HANDSHAKE_TIMEOUT_S = 30.0
+"""``setHandshakeTimeout(30)``, behind the TCP connection."""
+OTHER_PORT = {80: 8080, 8080: 80}
+"""Tried at once if the first is not reachable (BlynkArduinoClient.h)."""
 LOGIN_TIMEOUT_S = 6.0
 """BLYNK_TIMEOUT_MS."""
 RETRY_S = 5.0
 GIVE_UP_AFTER_HEARTBEAT_S = 18.0
 """BLYNK_TIMEOUT_MS * 3 of silence beyond the heartbeat."""
 PING_SPACING_S = 6.0
-BUFF_IN = 1024
-"""BLYNK_MAX_READBYTES of an ESP32; header and body must fit."""
 HEADER_BYTES = 5
 
 IGNORED = frozenset({Cmd.HARDWARE, Cmd.BRIDGE, Cmd.LOGIN})
@@ -60,6 +65,8 @@ class BlynkClient:
     Args:
         info: keys and values in turn, sent after each login.
         on_ota: called with the URL of each ``ota`` command.
+        on_debug: called with the text of each ``dbg`` command.
+        trust: whom TLS trusts; None: plain TCP.
     """
 
     def __init__(
@@ -73,6 +80,8 @@ class BlynkClient:
         info: Sequence[str],
         heartbeat_s: float,
         on_ota: Callable[[str], None],
+        on_debug: Callable[[str], Awaitable[None]] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._machine = machine
         self._clock = machine.clock
@@ -82,6 +91,8 @@ class BlynkClient:
         self._info = tuple(info)
         self._heartbeat_s = heartbeat_s
         self._on_ota = on_ota
+        self._on_debug = on_debug
+        self._trust = trust
         self._connection: Connection | None = None
         self._reading: asyncio.Task[bytes] | None = None
         self._inbox: list[Frame] = []
@@ -109,11 +120,14 @@ class BlynkClient:
                 self.close()
 
     async def _dial(self) -> bool:
-        self._log.blynk(f"Connecting to {self._address[0]}:{self._address[1]}")
-        try:
-            async with asyncio.timeout(self._clock.timeout(CONNECT_TIMEOUT_S)):
-                self._connection = await self._machine.network.open_connection(*self._address)
-        except OSError:  # TimeoutError is one; the library prints nothing
+        host, port = self._address
+        self._connection = await self._connect(host, port)
+        if self._connection is None and port in OTHER_PORT:
+            self._connection = await self._connect(host, OTHER_PORT[port])
+        if self._trust is not None:
+            found = self._connection is not None
+            self._log.blynk("Certificate OK" if found else "Secure connection failed")
+        if self._connection is None:
             return False
         self._inbox = []
         self._decoder = Decoder(BUFF_IN - HEADER_BYTES)
@@ -131,6 +145,15 @@ class BlynkClient:
             return False
         return True
 
+    async def _connect(self, host: str, port: int) -> Connection | None:
+        self._log.blynk(f"Connecting to {host}:{port}")
+        limit = CONNECT_TIMEOUT_S + (HANDSHAKE_TIMEOUT_S if self._trust else 0.0)
+        try:
+            async with asyncio.timeout(self._clock.timeout(limit)):
+                return await dial(self._machine, host, port, self._trust)
+        except OSError:  # TimeoutError is one; the library prints nothing
+            return None
+
     async def send(self, cmd: Cmd, *parts: str) -> None:
         """Send a message of the device's own; without a session it is skipped, as in the library.
 
@@ -141,12 +164,16 @@ class BlynkClient:
             self._last_id = self._last_id % 0xFFFF + 1
             await self._send(frame(cmd, self._last_id, *parts))
 
-    async def event(self, code: str, text: str) -> None:
-        """Blynk.logEvent: lost without a word if the link is."""
+    async def tell(self, cmd: Cmd, *parts: str) -> None:
+        """Send a message, lost without a word if the link is."""
         try:
-            await self.send(Cmd.EVENT_LOG, code, text)
+            await self.send(cmd, *parts)
         except LinkLost:
             self.close()
+
+    async def event(self, code: str, text: str) -> None:
+        """Blynk.logEvent."""
+        await self.tell(Cmd.EVENT_LOG, code, text)
 
     async def serve(self, until: Callable[[], float]) -> bool:
         """Answer the cloud until a device time; False when the link is lost first.
@@ -168,6 +195,11 @@ class BlynkClient:
                 self.close()
                 return False
         return True
+
+    def disconnect(self) -> None:
+        """``Blynk.disconnect()``: it says so, even if there was nothing to close."""
+        self.close()
+        self._log.blynk("Disconnected")
 
     def close(self) -> None:
         """Close the connection with FIN."""
@@ -240,6 +272,8 @@ class BlynkClient:
         elif message.cmd == Cmd.INTERNAL:
             if parts[:1] == ("ota",):
                 self._on_ota(parts[1] if len(parts) > 1 else "")
+            elif parts[:1] == ("dbg",) and self._on_debug is not None:
+                await self._on_debug(parts[1] if len(parts) > 1 else "")
         elif message.cmd == Cmd.REDIRECT:
             self._redirect(parts)
         elif message.cmd == Cmd.DEBUG_PRINT:
@@ -269,10 +303,13 @@ class BlynkClient:
             raise LinkLost
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read(BUFF_IN))
-        await asyncio.wait({self._reading}, timeout=max(seconds, 0.0) / self._clock.speed)
-        if not self._reading.done():
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=max(seconds, 0.0) / self._clock.speed)
+        if self._reading is not reading:  # closed by another task of the firmware
+            raise LinkLost
+        if not reading.done():
             return None
-        reading, self._reading = self._reading, None
+        self._reading = None
         try:
             data = reading.result()
             if not data:

@@ -1,66 +1,96 @@
 """The stock firmware: old Blynk.Edgent on an ESP32, with the bugs that its image asks for.
 
-States, delays and texts follow examples/Blynk.Edgent/Edgent_ESP32 of blynk-library 1.4.0 built with
-APP_DEBUG; the order of a boot is::
+States, delays and texts follow examples/Blynk.Edgent/Edgent_ESP32 of blynk-library 1.4.0. A boot::
 
-    initArduino (confirm "init")  crash "start"  banner, settings from NVS
-    Wi-Fi  crash "before_login"  login, info  crash "after_report"  confirm "login"
-    self-test, OTA when the cloud sends one
+    initArduino (confirm "init")  crash "start"  banner, settings from NVS, console
+    CONNECTING_NET  crash "wifi"  joins within 50 s, 500 times
+    CONNECTING_CLOUD  crash "before_login"  login every 5 s for 50 s, 500 times
+    RUNNING  crash "after_report"  confirm "login", self-test
+    OTA_UPGRADE  2 s after the command; ERROR  10 s, restart
+    WAIT_CONFIG  without settings, or when the cloud refuses the token: until somebody comes
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_blynk_ota.firmware.nvs import EdgentConfig, read_edgent_config
-from pytest_blynk_ota.virtual.app import http_get
-from pytest_blynk_ota.virtual.app.blynk_client import BUFF_IN, RETRY_S, BlynkClient, TokenRefused
-from pytest_blynk_ota.virtual.app.update import Update
-from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU
+from pytest_blynk_ota.cloud.protocol import Cmd
+from pytest_blynk_ota.virtual.app import console, edgent_ota
+from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, BlynkClient, TokenRefused
+from pytest_blynk_ota.virtual.app.confirm import Confirmation
+from pytest_blynk_ota.virtual.app.dial import trust_of
+from pytest_blynk_ota.virtual.app.edgent_console import EdgentConsole
+from pytest_blynk_ota.virtual.app.edgent_name import hotspot_name, print_banner
+from pytest_blynk_ota.virtual.app.edgent_store import ConfigStore, LastError
+from pytest_blynk_ota.virtual.app.loop import stay
+from pytest_blynk_ota.virtual.app.report import info_pairs
+from pytest_blynk_ota.virtual.app.station import Station
+from pytest_blynk_ota.virtual.app.timers import FOREVER, Timers
+from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.firmware.behaviour import Behaviour
     from pytest_blynk_ota.virtual.app.context import Command, Context
 
 APP_START_S = 0.3
-"""From the bootloader's jump to WiFi.begin()."""
-WIFI_S = 1.5
-"""Association and DHCP."""
+"""From the bootloader's jump to the banner."""
+NET_TIMEOUT_S = CLOUD_TIMEOUT_S = 50.0
+"""WIFI_NET_CONNECT_TIMEOUT, WIFI_CLOUD_CONNECT_TIMEOUT."""
+RETRIES = 500
+"""WIFI_CLOUD_MAX_RETRIES, of each kind."""
 OTA_DELAY_S = 2.0
 """edgentTimer.setTimeout(2000) in OTA.h."""
 ERROR_S = 10.0
 """enterError() in ConfigMode.h."""
-CLOUD_TIMEOUT_S = 50.0
-"""WIFI_CLOUD_CONNECT_TIMEOUT; each prints ``Timeout`` and begins again."""
-LIBRARY = "1.4.0"
-BOARDS = {"esp32": "ESP32 Dev Module", "esp32c3": "ESP32C3 Dev Module"}
-"""ARDUINO_BOARD of the default board of each chip."""
-ADDRESS = "192.168.4.2"
-FOREVER = float("inf")
+ACCESS_POINT_S = 2.6
+"""enterConfigMode(): 0.1 + 2 + 0.5 s."""
+SWITCH_S = 1.1
+"""enterSwitchToSTA()."""
+
+
+class BlynkState:
+    """BlynkState.h: one word, and each change of it is printed."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._changed = asyncio.Event()
+        self.now = "INIT"
+
+    def set(self, state: str) -> None:
+        """Go into a state."""
+        if state != self.now:
+            self._say(f"{self.now} => {state}")
+            self.now = state
+            self._changed.set()
+
+    async def left(self, state: str) -> None:
+        """Wait until it is another one."""
+        while self.now == state:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class EdgentOld:
     """One run of the firmware, from initArduino to the next reset."""
 
     def __init__(self, context: Context) -> None:
-        self._machine = context.machine
+        self.context = context
         self._clock = context.machine.clock
         self._log = context.log
-        self._started = context.started
-        self._behaviour = context.behaviour
-        self._crash = context.crash
-        self._ota = context.ota
+        self.state = BlynkState(self._debug)
+        self.store = ConfigStore(context)
+        self.station = Station(context.machine)
+        self.timers = Timers(self._clock)
+        self._confirmation = Confirmation(context)
         self._client: BlynkClient | None = None
-        self._state = "INIT"
-        self._url: str | None = None
-        self._timers: list[tuple[float, Callable[[], Awaitable[None]]]] = []
-        self._self_test_begun = False
-        tag = context.started.image.tag
-        self._library = (tag.pairs if tag else {}).get("blynk", LIBRARY)
+        self._retries = {"CONNECTING_NET": RETRIES, "CONNECTING_CLOUD": RETRIES}
+        self._url = ""
+        self._tested = False
+        self._awake = asyncio.Event()
+        self._commands = EdgentConsole(self).commands()
 
     async def run(self) -> NoReturn:
         """Live until the next reset.
@@ -69,271 +99,221 @@ class EdgentOld:
             Reset: the firmware restarts the chip.
             Panic: a planted crash.
         """
+        steps = {
+            "WAIT_CONFIG": self._wait_config,
+            "CONNECTING_NET": self._connect_net,
+            "CONNECTING_CLOUD": self._connect_cloud,
+            "RUNNING": self._running,
+            "OTA_UPGRADE": self._ota_upgrade,
+            "SWITCH_TO_STA": self._switch_to_sta,
+            "RESET_CONFIG": self._reset_config,
+            "ERROR": self._error,
+        }
         try:
-            await self._setup()
-            config = self._read_config()
-            if config is None:
-                self._enter("WAIT_CONFIG")
-                await _for_ever()
-            await self._connect_wifi(config)
-            self._crash.at("before_login")
-            self._client = self._new_client(config)
-            await self._live(self._client)
+            await self._begin()
+            while True:
+                await steps[self.state.now]()
         finally:
+            self.station.stop()
             if self._client is not None:
                 self._client.halt()
 
     def console(self) -> Mapping[str, Command]:
-        """Its commands (Console.h)."""
-        return {
-            "reboot": self._reboot,
-            "devinfo": self._device_info,
-            "firmware": self._firmware_info,
-        }
+        """Console.h; a command that comes while the loop blocks waits for it."""
+        return {name: self._when_awake(command) for name, command in self._commands.items()}
 
-    async def _reboot(self, _words: Sequence[str]) -> None:
-        raise Reset(SOFTWARE_CPU)
+    def _when_awake(self, command: Command) -> Command:
+        async def run(words: Sequence[str]) -> None:
+            await self._awake.wait()
+            await command(words)
 
-    async def _device_info(self, _words: Sequence[str]) -> None:
-        mine = self._behaviour
-        fields = {
-            "board": "virtual board",
-            "tmpl_id": mine.fw_type,
-            "fw_type": mine.fw_type,
-            "fw_ver": mine.version,
-        }
-        self._log.text(json.dumps(fields, separators=(",", ":")))
+        return run
 
-    async def _firmware_info(self, _words: Sequence[str]) -> None:
-        mine = self._behaviour
-        self._log.text(
-            f" Version:   {mine.version} (build {mine.build})",
-            f" Type:      {mine.fw_type}",
-            f" Partition: {self._started.partition.label}",
-            f" App MD5:   {self._started.image.md5}",
-        )
+    # ---- setup()
 
-    async def _setup(self) -> None:
-        if self._behaviour.confirm == "init":
-            await self._confirm()
-        self._crash.at("start")
+    async def _begin(self) -> None:
+        await self._confirmation.at("init")
+        self.context.crash.at("start")
         await self._clock.spend(APP_START_S)
-        self._banner()
+        self.store.load()
+        config = self.store.config
+        print_banner(self.context, config.token if config.valid else None)
+        self.context.machine.print("\n" + console.PROMPT)
+        if config.valid:
+            self.state.set("CONNECTING_NET")
+        elif self.store.preprovisioned():
+            self._debug("Firmware is preprovisioned")
+            self.state.set("CONNECTING_NET")
+        else:
+            self.state.set("WAIT_CONFIG")
+        if not self.context.behaviour.fw_type.startswith("TMPL"):
+            self._debug("Invalid configuration of TEMPLATE_ID / TEMPLATE_NAME")
+            await asyncio.Event().wait()
+        self._awake.set()
 
-    def _banner(self) -> None:
-        chip = self._machine.chip
-        board, rule = BOARDS.get(chip.name, chip.name), "--------------------------"
-        art = (
-            "",
-            "    ___  __          __",
-            "   / _ )/ /_ _____  / /__",
-            "  / _  / / // / _ \\/  '_/",
-            " /____/_/\\_, /_//_/_/\\_\\",
-            f"        /___/ v{self._library} on {board}",
-            "",
-        )
-        self._log.blynk("\n".join(art))
-        version, build = self._behaviour.version, self._behaviour.build
-        for line in (
-            rule,
-            "Product:  virtual board",
-            f"Firmware: {version} (build {build})",
-            f"Device:   {board} @ 160MHz",
-            f"Flash:    {self._machine.flash.size // 1024}K",
-            rule,
-        ):
-            self._log.blynk(line)
+    # ---- loop(), one method a state
 
-    def _read_config(self) -> EdgentConfig | None:
-        nvs = self._started.table.find("nvs")
-        if nvs is None:
-            return None
-        return read_edgent_config(self._machine.flash.read(nvs.offset, nvs.size))
+    async def _wait_config(self) -> None:
+        """Its own access point, which no phone of ours reaches: only the console leads on."""
+        self.station.stop()
+        self._close_link()
+        await self._clock.sleep(ACCESS_POINT_S)
+        self._debug("AP URL:  blynk.setup")
+        await self._stay(FOREVER)
 
-    async def _connect_wifi(self, config: EdgentConfig) -> None:
-        self._enter("CONNECTING_NET")
-        self._log.blynk(f"Connecting to WiFi: {config.ssid}")
-        await self._clock.spend(WIFI_S)
-        self._machine.network.up()
-        self._log.blynk(f"Using Dynamic IP: {ADDRESS}")
+    async def _connect_net(self) -> None:
+        config = self.store.config
+        self._debug(f"Connecting to WiFi: {config.ssid}")
+        self.context.crash.at("wifi")
+        self.station.begin(config.ssid, config.password)
+        await self._stay(NET_TIMEOUT_S, self.station.until(True))
+        if self.state.now != "CONNECTING_NET":
+            self.station.stop()
+        elif self.station.connected:
+            self._log.blynk(f"Using Dynamic IP: {self.station.address}")
+            self._retries["CONNECTING_NET"] = RETRIES
+            self.state.set("CONNECTING_CLOUD")
+        else:
+            await self._count_down(LastError.NETWORK)
 
-    def _new_client(self, config: EdgentConfig) -> BlynkClient:
+    async def _connect_cloud(self) -> None:
+        self.context.crash.at("before_login")
+        self._close_link()
+        client = self._client = self._new_client()
+        try:
+            in_time = await self._stay(
+                CLOUD_TIMEOUT_S, self._dial(client), self.station.until(False)
+            )
+        except TokenRefused:
+            await self.store.set_last_error(LastError.TOKEN)
+            self.state.set("WAIT_CONFIG")
+            return
+        if self.state.now != "CONNECTING_CLOUD":
+            client.disconnect()
+            return
+        if not in_time:
+            self._debug("Timeout")
+        if not self.station.connected:
+            self.state.set("CONNECTING_NET")
+        elif client.connected:
+            await self._arrived(client)
+        else:
+            await self._count_down(LastError.CLOUD)
+
+    async def _dial(self, client: BlynkClient) -> None:
+        while True:
+            begun = self._clock.now()
+            if await self._login(client):
+                return
+            await self._clock.sleep(begun + RETRY_S - self._clock.now())
+
+    async def _login(self, client: BlynkClient) -> bool:
+        if not self.context.behaviour.finds_cloud:
+            self._log.blynk("Connecting to cloud.invalid:443")
+            return False
+        return await client.login()
+
+    async def _arrived(self, client: BlynkClient) -> None:
+        self.state.set("RUNNING")
+        self._retries["CONNECTING_CLOUD"] = RETRIES
+        if not self.store.config.valid:
+            self.store.config = replace(self.store.config, valid=True, last_error=LastError.NONE)
+            await self.store.save()
+            name = hotspot_name(self.context.machine.chip.mac)
+            await client.tell(Cmd.INTERNAL, "meta", "set", "Hotspot Name", name)
+        self.context.crash.at("after_report")
+        await self._confirmation.at("login")
+        test = self.context.behaviour.self_test
+        if test is not None and not self._tested:
+            self._tested = True
+            self.timers.after(test.after_s, self._confirmation.self_test)
+
+    async def _running(self) -> None:
+        assert self._client is not None
+        await self._stay(FOREVER, self._client.serve(lambda: FOREVER))
+        if self.state.now == "RUNNING":
+            self.state.set("CONNECTING_CLOUD" if self.station.connected else "CONNECTING_NET")
+
+    async def _ota_upgrade(self) -> None:
+        """enterOTA(): it blocks, so that timers and console wait until it is over."""
+        self._awake.clear()
+        problem = await edgent_ota.upgrade(self.context, self._url, self._debug)
+        if problem is None:
+            self._debug("=== Update successfully completed. Rebooting.")
+            raise Reset(SOFTWARE_CPU)
+        self._debug(problem)
+        self._awake.set()
+        self.state.set("ERROR")
+
+    async def _error(self) -> None:
+        await self._stay(ERROR_S)
+        if self.state.now == "ERROR":
+            self._debug("Restarting after error.")
+            raise Reset(SOFTWARE_CPU)
+
+    async def _switch_to_sta(self) -> None:
+        self._debug("Switching to STA...")
+        await self._clock.sleep(SWITCH_S)
+        self.state.set("CONNECTING_NET")
+
+    async def _reset_config(self) -> None:
+        self._debug("Resetting configuration!")
+        await self.store.reset()
+        self.state.set("WAIT_CONFIG")
+
+    # ---- what the states share
+
+    async def _count_down(self, error: LastError) -> None:
+        self._retries[self.state.now] -= 1
+        if self._retries[self.state.now] <= 0:
+            await self.store.set_last_error(error)
+            self.state.set("ERROR")
+
+    def _new_client(self) -> BlynkClient:
+        config = self.store.config
         return BlynkClient(
-            self._machine,
+            self.context.machine,
             self._log,
             token=config.token,
             host=config.host,
             port=config.port,
-            info=info_pairs(self._behaviour, self._machine.chip.name, self._library),
-            heartbeat_s=self._behaviour.heartbeat_s,
+            info=info_pairs(self.context),
+            heartbeat_s=self.context.behaviour.heartbeat_s,
             on_ota=self._on_ota,
+            on_debug=self._on_debug,
+            trust=trust_of(self.context.behaviour),
         )
 
-    async def _live(self, client: BlynkClient) -> NoReturn:
-        """Connect, serve, connect again; an OTA ends it."""
-        while True:
-            self._enter("CONNECTING_CLOUD")
-            await self._connect_cloud(client)
-            if self._state != "OTA_UPGRADE":
-                self._enter("RUNNING")
-                await self._greeted()
-                while self._state == "RUNNING" and await client.serve(self._next_timer):
-                    await self._run_timers()
-            if self._state != "OTA_UPGRADE":
-                self._enter("CONNECTING_CLOUD")
-                await self._idle(RETRY_S)
-            if self._state == "OTA_UPGRADE":
-                await self._upgrade()
-
-    async def _connect_cloud(self, client: BlynkClient) -> None:
-        """Try until logged in, every 5 s; a due timer can end it with another state."""
-        timeout_at = self._clock.now() + CLOUD_TIMEOUT_S
-        while self._state == "CONNECTING_CLOUD" and not await self._login(client):
-            await self._idle(RETRY_S)
-            if self._clock.now() > timeout_at:
-                self._log.blynk("Timeout")
-                timeout_at = self._clock.now() + CLOUD_TIMEOUT_S
-
-    async def _login(self, client: BlynkClient) -> bool:
-        if not self._behaviour.finds_cloud:
-            self._log.blynk("Connecting to cloud.invalid:443")
-            return False
-        try:
-            return await client.login()
-        except TokenRefused:
-            self._enter("WAIT_CONFIG")
-            return await _for_ever()
-
-    async def _greeted(self) -> None:
-        """Logged in, info sent: what the firmware does then."""
-        self._crash.at("after_report")
-        if self._behaviour.confirm == "login":
-            await self._confirm()
-        test = self._behaviour.self_test
-        if test is not None and not self._self_test_begun:
-            self._self_test_begun = True
-            self._after(test.after_s, self._self_test)
-
-    async def _self_test(self) -> None:
-        test = self._behaviour.self_test
-        if test is None or not self._ota.running_is_pending():
-            return
-        if not test.passes:
-            self._log.blynk("Self-test failed")
-            await self._ota.mark_invalid_and_reboot()
-        elif self._behaviour.confirm == "self_test":
-            await self._confirm()
-            self._log.blynk("Self-test passed")
-
-    async def _confirm(self) -> None:
-        if self._ota.running_is_pending():
-            await self._ota.mark_valid()
-
     def _on_ota(self, url: str) -> None:
-        """Handler of InternalPinOTA: a second command only replaces the URL."""
-        first, self._url = self._url is None, url
-        if first:
-            self._after(OTA_DELAY_S, self._begin_ota)
+        """Handler of InternalPinOTA: the newest URL counts, but each command has a timer."""
+        self._url = url
+        self.timers.after(OTA_DELAY_S, self._begin_ota)
 
     async def _begin_ota(self) -> None:
-        assert self._client is not None
-        await self._client.event("sys_ota", "OTA started")
-        self._client.close()
-        self._log.blynk("Disconnected")
-        self._enter("OTA_UPGRADE")
+        if self._client is not None:
+            if self.context.behaviour.sys_ota:
+                await self._client.event("sys_ota", "OTA started")
+            self._client.disconnect()
+        self.state.set("OTA_UPGRADE")
 
-    async def _upgrade(self) -> NoReturn:
-        if await self._download(self._url or ""):
-            self._log.blynk("=== Update successfully completed. Rebooting.")
-            raise Reset(SOFTWARE_CPU)
-        self._enter("ERROR")
-        await self._clock.sleep(ERROR_S)
-        self._log.blynk("Restarting after error.")
-        raise Reset(SOFTWARE_CPU)
+    async def _on_debug(self, command: str) -> None:
+        self.context.machine.print("\n")
+        await console.execute(self.context.machine, self._commands, command)
 
-    async def _download(self, url: str) -> bool:
-        """enterOTA() of OTA.h. A connection that led to success is left open for the restart."""
-        self._log.blynk(f"Firmware update URL: {url}")
-        answer = await http_get.get(self._machine, url, self._behaviour.stall_s)
-        problem = await self._install(answer)
-        if problem is None:
-            return True
-        self._log.blynk(problem)
-        if answer.body is not None:
-            answer.body.close()
-        return False
+    def _close_link(self) -> None:
+        if self._client is not None:
+            self._client.close()
 
-    async def _install(self, answer: http_get.Response) -> str | None:
-        """Write what comes; None for success, else the line that the firmware prints."""
-        if answer.status != 200 or answer.body is None:
-            return "HTTP response should be 200"
-        if answer.length <= 0:
-            return "Content-Length not defined"
-        update = Update(self._machine, self._ota)
-        if not update.begin(answer.length):
-            return "Not enough space to begin OTA"
-        if answer.md5 is not None and len(answer.md5) == http_get.MD5_CHARS:
-            self._log.blynk(f"Expected MD5: {answer.md5.lower()}")
-            update.expect_md5(answer.md5)
-        written = await update.write_stream(answer.body)
-        if written != answer.length:
-            return f"OTA written {written} / {answer.length} bytes"
-        if not await update.end():
-            return f"Error #{update.error.value}"
-        return None
+    async def _stay(self, seconds: float, *news: Awaitable[object]) -> bool:
+        """Wait in this state, with timers running, for news; False if the time ran out.
 
-    def _enter(self, state: str) -> None:
-        """BlynkState::set."""
-        if state != self._state:
-            self._log.blynk(f"{self._state} => {state}")
-            self._state = state
+        Raises:
+            TokenRefused: as one of ``news`` did.
+        """
+        left = self.state.left(self.state.now)
+        return await stay(self._clock, self.timers, seconds, left, *news)
 
-    def _after(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        self._timers.append((self._clock.now() + seconds, action))
-
-    def _next_timer(self) -> float:
-        return min((due for due, _ in self._timers), default=FOREVER)
-
-    async def _run_timers(self) -> None:
-        now = self._clock.now()
-        due = [timer for timer in self._timers if timer[0] <= now]
-        self._timers = [timer for timer in self._timers if timer[0] > now]
-        for _, action in due:
-            await action()
-
-    async def _idle(self, seconds: float) -> None:
-        """Wait, with timers running."""
-        until = self._clock.now() + seconds
-        while self._clock.now() < until and self._state != "OTA_UPGRADE":
-            await self._clock.sleep(min(until, self._next_timer()) - self._clock.now())
-            await self._run_timers()
-
-
-def info_pairs(behaviour: Behaviour, chip: str, library: str) -> list[str]:
-    """What is sent after login: keys and values in the order of BlynkApiArduino.h."""
-    version: str | None = behaviour.version
-    build: str | None = behaviour.build
-    if behaviour.reports == "nothing":
-        version = build = None
-    elif not isinstance(behaviour.reports, str):
-        version = behaviour.reports.get("version", version)
-        build = behaviour.reports.get("build", build)
-    pairs = (
-        ("mcu", version),
-        ("fw-type", behaviour.fw_type),
-        ("build", build),
-        ("blynk", library),
-        ("h-beat", f"{behaviour.heartbeat_s:g}"),
-        ("buff-in", str(BUFF_IN)),
-        ("dev", BOARDS.get(chip, chip)),
-        ("cpu", chip),
-        ("con", "WiFi"),
-        ("tmpl", behaviour.fw_type),
-    )
-    return [text for key, value in pairs if value is not None for text in (key, value)]
-
-
-async def _for_ever() -> NoReturn:
-    """Stay up and do nothing: configuration mode, of which this board has no radio."""
-    await asyncio.Event().wait()
-    raise AssertionError("an event that nobody sets was set")
+    def _debug(self, text: str) -> None:
+        """DEBUG_PRINT."""
+        if self.context.behaviour.debug:
+            self._log.blynk(text)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_blynk_ota.virtual.app.dial import dial
+from pytest_blynk_ota.virtual.network.tls import Trust
+
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
     from pytest_blynk_ota.virtual.network.tcp import Connection
@@ -27,6 +30,10 @@ HEADER_LIMIT_BYTES = 32768
 """More than this before the body and the device is out of memory."""
 MD5_CHARS = 32
 LONG_MAX = 2**31 - 1
+
+PORTS: Mapping[str, int] = {"http": 80, "https": 443}
+ANYBODY = Trust(insecure=True)
+"""``begin(url)`` without a CA: any certificate will do (HTTPClient.cpp)."""
 
 CONNECTION_REFUSED = -1
 CONNECTION_LOST = -5
@@ -79,16 +86,17 @@ class Response:
 
 async def get(machine: Machine, url: str, stall_s: float) -> Response:
     """Ask for ``url``. The caller closes ``body``, which is there from the headers on."""
-    parts = urlsplit(url)
     try:
-        port = parts.port or 80
-    except ValueError:
+        parts = urlsplit(url)
+        port = parts.port or PORTS[parts.scheme]
+    except (ValueError, KeyError):
         return Response(CONNECTION_REFUSED)
-    if parts.scheme != "http" or not parts.hostname:
+    if not parts.hostname:
         return Response(CONNECTION_REFUSED)
+    trust = ANYBODY if parts.scheme == "https" else None
     try:
         async with asyncio.timeout(machine.clock.timeout(CONNECT_TIMEOUT_S)):
-            connection = await machine.network.open_connection(parts.hostname, port)
+            connection = await dial(machine, parts.hostname, port, trust)
     except OSError:  # TimeoutError is one
         return Response(CONNECTION_REFUSED)
     try:

@@ -8,6 +8,7 @@ FF are not programmed; the first 16 bytes are held back and written last.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,7 @@ class UpdateError(IntEnum):
 
     OK = 0
     READ = 3
+    SPACE = 4
     SIZE = 5
     STREAM = 6
     MD5 = 7
@@ -43,10 +45,27 @@ class Stream(Protocol):
         """Up to ``limit`` bytes; ``b""``: the source has given up."""
 
 
-class Update:
-    """One update of the slot that does not run."""
+async def roll_back(machine: Machine, ota: OtaOps) -> bool:
+    """``Update.rollBack()``: boot the other slot, if an image begins there and verifies."""
+    target = ota.next_update_partition()
+    if target is None or machine.flash.read(target.offset, 1)[0] != IMAGE_MAGIC:
+        return False
+    return await ota.set_boot_partition(target)
 
-    def __init__(self, machine: Machine, ota: OtaOps) -> None:
+
+class Update:
+    """One update of the slot that does not run.
+
+    Args:
+        progress: called with bytes done and bytes in all, as ``onProgress()``.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        ota: OtaOps,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         self._machine = machine
         self._ota = ota
         self._size = self._progress = 0
@@ -56,6 +75,7 @@ class Update:
         self._expected_md5: str | None = None
         self._target = ota.next_update_partition()
         self.error = UpdateError.OK
+        self._tell = progress
 
     def begin(self, size: int) -> bool:
         """Make ready for ``size`` bytes; touches no flash."""
@@ -84,7 +104,21 @@ class Update:
             if len(data) == wanted and not await self._write_buffer():
                 return written
             written += len(data)
+            self._tell(written, self._size)
         return written
+
+    async def write(self, data: bytes) -> bool:
+        """Take some bytes more; False: refused."""
+        if len(data) > self._size - self._progress - len(self._buffer):
+            self.error = UpdateError.SPACE
+            return False
+        while data and self.error == UpdateError.OK:
+            wanted = min(SECTOR_BYTES, self._size - self._progress) - len(self._buffer)
+            self._buffer, data = self._buffer + data[:wanted], data[wanted:]
+            full = self._progress + len(self._buffer) == self._size
+            if (data or full) and not await self._write_buffer():
+                return False
+        return self.error == UpdateError.OK
 
     async def end(self) -> bool:
         """Check the MD5, write the first 16 bytes, make the slot the one to boot."""

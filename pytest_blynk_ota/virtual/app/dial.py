@@ -1,0 +1,35 @@
+"""How an application reaches a server: TCP, and TLS over it where it trusts somebody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.virtual.network.tls import TlsConnection, Trust
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.behaviour import Behaviour
+    from pytest_blynk_ota.virtual.machine import Machine
+    from pytest_blynk_ota.virtual.network.tcp import Connection
+
+
+def trust_of(behaviour: Behaviour) -> Trust | None:
+    """Whom an image trusts with its session; None: it speaks plain TCP."""
+    return Trust(behaviour.ca) if behaviour.tls else None
+
+
+async def dial(machine: Machine, host: str, port: int, trust: Trust | None = None) -> Connection:
+    """Connect, and shake hands if ``trust`` is given. Put ``asyncio.timeout`` around it.
+
+    Raises:
+        OSError: refused, not found, or the peer is not trusted; the connection is closed.
+    """
+    connection = await machine.network.open_connection(host, port)
+    if trust is None:
+        return connection
+    secure = TlsConnection(connection, host, trust, machine.network.unix_time())
+    try:
+        await secure.handshake()
+    except BaseException:
+        connection.close()
+        raise
+    return secure

@@ -1,0 +1,48 @@
+"""BlynkTimer: what is to be done later, by the loop of the firmware itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+
+Action = Callable[[], Awaitable[None]]
+FOREVER = float("inf")
+
+
+class Timers:
+    """Single-shot timers. A firmware that blocks does not live them: they wait until it does."""
+
+    def __init__(self, clock: DeviceClock) -> None:
+        self._clock = clock
+        self._waiting: list[tuple[float, Action]] = []
+        self._added = asyncio.Event()
+
+    def after(self, seconds: float, action: Action) -> None:
+        """Have ``action`` called in so many device seconds, or later."""
+        self._waiting.append((self._clock.now() + seconds, action))
+        self._added.set()
+
+    async def live(self) -> NoReturn:
+        """Call what is due, and later what becomes due, as ``BlynkTimer.run()`` in a loop does."""
+        while True:
+            await self._run()
+            self._added.clear()
+            due = min((due for due, _ in self._waiting), default=FOREVER)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._wall_seconds(due)):
+                    await self._added.wait()
+
+    def _wall_seconds(self, due: float) -> float | None:
+        return None if due == FOREVER else max(due - self._clock.now(), 0.0) / self._clock.speed
+
+    async def _run(self) -> None:
+        now = self._clock.now()
+        ready = [action for due, action in self._waiting if due <= now]
+        self._waiting = [timer for timer in self._waiting if timer[0] > now]
+        for action in ready:
+            await action()
