@@ -1,7 +1,7 @@
 """What unmodified esptool must be able to do with a virtual chip, as one table.
 
-The test run goes through it over plain sockets. Over RFC 2217 pyserial sleeps for most of a quarter
-of an hour in it, so that is done by ``.ci/nightly``: ``python tests/virtual/esptool_matrix.py``.
+The test run goes through it over plain sockets. Over RFC 2217 pyserial sleeps for most of ten
+minutes in it, so ``.ci/nightly`` does that: ``python tests/virtual/esptool_matrix.py``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import io
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -211,19 +212,30 @@ def chips(folder: Path, wire: str) -> Iterator[dict[str, Chip]]:
 
 
 def main() -> int:
-    """Go through the table and say how long each command took; 1 if anything is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Go through the table for each chip, all at once; 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--wire", default="rfc2217", choices=("rfc2217", "socket"))
+    parser.add_argument("--chip", choices=sorted(CHIPS), help="only this one, in this process")
+    options = parser.parse_args()
+    if options.chip:
+        return one_chip(options.chip, options.wire)
+    line = [sys.executable, __file__, "--wire", options.wire, "--chip"]
+    started = [subprocess.Popen([*line, name]) for name in sorted(CHIPS)]
+    return max(process.wait() for process in started)
+
+
+def one_chip(name: str, wire: str) -> int:
+    """Say of each command how long it took."""
     wrong = 0
-    wire = parser.parse_args().wire
     with tempfile.TemporaryDirectory() as folder, chips(Path(folder), wire) as made:
-        for name, chip in made.items():
-            for case in (one for one in CASES if name in one.chips):
-                begun = time.monotonic()
-                problem = run(chip, case)
-                wrong += problem is not None
-                print(f"{name:8} {time.monotonic() - begun:6.1f} s  {problem or case}", flush=True)
-    print(f"{wrong} of the commands went wrong over {wire}" if wrong else f"all fine over {wire}")
+        for case in (one for one in CASES if name in one.chips):
+            begun = time.monotonic()
+            problem = run(made[name], case)
+            wrong += problem is not None
+            print(f"{name:8} {time.monotonic() - begun:6.1f} s  {problem or case}", flush=True)
+    print(f"{name}: {wrong or 'none'} of the commands went wrong over {wire}", flush=True)
     return 1 if wrong else 0
 
 

@@ -5,9 +5,9 @@
 - It checks the size of every body, and the whole checksum word.
 - The value of an answer is 0 but for a register.
 
-It differs in two things. It sends as many frames of a read ahead as the host asks for; the real
-one sends one at a time. And a stream that inflates to more than was announced is refused with C9
-00; the real one waits for ever.
+It differs in three things. It sends as many frames of a read ahead as the host asks for; the real
+one sends one at a time. A stream that inflates to more than was announced is refused with C9 00;
+the real one waits for ever. And SYNC is always answered, whatever went wrong before it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class StubLoader:
         if len(request.body) != request.length:
             raise Refused(Failure.LENGTH)
         deferred, self._deferred = self._deferred, None
-        if deferred is not None:
+        if deferred is not None and request.op != SYNC:
             raise Refused(deferred)
         op = STUB_OPS.get(request.op)
         if op is None:
