@@ -5,6 +5,10 @@ a network. The baseline is the same decision without the cache, on a sample of t
 in the same run.
 
     python benchmarks/bench_sweep.py [--bytes 1000000] [--torn 2] [--sample 150] [--chip esp32c3]
+    python benchmarks/bench_sweep.py --whole [--board c3-a]
+
+With ``--whole`` it is ``ota.sweep_power_cuts()`` on the virtual rig: the same decisions made by the
+rack, then one cut of each kind really made.
 """
 
 from __future__ import annotations
@@ -16,11 +20,20 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
-from pytest_blynk_ota.rig.shelf import Kitchen
+from pytest_blynk_ota.ota import Ota
+from pytest_blynk_ota.rig.config import load
+from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.rack import Rig
+from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
+from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.app.update import Update
 from pytest_blynk_ota.virtual.boot.run import start
@@ -54,9 +67,48 @@ def main() -> None:
     parser.add_argument("--torn", type=int, default=2)
     parser.add_argument("--sample", type=int, default=150)
     parser.add_argument("--chip", default="esp32c3", choices=sorted(MODELS))
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--board", default="c3-a")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        asyncio.run(measure(Path(name), options))
+        if options.whole:
+            whole(Path(name), options)
+        else:
+            asyncio.run(measure(Path(name), options))
+
+
+class SizedFirmware(Firmware):
+    """Old and New of a size."""
+
+    size = 0
+
+    def recipe(self, name: str, **changes: Any) -> Image:
+        return super().recipe(name, **{"size": self.size, **changes})
+
+
+def whole(folder: Path, options: argparse.Namespace) -> None:
+    path = find_rig("virtual", folder)
+    redactor = Redactor()
+    recorder = Recorder(Timeline(redactor=redactor))
+    rig = Rig(load(path), path, run=folder, recorder=recorder, redactor=redactor)
+    SizedFirmware.size = options.bytes
+    try:
+        place = rig.place(options.board)
+        kitchen = Kitchen(folder, folder / "images")
+        log = PROFILES[place.config.profile].log
+        firmware = SizedFirmware(kitchen, place.config.chip, log=log)
+        ota = Ota(rig, place, firmware, folder, lambda result: None)
+        ota.restore()
+        begun = time.perf_counter()
+        sweep = ota.sweep_power_cuts(torn=options.torn, seed=0)
+        total = time.perf_counter() - begun
+    finally:
+        rig.close()
+    print(sweep)
+    print(f"update of {options.bytes} bytes on {options.board} at speed {rig.speed:g}")
+    print(f"  whole sweep            {total:8.2f} s for {sweep.cut_points} cut points")
+    print(f"  decided by the rack    {sweep.decided / sweep.seconds:8.0f} per s")
+    print(f"  each cut really made   {total / len(sweep.rows):8.2f} s")
 
 
 async def measure(folder: Path, options: argparse.Namespace) -> None:

@@ -14,3 +14,9 @@ def test_a_power_cut_while_writing_is_survived(ota, power):
     assert shipment.result.outcome is Outcome.UPGRADED
     assert shipment.result.downloads[0].ended == "cut"
     assert len(shipment.result.downloads) == 2
+
+
+@pytest.mark.requires("power")
+def test_a_power_cut_at_any_moment_of_an_update_is_survived(ota):
+    sweep = ota.sweep_power_cuts()
+    assert sweep.all_well

@@ -215,7 +215,7 @@ class Ota:
         """
         offered = image or self._firmware.new
         check_arguments(image, (), None, timeout)
-        wait_s = timeout or default_deadline_s(self._profile(offered), len(offered.data), 1)
+        wait_s = default_deadline_s(self._profile(offered), len(offered.data), 1)
         plan = sweep_plan(torn, members, seed, timeout, wait_s)
         if self._number:
             self.restore()

@@ -122,9 +122,21 @@ class Running:
         return None
 
     def story(self) -> Iterator[tuple[str, str]]:
-        """Sections for a failing test: each operation as judged; without one, the last log."""
+        """Sections for a failing test: each operation as judged; without one, the last log.
+
+        Of a sweep of power cuts the table, and the operations that did not end well.
+        """
+        sweeps = [
+            event.data
+            for event in self.bundle.timeline.events()
+            if (event.source, event.kind) == ("ota", "sweep_ended")
+        ]
+        well = {row["operation"] for sweep in sweeps for row in sweep["rows"] if row["well"]}
+        for sweep in sweeps:
+            yield "sweep of power cuts", sweep["table"]
         for result in self.results:
-            yield f"operation {result.number}", "\n".join(result.explain())
+            if result.number not in well:
+                yield f"operation {result.number}", "\n".join(result.explain())
         if not self.results:
             lines = self.place.board.console.lines()[-MAX_LOG_LINES:] if self.place else ()
             text = "".join(f"    {line.text}\n" for line in lines) or "    (not one line)\n"

@@ -59,6 +59,12 @@ class JournalSweep:
             RigError: the rack failed, a cut did not strike, or it left another flash than decided.
         """
         self._control.request("PUT", f"/{self._name}/journal")
+        try:
+            return self._sweep(image, plan)
+        finally:  # a cut that has not struck must not strike another operation of the test
+            self._control.request("DELETE", f"/{self._name}/cut")
+
+    def _sweep(self, image: Image, plan: SweepPlan) -> PowerCutSweep:
         update = self._ota.ship(image, timeout=plan.timeout)
         found = self._control.request(
             "POST",

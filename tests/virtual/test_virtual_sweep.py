@@ -362,6 +362,18 @@ def test_a_cut_is_armed_on_a_board_without_power_only(rack, control):
     with pytest.raises(UsageError, match="switch it off"):
         control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
     control.request("PUT", "/a", b"0")
+    assert control.request("PUT", "/a/cut", {"operation": 1, "variant": 0})["cut"] is False
+    control.request("DELETE", "/a/cut")
+    assert rack.rack.boards["a"].driver.cut is None
+    with pytest.raises(UsageError, match="no sweep"):
+        control.request("PUT", "/a/cut", {"operation": 1, "variant": 0})
+
+
+def test_a_cut_where_nothing_is_done_is_refused(rack, control):
+    control.request("PUT", "/a/journal")
+    rack.call(rack.rack.boards["a"].erase, APP1.offset, SECTOR_BYTES)
+    control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
     with pytest.raises(UsageError, match="operation: expected a whole number from 0 to 1"):
         control.request("PUT", "/a/cut", {"operation": 2, "variant": 0})
     with pytest.raises(UsageError, match="nothing is done"):

@@ -46,6 +46,7 @@ __all__ = [
     "Tear",
     "erase_steps",
     "pages",
+    "sectors",
 ]
 
 JOURNAL_LENGTH = 4096

@@ -5,6 +5,7 @@
 ``POST /NAME/sweep``   end it, decide every cut point, tell the groups
 ``PUT /NAME/cut``      go back to the flash before the recording, and arm one cut
 ``GET /NAME/cut``      wait until it has struck
+``DELETE /NAME/cut``   no cut any more, and forget the sweep
 =====================  ==================================================================
 """
 
@@ -56,6 +57,7 @@ def add_routes(app: web.Application, boards: Mapping[str, Board]) -> None:
             web.post("/{name}/sweep", sweep),
             web.put("/{name}/cut", arm),
             web.get("/{name}/cut", await_cut),
+            web.delete("/{name}/cut", forget),
         ]
     )
 
@@ -148,6 +150,15 @@ async def await_cut(request: web.Request) -> web.Response:
     except TimeoutError:
         pass
     return web.json_response(_state(bench))
+
+
+async def forget(request: web.Request) -> web.Response:
+    """``DELETE /NAME/cut``."""
+    board = board_of(request)
+    board.driver.cut = None
+    board.flash.stop_recording()
+    request.app[BENCHES].pop(board.name, None)
+    return web.json_response({})
 
 
 def _state(bench: _Bench) -> dict[str, Any]:

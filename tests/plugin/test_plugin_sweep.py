@@ -1,0 +1,212 @@
+"""``ota.sweep_power_cuts()``: its table, the brick that it must find, the way of a real rack."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.sweep import PowerCutSweep, SweepRow
+from pytest_blynk_ota.sweep_run import sweep_plan
+from pytest_blynk_ota.verdict import Outcome
+
+OVER_THE_RUNNING_SLOT = """
+import sys
+
+if "pytest_blynk_ota.virtual" in sys.orig_argv:
+    from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
+
+    OtaOps.next_update_partition = lambda self: self._started.partition
+"""
+"""A firmware whose update goes over the slot that runs: whole, it works; cut, nothing is left."""
+
+
+RIG = """
+[rig]
+name = "quick"
+speed = 40
+[[board]]
+name = "a"
+chip = "esp32c3"
+port = "virtual"
+{power}
+provision = {{ kind = "edgent-nvs" }}
+profile = "edgent-old"
+"""
+"""Twice as fast as the shipped one: most of a sweep is waiting for boards to settle."""
+
+
+@pytest.fixture
+def rig_file(pytester):
+    """Writes the rig; gives the option for it."""
+
+    def write(power='power = "virtual"'):
+        pytester.path.joinpath("rig.toml").write_text(RIG.format(power=power))
+        return "--rig", "rig.toml"
+
+    return write
+
+
+def row(outcome=Outcome.UPGRADED, booted="app0 (1.0.0)", phase="writing app1"):
+    result = SimpleNamespace(outcome=outcome, number=2)
+    return SweepRow(phase, "operation 7", 12, booted, ("app0 VALID", "-"), result)
+
+
+def sweep(*rows, update=Outcome.UPGRADED, decided=34):
+    told = None if update is None else SimpleNamespace(outcome=update)
+    return PowerCutSweep("c3-a", 7, rows, told, 34, decided, 3, 0.25, Path("where"))
+
+
+@pytest.fixture
+def sweep_events(pytester):
+    """Gives the sweep's events of the only test, by kind."""
+
+    def read():
+        (path,) = pytester.path.glob(".blynk-ota/runs/*/tests/*/events.jsonl")
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        kinds = ("sweep", "swept", "cut", "sweep_ended")
+        return {
+            kind: [one["data"] for one in rows if (one["source"], one["kind"]) == ("ota", kind)]
+            for kind in kinds
+        }
+
+    return read
+
+
+# ---- the table
+
+
+def test_all_is_well_only_if_each_cut_and_the_update_itself_ended_with_new():
+    assert sweep(row()).all_well
+    assert not sweep(row(), row(Outcome.REVERTED)).all_well
+    assert not sweep(row(booted="nothing")).all_well
+    assert not sweep(row(), update=Outcome.REJECTED).all_well
+    assert not sweep().all_well
+
+
+def test_a_brick_is_what_boots_nothing_or_does_not_come_back():
+    rows = row(booted="nothing"), row(Outcome.OFFLINE), row(Outcome.REVERTED), row()
+    assert sweep(*rows).bricks == rows[:2]
+
+
+def test_the_table_says_how_many_were_decided_and_run_and_marks_what_is_not_well():
+    text = str(sweep(row(), row(Outcome.BRICKED, "nothing", "last bytes of app1")))
+    head, update, counts, titles, *rows, _ = text.splitlines()
+    assert head == "power cuts of one update on c3-a, seed 7"
+    assert update == "  without a cut: UPGRADED"
+    assert counts == "  34 cut points, 34 boots decided in 0.25 s, 3 states, 2 really run"
+    assert titles.split()[:2] == ["phase", "points"]
+    assert [line.split()[0] for line in rows] == ["writing", "!"]
+    assert "BRICKED" in rows[1]
+
+
+def test_a_sweep_in_an_assertion_names_board_seed_and_the_first_that_is_not_well():
+    assert repr(sweep(row(Outcome.OFFLINE))) == (
+        "<power cuts on c3-a, seed 7: 1 of 1 not well: writing app1>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"torn": -1}, "torn is a whole number from 0 to 16, got -1"),
+        ({"members": 0}, "members is a whole number from 1"),
+        ({"seed": "x"}, "seed is a whole number"),
+        ({"torn": True}, "got True"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(wrong, words):
+    asked = {"torn": 2, "members": 1, "seed": 1, "timeout": None, "wait_s": 1.0, **wrong}
+    with pytest.raises(UsageError, match=words):
+        sweep_plan(**asked)
+
+
+def test_a_seed_that_nobody_gave_is_another_each_time():
+    seeds = {sweep_plan(2, 1, None, None, 1.0).seed for _ in range(3)}
+    assert len(seeds) == 3
+
+
+# ---- on the virtual rack
+
+
+def test_a_clean_update_survives_a_cut_of_each_kind(pytester, rig_file, sweep_events):
+    pytester.makepyfile(
+        """
+        def test_it(ota):
+            sweep = ota.sweep_power_cuts(torn=1, seed=4)
+            assert sweep.all_well
+            assert sweep.decided == sweep.cut_points > 1000
+            assert sweep.states == len(sweep.rows)
+            assert ota.ship(timeout=60).running == "1.1.0"
+        """
+    )
+    # the same version once more cannot be shipped: the sweep left New where its last row left it
+    run = pytester.runpytest_subprocess(*rig_file())
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*the same binary*"])
+    events = sweep_events()
+    assert events["sweep"][0]["seed"] == 4
+    assert len(events["cut"]) == len(events["sweep_ended"][0]["rows"]) >= 9
+    assert all(cut["as_decided"] and cut["sha256"] == cut["expected"] for cut in events["cut"])
+    phases = [one["phase"] for one in events["swept"][0]["states"]]
+    assert {"writing app1", "last bytes of app1", "selecting app1", "confirming"} <= set(phases)
+
+
+def test_an_update_over_the_running_slot_is_found_to_brick(pytester, rig_file, sweep_events):
+    pytester.makepyfile(sitecustomize=OVER_THE_RUNNING_SLOT)
+    pytester.makepyfile(
+        test_it="""
+        def test_it(ota):
+            assert ota.sweep_power_cuts(torn=0, seed=4, timeout=150).all_well
+        """
+    )
+    path = os.pathsep.join(filter(None, [str(pytester.path), os.environ.get("PYTHONPATH")]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        run = pytester.runpytest_subprocess(*rig_file())
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(
+        ["*where False = <power cuts on a, seed 4: * not well: overwriting the running app0*"]
+    )
+    run.stdout.fnmatch_lines(["*sweep of power cuts*", "*without a cut: UPGRADED*", "*BRICKED*"])
+    (ended,) = sweep_events()["sweep_ended"]
+    bad = [one for one in ended["rows"] if not one["well"]]
+    assert [(one["phase"], one["booted"], one["outcome"], one["came_back"]) for one in bad] == [
+        ("overwriting the running app0", "nothing", "BRICKED", False)
+    ]
+
+
+def test_a_rack_that_tells_no_journal_is_cut_at_sampled_moments(pytester, rig_file, sweep_events):
+    pytester.makepyfile(
+        """
+        from pytest_blynk_ota.rig.rack import Rig
+
+        def test_it(ota, monkeypatch):
+            monkeypatch.setattr(Rig, "virtual", None)  # as on a real rack: there is no control
+            sweep = ota.sweep_power_cuts(seed=4)
+            assert sweep.all_well
+            assert (sweep.decided, len(sweep.rows)) == (0, 4)
+            assert [row.booted for row in sweep.rows[::3]] == ["1.0.0", "1.1.0"]
+            assert "4 sampled moments" in str(sweep)
+        """
+    )
+    pytester.runpytest_subprocess(*rig_file()).assert_outcomes(passed=1)
+    events = sweep_events()
+    assert events["sweep"][0]["how"] == "moments"
+    assert [cut["phase"] for cut in events["cut"]] == [
+        "downloading",
+        "after the last byte",
+        "at the start of the next boot",
+        "after the login of New",
+    ]
+
+
+def test_a_board_without_an_outlet_is_a_wrong_request(pytester, rig_file):
+    pytester.makepyfile("def test_it(ota): ota.sweep_power_cuts()")
+    run = pytester.runpytest_subprocess(*rig_file(power=""))
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["*board a has no power outlet in the rig file*"])
