@@ -92,8 +92,12 @@ def _generate(blob: bytes, size: int) -> bytes:
 
 def read_edgent_config(nvs: bytes) -> EdgentConfig | None:
     """The settings in an NVS partition; None if there are none that are valid."""
-    blob = read_blob(nvs, NAMESPACE, KEY)
-    if blob is None or len(blob) != CONFIG.size:
+    return parse_edgent_config(read_blob(nvs, NAMESPACE, KEY) or b"")
+
+
+def parse_edgent_config(blob: bytes) -> EdgentConfig | None:
+    """The settings in old Edgent's blob; None if they are not valid."""
+    if len(blob) != CONFIG.size:
         return None
     magic, _, flags, ssid, password, token, host, port, *_ = CONFIG.unpack(blob)
     if magic != CONFIG_MAGIC or not flags & FLAG_VALID:

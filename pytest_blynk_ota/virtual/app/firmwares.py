@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_blynk_ota.virtual.app.edgent_new import EdgentNew
 from pytest_blynk_ota.virtual.app.edgent_old import EdgentOld
 
 if TYPE_CHECKING:
@@ -12,4 +13,5 @@ if TYPE_CHECKING:
 
 FIRMWARES: Mapping[str, Callable[[Context], Firmware]] = {
     "edgent-old": EdgentOld,
+    "edgent-new": EdgentNew,
 }

@@ -1,0 +1,425 @@
+"""New Edgent: how it boots, moves in with old settings, updates, fails, and its console."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from vfw_bench import APP1, NVS, Bench, entry, story
+from vfw_peer import TOKEN, BlynkPeer, WebPeer, listening, ota
+
+from pytest_blynk_ota.cloud.protocol import Cmd, frame
+from pytest_blynk_ota.firmware.derive import bad_hash
+from pytest_blynk_ota.firmware.nvs import edgent_config, read_edgent_config
+from pytest_blynk_ota.firmware.nvs_store import Nvs
+from pytest_blynk_ota.firmware.otadata import State
+
+HOST = "127.0.0.1"
+PASSPHRASE = "long enough"
+HEAD = "HTTP/1.1 200 OK\r\n{extra}Content-Length: {{size}}\r\nX-SHA256: {digest}\r\n\r\n"
+
+
+class NewEdgent:
+    """A bench with new Edgent in it, provisioned as old Edgent's settings."""
+
+    def __init__(self, *ports: int, passphrase: str = PASSPHRASE, **behaviour: Any) -> None:
+        self.bench = Bench()
+        self.typed: asyncio.Queue[str] = asyncio.Queue()
+        self.bench.machine.read_line = self.typed.get  # type: ignore[method-assign]
+        self.behaviour = {"profile": "edgent-new", "ports": list(ports), **behaviour}
+        self.install("1.0.0")
+        settings = edgent_config(ssid="lab", password=passphrase, token=TOKEN, host=HOST, port=443)
+        self.bench._flash(NVS.offset, settings)
+
+    def install(self, version: str) -> None:
+        self.bench.put(0x10000, self.app(version))
+        self.bench.otadata(entry(1), None)
+
+    def app(self, version: str) -> bytes:
+        return self.bench.app(version, **self.behaviour)
+
+    @property
+    def nvs(self) -> Nvs:
+        return Nvs(self.bench.read(NVS.offset, NVS.size))
+
+    def __enter__(self) -> NewEdgent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.bench.__exit__()
+        else:
+            self.bench.machine.close()
+
+
+def digest(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def head(data: bytes, *, sha: str | None = None, extra: str = "") -> str:
+    return HEAD.format(digest=digest(data) if sha is None else sha, extra=extra)
+
+
+async def meet(*expected: int, **behaviour: Any) -> tuple[NewEdgent, BlynkPeer]:
+    """Boot until the cloud has heard the name; board and cloud."""
+    cloud = BlynkPeer()
+    async with listening(cloud.serve) as (_, port):
+        board = NewEdgent(port, **behaviour)
+        async with board.bench.living():
+            await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+    return board, cloud
+
+
+def test_a_device_tells_its_info_then_its_uid_and_its_name():
+    board, cloud = story(meet())
+    with board:
+        _, info, uid, name = cloud.heard[:4]
+        assert info.parts[:2] == ("mcu", "1.0.0")
+        assert uid.parts[:3] == ("meta", "set", "Device UID")
+        assert re.fullmatch(r"[0-9a-f-]{36}", uid.parts[3])
+        assert name.parts == ("meta", "set", "Hotspot Name", "Blynk virtual board-7545")
+
+
+def test_old_edgents_settings_are_taken_over_and_deleted():
+    board, _ = story(meet())
+    with board:
+        assert read_edgent_config(board.bench.read(NVS.offset, NVS.size)) is None
+        nvs = board.nvs
+        assert nvs.string("blynk", "auth") == TOKEN
+        assert nvs.string("blynk", "host") == HOST
+        assert nvs.string("blynk", "fwver") == "1.0.0"
+        assert nvs.number("nm_wifi", "lru") == 0
+        assert (nvs.blob("nm_wifi", "ap00") or b"").startswith(b"\x01\x03lab\x02\x0blong enough")
+
+
+def test_a_second_boot_finds_its_own_settings_and_keeps_its_uid():
+    async def twice() -> tuple[NewEdgent, list[str]]:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            board = NewEdgent(port)
+            for times in (1, 2):
+                async with board.bench.living():
+                    await cloud.hears(lambda peer, n=times: str(peer.heard).count("Hotspot") == n)
+        return board, [one.parts[3] for one in cloud.heard if "Device UID" in one.parts]
+
+    board, uids = story(twice())
+    with board:
+        assert len(set(uids)) == 1
+        assert board.bench.text.count("Migrating config is complete") == 1
+
+
+def test_a_passphrase_that_is_too_short_leaves_the_device_without_settings():
+    async def boot() -> NewEdgent:
+        board = NewEdgent(9, passphrase="short")
+        await board.bench.until("State: WAIT CONFIG")
+        return board
+
+    with story(boot()) as board:
+        assert "Passphrase too short" in board.bench.text
+        assert read_edgent_config(board.bench.read(NVS.offset, NVS.size)) is not None
+
+
+def test_a_quiet_build_says_its_states_and_nothing_of_its_log():
+    board, _ = story(meet(log="quiet"))
+    with board:
+        lines = [line for line in board.bench.text.split("\n") if "State:" in line]
+        states = [line.split("State: ")[1] for line in lines]
+        assert states == ["CONNECTING NET", "CONNECTING CLOUD", "RUNNING"]
+        assert "=>" not in board.bench.text
+
+
+def test_a_new_version_in_nvs_is_reported_as_an_update():
+    async def update() -> BlynkPeer:
+        board, _ = await meet()
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            board.behaviour["ports"] = [port]
+            board.install("2.0.0")
+            async with board.bench.living():
+                await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+        with board:
+            assert board.nvs.string("blynk", "fwver") == "2.0.0"
+        return cloud
+
+    said = [one.parts for one in story(update()).heard if one.cmd == Cmd.EVENT_LOG]
+    assert said == [("sys_ota", "Firmware updated from 1.0.0 to 2.0.0")]
+
+
+def test_the_second_port_is_dialled_when_the_first_is_silent():
+    async def boot() -> None:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(9, port) as board:
+                async with board.bench.living():
+                    await cloud.hears(lambda peer: peer.infos)
+
+    story(boot())
+
+
+def test_a_redirection_moves_the_host_and_no_port():
+    async def boot() -> int:
+        cloud = BlynkPeer(sends=[frame(Cmd.REDIRECT, 9, "localhost", "1")])
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await cloud.hears(lambda peer: peer.sessions == 2)
+                assert f"Connecting to localhost:{port}" in board.bench.text
+        return cloud.sessions
+
+    assert story(boot()) == 2
+
+
+def test_a_refused_token_ends_in_waiting_for_settings():
+    async def boot() -> None:
+        cloud = BlynkPeer(login_status=9)
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                await board.bench.until("State: WAIT CONFIG")
+
+    story(boot())
+
+
+def test_a_template_that_is_none_restarts_it_every_ten_seconds():
+    with NewEdgent(9, fw_type="nothing") as board:
+        assert story(board.bench.boot()) == 0xC
+        assert "Restarting after error." in board.bench.text
+
+
+# ---- updates
+
+
+async def update(
+    web: WebPeer, *, url: str = "{}/f?token=x&s=0", **behaviour: Any
+) -> tuple[NewEdgent, int]:
+    cloud = BlynkPeer()
+    async with (
+        listening(web.serve) as (host, web_port),
+        listening(cloud.serve) as (_, cloud_port),
+    ):
+        cloud.sends = [ota(url.format(f"http://{host}:{web_port}"))]
+        board = NewEdgent(cloud_port, **behaviour)
+        if not web.data:
+            web.data = board.app("2.0.0")
+        if "{digest}" in web.head:
+            web.head = head(web.data)
+        return board, await board.bench.boot()
+
+
+@pytest.fixture(scope="module")
+def new() -> bytes:
+    with NewEdgent(9) as board:
+        return board.app("2.0.0")
+
+
+def test_a_healthy_update_writes_the_other_slot_and_restarts():
+    web = WebPeer(b"", head=HEAD)
+    board, cause = story(update(web))
+    with board:
+        assert cause == 0xC
+        assert board.bench.read(APP1, len(web.data)) == web.data
+        assert board.bench.entries() == (entry(1), entry(2, State.NEW))
+        shown = re.findall(r"\r Flashing\.\.\. (\d+)%", "".join(board.bench.machine.output))
+        assert [int(one) for one in shown] == list(range(1, 101))
+        assert "=== Update successfully completed. Rebooting." in board.bench.text
+        assert "State: OTA UPGRADE" in board.bench.text
+        request = web.requests[0].split("\r\n")
+        assert request[0] == "GET /f?token=x&s=0 HTTP/1.1"
+        assert request[2:] == ["User-Agent: Arduino/2.2.0", "", ""]
+
+
+REFUSALS = [
+    ("HTTP/1.1 404 Not Found\r\nContent-Length: {size}\r\n\r\n", "HTTP status code: 404"),
+    ("HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", "HTTP status code: 302"),
+    ("SSH-2.0-OpenSSH_9.6\r\n", "HTTP status code: -4"),
+    (
+        "HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n",
+        "Content-Length not defined or too small",
+    ),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 1023\r\n\r\n", "Content-Length not defined or too small"),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "Content-Length not defined or too small",
+    ),
+    ("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n", "X-SHA256 not defined"),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nX-SHA256: abc\r\n\r\n",
+        "Invalid X-SHA256 value: abc",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nX-SHA256: {sha}\r\nContent-Length: 99999999\r\n\r\n",
+        "Not enough space to store the update",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "line"), REFUSALS)
+def test_an_answer_that_new_edgent_refuses_restarts_it_after_an_error(new, answer, line):
+    answer = answer.replace("{sha}", digest(new))
+    board, cause = story(update(WebPeer(new, head=answer)))
+    with board:
+        assert cause == 0xC
+        text = board.bench.text
+        assert line in text
+        assert text.index(line) < text.index("State: ERROR") < text.index("Restarting after error")
+        assert board.bench.entries() == (entry(1), None)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "206 Partial Content"])
+def test_any_status_of_success_is_taken(new, status):
+    web = WebPeer(new, head=head(new).replace("200 OK", status))
+    board, _ = story(update(web))
+    with board:
+        assert "Update successfully completed" in board.bench.text
+
+
+def test_a_wrong_digest_is_found_at_the_end_and_the_slot_is_not_selected(new):
+    board, _ = story(update(WebPeer(new, head=head(new, sha=digest(b"other")))))
+    with board:
+        assert "SHA256 mismatch (expected: " in board.bench.text
+        assert "Firmware validation failed: Aborted" in board.bench.text
+        assert board.bench.entries() == (entry(1), None)
+        assert board.bench.read(APP1, 16) == b"\xff" * 16
+
+
+def test_a_broken_image_with_its_own_digest_fails_the_activation(new):
+    broken = bad_hash(new)
+    board, _ = story(update(WebPeer(broken, head=head(broken))))
+    with board:
+        assert "Firmware validation failed: Could Not Activate The Firmware" in board.bench.text
+
+
+def test_what_is_no_image_is_refused_without_a_word(new):
+    junk = b"<html>" * 2000
+    board, _ = story(update(WebPeer(junk, head=head(junk))))
+    with board:
+        assert "State: ERROR" in board.bench.text
+        assert "validation failed" not in board.bench.text
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["FIN", "stall"])
+def test_an_early_end_and_a_stall_look_alike(new, closes):
+    web = WebPeer(new, head=head(new), stop_after=8192, closes=closes)
+    board, _ = story(update(web))
+    with board:
+        assert f"Interrupted at 8192 / {len(new)} bytes" in board.bench.text
+
+
+def test_a_server_that_never_answers_times_out(new):
+    board, _ = story(update(WebPeer(b"x", head="", stop_after=0, closes=False)))
+    with board:
+        assert "HTTP status code: -3" in board.bench.text
+
+
+def test_a_url_without_a_colon_cannot_be_parsed():
+    board, _ = story(update(WebPeer(b"x"), url="nowhere"))
+    with board:
+        assert "Cannot parse URL" in board.bench.text
+
+
+def test_a_build_with_tls_rewrites_the_scheme_unless_told_not_to():
+    from pytest_blynk_ota.virtual.app.edgent_new_ota import rewritten
+
+    assert rewritten("http://x/f?token=1", True) == "https://x/f?token=1"
+    assert rewritten("http://x/f?s=0&token=1", True) == "https://x/f?s=0&token=1"
+    assert rewritten("http://x/f?token=1&s=0", True) == "http://x/f?token=1&s=0"
+    assert rewritten("http://x/f?token=1", False) == "http://x/f?token=1"
+
+
+# ---- console
+
+
+async def console(*lines: str, until: str = ">", **behaviour: Any) -> NewEdgent:
+    board, _ = await meet(**behaviour)
+    cloud = BlynkPeer()
+    async with listening(cloud.serve) as (_, port):
+        board.behaviour["ports"] = [port]
+        board.install("1.0.0")
+        async with board.bench.living():
+            await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+            board.bench.machine.output.clear()
+            for line in lines:
+                board.typed.put_nowait(line)
+            await board.bench.machine.see(until)
+    return board
+
+
+COMMANDS: Sequence[tuple[str, str]] = [
+    ("devinfo", r'"fw_ver":"1\.0\.0"\}'),
+    ("firmware info", r"App MD5:   [0-9a-f]{32}"),
+    ("firmware rollback", "Rollback not available"),
+    ("sys info", "Heap free:"),
+    ("sys partitions", r"\|  01  \| 02  \| 0x009000 \| 0x005000 \| nvs"),
+    ("sys coredump", "No core dump available"),
+    ("wifi", r"ssid:lab bssid:02:B1:6E:00:00:01"),
+    ("wifi add lab2", "Add DHCP network config SSID=lab2 PSK_len=0"),
+    ("connect short", "Error: invalid token size"),
+    (f"connect {'u' * 32} 127.0.0.1", "State: CONNECTING CLOUD"),
+    ("reboot", "Rebooting\\.\\.\\."),
+    ("config erase", "State: WAIT CONFIG"),
+    ("help", "Available commands: help, \\?, reboot, devinfo, connect, config"),
+    ("rubbish", "Command not found"),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), COMMANDS, ids=[line for line, _ in COMMANDS])
+def test_the_console_answers(line, answer):
+    with story(console(line, until=answer)):
+        pass
+
+
+def test_the_cloud_can_run_a_command():
+    async def boot() -> None:
+        cloud = BlynkPeer(sends=[frame(Cmd.INTERNAL, 9, "dbg", "devinfo")])
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await board.bench.machine.see('"fw_ver":"1.0.0"')
+
+    story(boot())
+
+
+@dataclass
+class DumpPeer(BlynkPeer):
+    """A cloud that takes core dumps on the port of its sessions, as Blynk's does on 443."""
+
+    posts: list[bytes] = field(default_factory=list)
+    posted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begin = await reader.readexactly(5)
+        if begin != b"POST ":
+            reader._buffer[:0] = begin  # type: ignore[attr-defined]
+            await super().serve(reader, writer)
+            return
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = re.search(rb"Content-Length: (\d+)", head)
+        assert size is not None
+        self.posts.append(begin + head + await reader.readexactly(int(size[1])))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.posted.set()
+
+
+def test_a_core_dump_goes_to_the_cloud_and_is_erased():
+    async def crash() -> bytes:
+        cloud = DumpPeer()
+        async with listening(cloud.serve) as (_, port):
+            crash = {"when": "after_report", "times": 1}
+            with NewEdgent(port, coredump="flash", crash=crash) as board:
+                async with board.bench.living():
+                    await cloud.posted.wait()
+                    board.typed.put_nowait("sys coredump")
+                    await board.bench.machine.see("No core dump available")
+        return cloud.posts[0]
+
+    post = story(crash())
+    assert post.startswith(b"POST /external/api/upload?type=DUMP&token=" + TOKEN.encode())
+    assert b'name="upfile"; filename="coredump.bin"' in post
+    assert b"\x7fELF" in post
