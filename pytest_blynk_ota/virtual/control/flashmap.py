@@ -23,7 +23,7 @@ from pytest_blynk_ota.firmware.partitions import (
 )
 from pytest_blynk_ota.virtual.boot.bootlog import flash_bytes
 from pytest_blynk_ota.virtual.chip.board import Board
-from pytest_blynk_ota.virtual.chip.flash import sectors
+from pytest_blynk_ota.virtual.chip.operations import sectors
 from pytest_blynk_ota.virtual.sweep.paper import Hardware, boot, words_of
 
 
