@@ -59,7 +59,7 @@ class PtyWire:
         termios.tcsetattr(other, termios.TCSANOW, settings)
         self._path = os.ttyname(other)
         os.close(other)  # kept open, it would hide when a client goes
-        self._look()
+        self._look_now_and_then()
 
     async def stop(self) -> None:
         """Let go of it: a client's next read ends."""
@@ -70,12 +70,21 @@ class PtyWire:
             os.close(self._fd)
             self._fd = -1
 
-    def _look(self) -> None:
-        """Begin with a client that is there; else look again later."""
-        if not self._hung_up() and self._uart.adopt(self):
+    def look(self) -> None:
+        """Begin with a client that is there."""
+        if self._fd >= 0 and not self._hung_up() and self._uart.adopt(self):
             self.hold(False)
-            return
-        self._look_again = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look_now_and_then(self) -> None:
+        self.look()
+        if not self._uart.connected:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._look_again is not None:
+            self._look_again.cancel()
+        loop = asyncio.get_running_loop()
+        self._look_again = loop.call_later(LOOK_S, self._look_now_and_then)
 
     def _hung_up(self) -> bool:
         """Whether nobody has it open, nor has left anything to read."""
@@ -140,7 +149,7 @@ class PtyWire:
     def close(self) -> None:
         """Part from the client; who has it open still comes back with the power."""
         self._stop_reading()
-        self._look_again = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+        self._look_later()
 
     def _stop_reading(self) -> None:
         loop = asyncio.get_running_loop()

@@ -45,6 +45,9 @@ class TcpWire:
             self._server.close()
             await self._server.wait_closed()
 
+    def look(self) -> None:
+        """Who connects is noticed at once."""
+
 
 class TcpClient(asyncio.Protocol):
     """One connection."""

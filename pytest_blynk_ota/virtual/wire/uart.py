@@ -52,6 +52,9 @@ class Wire(Protocol):
     async def stop(self) -> None:
         """Close it."""
 
+    def look(self) -> None:
+        """Bytes are about to be lost: notice a client that is there by now."""
+
 
 class Lines:
     """DTR and RTS of the bridge, ``True`` when asserted."""
@@ -201,6 +204,8 @@ class Uart:
         return self._client.host_baud if self._client is not None and self._rated else None
 
     def _reach_host(self, data: bytes, baud: int) -> None:
+        if self._client is None and self._linked:
+            self.wire.look()
         if self._client is not None:
             self._client.send(heard(data, baud, self._host_baud or baud))
 
