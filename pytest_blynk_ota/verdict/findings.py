@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from pytest_blynk_ota.verdict.boots import Boot
 from pytest_blynk_ota.verdict.late import late
 from pytest_blynk_ota.verdict.losses import unexplained_loss
 from pytest_blynk_ota.verdict.otadata_seen import NEW, PENDING, UNDEFINED, top
@@ -79,7 +80,7 @@ def false_success(case: Case, outcome: Outcome) -> Found:
 
 
 def went_back(case: Case, outcome: Outcome) -> Found:
-    """Old, New, Old, New."""
+    """Old, New, Old, New. A test that ends New's trial itself takes New back by that."""
     ran = [one for one in case.images.ran if one.image is not None]
     new = [i for i, one in enumerate(ran) if one.image == case.images.new]
     if (
@@ -88,9 +89,18 @@ def went_back(case: Case, outcome: Outcome) -> Found:
         and any(one.image != case.images.new for one in ran[new[0] : new[-1]])
     ):
         between = [one.boot.seq for one in ran[new[0] :]]
-        yield Finding(
-            "went back", ERROR, "New ran, then another image ran, then New again", tuple(between)
-        )
+        text, severity = "New ran, then another image ran, then New again", ERROR
+        if all(
+            other.boot.by == "test" and not _settled_in(case, one.boot)
+            for one, other in pairwise(ran[new[0] :])
+            if one.image == case.images.new != other.image
+        ):
+            text, severity = f"{text}: the test had reset it before it settled", INFO
+        yield Finding("went back", severity, text, tuple(between))
+
+
+def _settled_in(case: Case, boot: Boot) -> bool:
+    return case.story.last_settled(boot.until) > boot.start
 
 
 def fault_not_reached(case: Case, outcome: Outcome) -> Found:

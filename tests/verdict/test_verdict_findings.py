@@ -35,6 +35,23 @@ def test_old_new_old_new_is_upgraded_and_went_back():
     assert names(verdict) == {"went back", "crash"}
 
 
+def cut_in_its_first_boot(wait_s: float) -> Tale:
+    tale = Tale(info=True).offered().downloads().boots("new").wait(2).logs_in().wait(wait_s)
+    tale.add("power", "off", by="test").wait(1).add("power", "on", by="test")
+    tale.comes_back("old", code=0x1, cause="POWERON")
+    return tale.offered().downloads().comes_back("new").closed("success").over()
+
+
+def test_new_taken_back_by_the_tests_own_power_cut_before_it_settled_is_no_fault():
+    verdict = cut_in_its_first_boot(wait_s=1).judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, set())
+    assert "went back" in names(verdict, "info")
+
+
+def test_new_that_had_settled_and_is_gone_after_the_tests_power_cut_went_back():
+    assert "went back" in names(cut_in_its_first_boot(wait_s=30).judged())
+
+
 @pytest.mark.parametrize(("code", "crash", "name"), [
     (0xC, True, "crash"), (0x7, False, "unexpected reset"), (0xC, False, "unexpected reset"),
 ])  # fmt: skip
