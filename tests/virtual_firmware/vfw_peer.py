@@ -14,7 +14,7 @@ from pytest_blynk_ota.cloud.protocol import Cmd, Decoder, Frame, encode, frame, 
 from pytest_blynk_ota.virtual.chip.chips import MODELS, make_chip
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.efuse import EFuses
-from pytest_blynk_ota.virtual.chip.flash import NorFlash, erase_steps, pages
+from pytest_blynk_ota.virtual.chip.flash import FLASH_BYTES, NorFlash, erase_steps, pages
 from pytest_blynk_ota.virtual.network.tcp import Network
 
 TOKEN = "t" * 32
@@ -39,10 +39,12 @@ class FakeMachine:
 
     foreign_rollback: bool | None = None
 
-    def __init__(self, chip: str = "esp32c3", *, speed: float = SPEED) -> None:
+    def __init__(
+        self, chip: str = "esp32c3", *, speed: float = SPEED, size: int = FLASH_BYTES
+    ) -> None:
         self.name = "fake"
         self.chip = make_chip(MODELS[chip], b"\x02\xb1\x6e\x00\x00\x01")
-        self.flash = NorFlash(seed="fake")
+        self.flash = NorFlash(size=size, seed="fake")
         self.clock = DeviceClock(speed)
         self.network = Network()
         self.efuses = EFuses(self.chip)
