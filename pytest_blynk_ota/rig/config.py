@@ -158,6 +158,8 @@ class BoardSection(Section):
 
 def _fits_its_port(board: BoardSection) -> None:
     """Raises ValueError for a port of no known form, or for keys that do not go with it."""
+    if board.is_virtual and board.name == "network":
+        raise ValueError("no virtual board can be called network: its rack's control port has that")
     if board.is_virtual:
         return
     if not re.match(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$", board.port):

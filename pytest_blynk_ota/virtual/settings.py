@@ -21,6 +21,8 @@ from pytest_blynk_ota.virtual.chip.chips import (
 )
 
 VIRTUAL_PORT = "virtual"
+NETWORK = "network"
+"""What no board may be called: the control port's path of the rack's network."""
 
 DEFAULT_RIG: dict[str, Any] = {
     "board": [
@@ -158,6 +160,8 @@ def board_settings(table: dict[str, Any]) -> BoardSettings:
     name = table.get("name")
     if not isinstance(name, str) or not name or "/" in name:
         raise UsageError(f"name: expected a name without a slash, not {name!r}")
+    if name == NETWORK:
+        raise UsageError(f"name: {name!r} is the network's at the control port; choose another")
     model = MODELS.get(str(table.get("chip")))
     if model is None:
         chip = str(table.get("chip"))

@@ -95,6 +95,7 @@ def test_a_wrong_board_key_is_refused_by_name(board, words):
         ({"port": "rfc2217:/x"}, "rfc2217://HOST:PORT"),
         ({"power": "virtual"}, "is real"),
         ({"virtual": {"outlet": "hub"}}, "is real"),
+        ({"port": "virtual", "name": "network"}, "can be called network"),
     ],
 )
 def test_keys_that_do_not_fit_the_port_are_refused(board, words):

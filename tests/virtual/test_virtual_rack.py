@@ -102,6 +102,13 @@ def test_a_file_that_is_no_rig_file_is_a_config_error(tmp_path, content):
         load(path)
 
 
+def test_no_board_is_called_as_the_control_port_calls_the_network(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text('[[board]]\nname = "network"\nchip = "esp32"\nport = "virtual"')
+    with pytest.raises(ConfigError, match="'network' is the network's"):
+        load(path)
+
+
 def test_an_unknown_board_is_refused_with_a_hint(rig):
     with pytest.raises(ConfigError, match="did you mean 'two'"):
         load(rig, ["tow"])
