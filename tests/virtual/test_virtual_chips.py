@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 import struct
+import subprocess
+import sys
 import tomllib
 
 import pytest
+from esptool_matrix import chips
 from virtual_bench import MAC, Bench
 
 from pytest_blynk_ota.errors import ConfigError, UsageError
@@ -284,3 +288,24 @@ def test_a_board_has_the_identity_of_its_file(tmp_path):
         await board.stop()
 
     asyncio.run(story())
+
+
+def test_espefuse_finds_what_was_burnt(tmp_path):
+    """The command line of espefuse, on all chips at once."""
+    with chips(tmp_path, "socket") as made:
+        started = {}
+        for name, chip in made.items():
+            chip.board.efuses.burn_secure_version(2)
+            words = ["--chip", name, "--port", chip.board.uart.url, "summary"]
+            started[name] = subprocess.Popen(
+                [sys.executable, "-m", "espefuse", *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        for name, process in started.items():
+            said, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, said
+            assert re.search(r"SECURE_VERSION .* = 3 R/W", said), said
+            assert made[name].board.chip.mac_text in said
+            assert MARKER[:15].hex(" ") in said
