@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from virtual_bench import ThreadedRack
+from virtual_bench import ThreadedRack, threaded_rack
 from virtual_dump import APP0, dump
 
 from pytest_blynk_ota.errors import RigError, UsageError
@@ -218,6 +219,42 @@ def test_mending_undoes_all_of_it_once(rack, control, evidence):
     control.mend()
     assert evidence.lines == [f"test action {BOARD} wifi.on", "test action - ap.on"]
     assert rack.rack.air.state() == type(rack.rack.air)().state()
+
+
+# ---- the end
+
+
+def test_a_rack_that_ends_lets_go_of_every_file_and_socket(tmp_path):
+    rig = tmp_path / "lab.toml"
+    rig.write_text(
+        "".join(
+            f'[[board]]\nname = "{wire}"\nchip = "esp32c3"\nport = "virtual"\n'
+            f'virtual = {{ wire = "{wire}", flash = "{tmp_path / wire}.bin" }}\n'
+            for wire in ("rfc2217", "socket", "pty")
+        )
+    )
+    with threaded_rack():
+        pass  # what is loaded and opened once, such as /dev/urandom, is by now
+    before = open_files()
+    with threaded_rack(rig) as rack, contextlib.ExitStack() as stack:
+        hand = RackControl(rack.rack.control.url)
+        for one in hand.boards():
+            hand.dip(one["name"], 50)
+        address = urlsplit(rack.rack.control.url)
+        # Somebody who still asks for something when the rack ends.
+        peer = socket.create_connection((address.hostname, address.port), timeout=5)
+        stack.callback(peer.close)
+        peer.sendall(b"PUT /pty/dump HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+    assert open_files() == before
+
+
+def open_files():
+    """What this process has open, but for the handles that looking takes."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(entry.readlink()).split(":")[0])
+    return sorted(one for one in found if "/fd" not in one)
 
 
 # ---- what is refused
