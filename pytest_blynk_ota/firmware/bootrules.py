@@ -54,7 +54,6 @@ __all__ = [
 
 FACTORY_INDEX = -1
 OTADATA_BYTES = 2 * SECTOR_BYTES
-MAX_SLOTS = 16
 
 Looker = Callable[[Partition], Looked]
 """Holds the image in a partition against the bootloader's checks."""
@@ -227,7 +226,7 @@ class _Boot:
 
     def _order(self, start: int) -> Iterator[int]:
         yield from range(start, FACTORY_INDEX - 1, -1)
-        yield from range(start + 1, min(self._count, MAX_SLOTS))
+        yield from range(start + 1, self._count)
 
     def _starts(self, partition: Partition | None) -> bool:
         if not self._allowed(partition) or partition is None or partition.size == 0:

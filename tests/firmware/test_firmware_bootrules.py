@@ -22,7 +22,12 @@ from pytest_blynk_ota.firmware.bootrules import Log, Rule, check_image, decide, 
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import build_image, mend, parse
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET, Partition
+from pytest_blynk_ota.firmware.partitions import (
+    DEFAULT_TABLE,
+    TABLE_OFFSET,
+    Partition,
+    PartitionTable,
+)
 
 CASES = list(rows())
 RECORDED = 474
@@ -213,6 +218,7 @@ def test_each_damage_is_named_by_the_check_that_finds_it(damage, what):
         (28, 32 << 20, 4, "segments", "invalid segment length 0x2000000"),
         (28, 258, 4, "segments", "invalid segment length 0x102"),
         (24, 0x60000000, 4, "segments", "0x60000000-0x60001870 invalid: bad load address range"),
+        (24, 0x3FFFFFF0, 4, "segments", "0x3ffffff0-0x40001860 invalid: bad load address range"),
         (24, 0x3F400024, 4, "segments", "load address 0x3f400024, doesn't match data"),
     ],
 )
@@ -329,12 +335,28 @@ def test_the_efuse_block_revision_is_asked_for_on_newer_chips(idf, what):
     assert decide(flash.read, True, CHIPS["esp32c3"], idf=idf).loaded is not None
 
 
+@pytest.mark.parametrize("chip", ["esp32", "esp32c3"])
+def test_the_efuse_block_is_no_matter_for_good_images_and_the_esp32(chip):
+    image = app(chip, 0) if chip != "esp32" else mend(with_word(app(chip, 0), 32 + 176, 200, 2))
+    flash = small_flash((b"\xff" * 32,) * 2, (image,))
+    decision = decide(flash.read, True, CHIPS[chip], block_revision=103, idf="v5.4")
+    assert decision.loaded is not None
+
+
 def test_a_hash_is_looked_at_for_any_value_of_its_flag():
     image = with_word(app("esp32", 0), 23, 2, 1)
     found = problem(image)
     assert found is not None
     assert found.what == "image_hash"
     assert problem(with_word(image, 23, 0, 1)) is None
+
+
+def test_entries_that_are_torn_without_being_given_up_are_not_written_over():
+    torn = (Entry(1, wrong_crc=1).build(), Entry(2, wrong_crc=1).build())
+    flash = small_flash(torn, (app("esp32", 0), app("esp32", 1)))
+    decision = decide(flash.read, True, CHIPS["esp32"])
+    assert (decision.rule, decision.loaded.label) == (Rule.NO_ENTRY, "app0")
+    assert decision.writes == ()
 
 
 TEST_APP = Partition("test", 0, 0x20, 0x30000, 0x10000)
@@ -351,12 +373,22 @@ def test_the_test_application_is_the_last_resort():
 
 
 def test_a_row_that_stands_twice_counts_twice():
-    row = Partition("again", 0, 0x10, 0x30000, 0x10000)
-    flash = small_flash((Entry(2).build(), b"\xff" * 32), (b"",), (row, app("esp32", 1)))
+    again = Partition("again", 0, 0x11, 0x30000, 0x10000)
+    images = (app("esp32", 0), b"")
+    flash = small_flash((Entry(3).build(), b"\xff" * 32), images, (again, app("esp32", 1)))
     decision = decide(flash.read, True, CHIPS["esp32"])
-    # number 2 of 2 is slot 1, which is not there; downwards slot 0 is the row that came last
-    assert decision.loaded == row
-    assert not any("slot 1" in step.text for step in decision.steps if isinstance(step, Log))
+    # number 3 of 3 is slot 2, which is not there; below it the row counts that came last
+    assert decision.loaded == again
+
+
+def test_partitions_at_address_0_are_not_there():
+    factory = Partition("factory", 0, 0, 0, 0x1000)
+    blank = (b"\xff" * 32, b"\xff" * 32)
+    flash = small_flash(blank, (app("esp32", 0),), (factory, b""))
+    assert decide(flash.read, True, CHIPS["esp32"]).rule is Rule.SLOT_0
+    flash.table = PartitionTable((Partition("otadata", 1, 0, 0, 0x1000), *flash.table.ota_slots))
+    decision = decide(flash.read, True, CHIPS["esp32"], table=flash.table)
+    assert (decision.rule, decision.loaded.label) == (Rule.NO_OTADATA, "app0")
 
 
 def test_a_gap_between_the_slots_hides_the_last_one():
@@ -371,6 +403,14 @@ def test_a_partition_without_bytes_is_passed_over_without_a_word():
     decision = decide(flash.read, True, CHIPS["esp32"])
     assert (decision.rule, decision.loaded.label) == (Rule.FACTORY, "app0")
     assert decision.rejected == ()
+    assert not any("not bootable" in step.text for step in decision.steps if isinstance(step, Log))
+
+
+def test_a_segment_for_a_low_address_is_neither_loaded_nor_mapped():
+    flash = flash_with(mend(with_word(app("esp32", 0), 24, 4, 4)))
+    decision = decide(flash.read, True, CHIPS["esp32"])
+    assert decision.loaded is not None
+    assert decision.steps[1].text == "segment 0: paddr=00100020 vaddr=00000004 size=01870h (  6256)"
 
 
 def test_a_partition_of_more_than_16_mb_is_not_looked_at():

@@ -91,6 +91,12 @@ def test_a_size_that_wraps_around_is_only_refused_by_newer_bootloaders():
         PartitionTable.parse(data, flash_size=4 << 20, idf="v6.1")
 
 
+def test_a_partition_that_begins_beyond_the_flash_is_refused_also_where_its_end_wraps():
+    data = PartitionTable((Partition("far", 0, 0x10, 0xFFFFF000, 0x2000),)).build()
+    with pytest.raises(FirmwareError, match="exceeds flash chip size"):
+        PartitionTable.parse(data, flash_size=4 << 20, idf="v5.4.2")
+
+
 def test_overlapping_and_repeated_rows_are_no_fault():
     row = DEFAULT_TABLE.ota_slots[0]
     assert PartitionTable.parse(PartitionTable((row, row)).build()).rows == (row, row)
