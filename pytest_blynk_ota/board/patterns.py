@@ -216,7 +216,7 @@ _CRASHES = (
     ("cache_error", r"Cache (?:disabled but cached memory|error)", "panic_arch.c"),
     ("stack_overflow", r"Stack canary watchpoint triggered|A stack overflow in task .* has been|"
      r"Stack smashing protect failure!|Stack protection fault", "panic_arch.c, port.c"),
-    ("heap", r"CORRUPT HEAP:", "heap"),
+    ("heap", r"CORRUPT HEAP:|Mem alloc fail\. size 0x", "heap, heap_caps.c"),
     ("panic", r"Guru Meditation Error: Core\s+\d+ panic'ed|Double exception", "panic.c"),
     ("abort", r"abort\(\) was called at PC 0x[0-9a-f]+", "abort.c"),
     ("assert", r"assert failed: |assertion \".*\" failed", "assert.c, newlib"),

@@ -16,7 +16,7 @@ from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import AppDesc, Segment, build_image
 from pytest_blynk_ota.firmware.nvs import edgent_config
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State, parse
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET, PartitionTable
 from pytest_blynk_ota.virtual.boot.run import execute
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
@@ -129,6 +129,10 @@ class Bench:
         at = self.chip.bootloader_offset + 4096
         old = self.machine.flash.read(at, 1)[0]
         self.machine.flash.program(at, bytes([old & (old - 1)]))
+
+    def table(self, table: PartitionTable) -> None:
+        """Another partition table."""
+        self._flash(TABLE_OFFSET, table.build())
 
     def erase_table(self) -> None:
         self.machine.flash.erase(TABLE_OFFSET, SECTOR_BYTES)
