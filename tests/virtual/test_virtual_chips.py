@@ -15,6 +15,7 @@ import pytest
 from esptool_matrix import chips
 from virtual_bench import MAC, Bench
 
+from pytest_blynk_ota.board.flasher import VIRTUAL_MARK_AT
 from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware import chips as firmware_chips
 from pytest_blynk_ota.firmware import recipe
@@ -143,6 +144,10 @@ def test_the_marker_stands_in_the_efuses_of_every_chip(bench):
     address = bench.chip.model.efuses.marker
     words = [bench.ask(0x0A, address + 4 * n)[0].value for n in range(8)]
     assert struct.pack("<8I", *words).rstrip(b"\0") == MARKER
+
+
+def test_the_test_side_looks_for_the_marker_where_it_is():
+    assert {name: model.efuses.marker for name, model in MODELS.items()} == VIRTUAL_MARK_AT
 
 
 def test_the_host_cannot_write_what_is_burnt(bench):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import esptool
 import pytest
 import serial
@@ -60,3 +62,12 @@ def test_the_rom_alone_writes_reads_and_runs_over_rfc2217(board, connected):
     connected._port.baudrate = CONSOLE_BAUD
     connected._port.write(b"app\n")
     assert connected._port.read_until(b"echo app\r\n").endswith(b"echo app\r\n")
+
+
+@pytest.mark.parametrize("rate", [0, 0xFFFFFFFF])
+def test_a_baud_rate_that_cannot_be_costs_no_more_than_a_reset(rack, rate):
+    board = rack.board("esp32c3")
+    with serial.serial_for_url(board.uart.url, baudrate=CONSOLE_BAUD, timeout=3) as port:
+        esptool.detect_chip(port).command(0x0F, struct.pack("<II", rate, 0))
+        port.write(NOISE[:100])
+        assert bytes(esptool.detect_chip(port).read_mac()) == board.chip.mac

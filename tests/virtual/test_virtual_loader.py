@@ -284,6 +284,14 @@ def test_a_wrong_zlib_stream_is_what_the_stub_answers_to_the_next_request(
     assert stub.ask(0x0A, 0x40001000)[0].body == OK_STUB, "said once"
 
 
+def test_a_sync_is_answered_whatever_went_wrong_behind_the_last_answer(stub):
+    stub.ask(DEFLATE, 16, 1, 0x4000, 0x20000, 0)
+    stub.send_block(0x11, b"this is no zlib")
+    answers = stub.sync()
+    assert len(answers) == 8
+    assert not any(any(one[8:]) for one in answers)
+
+
 @pytest.mark.parametrize(("size", "data", "code", "_stub"), WRONG_STREAMS)
 def test_a_wrong_zlib_stream_is_refused_by_the_rom_and_ends_the_write(
     bench, size, data, code, _stub

@@ -38,6 +38,8 @@ from pytest_blynk_ota.virtual.wire.wires import WIRES
 
 BROWNOUT = 0xF
 RTC_WATCHDOG = 0x10
+BAUD_RATES = (39, 5_000_000)
+"""Slowest and fastest: 40 MHz over a divider of 20 bits, and what the data sheets promise."""
 
 # How long a supply's capacitors feed a chip is a matter of the board: our choice.
 HOLD_UP_MS = 10.0
@@ -259,7 +261,7 @@ class Board:
         self.uart.detect_rate()
 
     def _set_baud(self, rate: int) -> None:
-        self.uart.chip_baud = rate
+        self.uart.chip_baud = min(max(rate, min(BAUD_RATES)), max(BAUD_RATES))
 
     def _set_watchdog(self, seconds: float | None) -> None:
         """Let the RTC watchdog bite then; it samples the strapping pins, as power-on does."""
