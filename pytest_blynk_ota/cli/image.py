@@ -39,7 +39,7 @@ def info(file: Path, as_json: bool) -> None:
 
 @command.command("make")
 @click.argument("recipe")
-@click.option("--chip", required=True, metavar="CHIP", help="esp32 or esp32c3.")
+@click.option("--chip", required=True, metavar="CHIP", help="esp32, esp32c3 or esp32s3.")
 @click.option("--version", metavar="VERSION", help="Instead of the recipe's.")
 @click.option("--size", type=click.IntRange(1), metavar="BYTES", help="Instead of the recipe's.")
 @click.option("--log", type=click.Choice(["quiet", "info"]), help="Instead of the recipe's.")
