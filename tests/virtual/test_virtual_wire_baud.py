@@ -51,6 +51,11 @@ def test_rates_within_three_percent_are_the_same(data, rate, off):
     assert heard(data, round(rate * (1 + off)), rate) == data
 
 
+@pytest.mark.parametrize("off", [0.08, -0.08])
+def test_at_eight_percent_the_last_bits_are_missed(off):
+    assert heard(SENTENCE, round(115200 * (1 + off)), 115200) != SENTENCE
+
+
 @given(other_rates)
 def test_no_sentence_survives_another_rate(rates):
     said = heard(SENTENCE, *rates)

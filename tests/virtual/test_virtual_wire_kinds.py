@@ -140,6 +140,16 @@ def test_a_pseudo_terminal_is_raw_and_at_115200_for_whoever_just_opens_it(pty):
         os.close(client)
 
 
+def test_a_pseudo_terminal_hears_from_the_moment_it_is_opened(pty, rack):
+    assert until(lambda: not pty.uart.connected)
+    client = os.open(pty.uart.url, os.O_RDWR | os.O_NOCTTY)
+    try:
+        rack.call(lambda: pty.uart.send(b"first"))
+        assert os.read(client, 5) == b"first"
+    finally:
+        os.close(client)
+
+
 def test_a_pseudo_terminal_at_no_rate_understands_all(pty):
     with opened(pty) as port:
         settings = termios.tcgetattr(port.fileno())

@@ -7,6 +7,8 @@ import selectors
 
 import pytest
 
+from pytest_blynk_ota.virtual.chip.board import Board
+from pytest_blynk_ota.virtual.settings import board_settings
 from pytest_blynk_ota.virtual.wire.pacer import GRAIN_S, MAX_WAITING, Pacer
 from pytest_blynk_ota.virtual.wire.rfc2217 import Rfc2217Wire
 from pytest_blynk_ota.virtual.wire.uart import HELD_BYTES, Uart
@@ -126,6 +128,25 @@ def test_a_software_restart_lets_the_last_words_out():
         return bytes(host.got), uart.chip_baud
 
     assert run(scenario) == (b"Rebooting...", 115200)
+
+
+def test_a_board_that_restarts_for_ever_gets_no_further_than_its_log():
+    """100 ms of text a boot: not more than ten boots in a second."""
+
+    async def execute(machine, _cause):
+        machine.print("x" * 1152)
+        return 0xC
+
+    async def scenario(_now):
+        settings = board_settings({"name": "a", "chip": "esp32", "virtual": {"paced": True}})
+        board = Board(settings, execute, failed=lambda error: None)
+        await board.start()
+        await asyncio.sleep(2)
+        boots = board.boots
+        await board.stop()
+        return boots
+
+    assert run(scenario) in range(18, 23)
 
 
 def test_a_host_that_sends_faster_than_the_chip_reads_is_held_up():

@@ -127,6 +127,7 @@ def test_no_reset_no_sync_talks_to_a_stub_that_was_left(board, usb):
     with port_of(board) as port:
         stub = run_stub(connected(port, own_way(usb)))
         reset_chip(stub, "no-reset-stub")
+    with port_of(board) as port:
         again = connected(port, "no-reset-no-sync")
         assert again.CHIP_NAME == "ESP32-C3"
         assert bytes(again.read_mac()) == board.chip.mac
@@ -154,6 +155,26 @@ def test_a_soft_reset_runs_the_application_from_the_rom_alone(board, usb):
         stub = run_stub(connected(port, own_way(usb)))
         with pytest.raises(FatalError, match="only supported on ESP8266"):
             reset_chip(stub, "soft-reset")
+
+
+def test_usb_has_no_baud_rate(rack):
+    board = rack.rack.boards["jtag"]
+    rack.call(lambda: board.press_reset())
+    with port_of(board) as port:
+        port.baudrate = 9600
+        assert cause(port) == 0x1
+
+
+def test_a_chips_own_port_goes_with_its_power(rack):
+    board = rack.rack.boards["jtag"]
+    with port_of(board) as port:
+        rack.call(lambda: board.power(False))
+        with pytest.raises(serial.SerialException):
+            port.read(1)
+    rack.call(lambda: board.power(True))
+    rack.call(board.uart.link)  # rather than wait until it is back
+    with port_of(board) as port:
+        assert cause(port) == 0x1
 
 
 def test_a_client_that_goes_drops_both_lines_at_once(rack, board):
