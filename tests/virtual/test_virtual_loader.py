@@ -189,6 +189,13 @@ def test_starting_code_in_ram_greets_and_begins_the_stub(bench):
     assert bench.ask(0x0A, 0)[0].body == OK_STUB
 
 
+def test_starting_code_from_the_stub_greets_again(stub):
+    stub.ask(0x05, 4, 1, 0x1800, 0x40080000)
+    stub.send_block(0x07, b"more")
+    frame = slip.encode(struct.pack("<BBHIII", 0, 6, 8, 0, 0, 0x40080000))
+    assert stub.frames(frame)[1:] == [b"OHAI"]
+
+
 def test_what_was_loaded_into_ram_can_be_read_there(bench):
     bench.ask(0x05, 12, 2, 8, 0x3FFE8000)
     bench.send_block(0x07, b"software", 0)
