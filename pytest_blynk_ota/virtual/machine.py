@@ -60,6 +60,9 @@ class Machine(Protocol):
     def print(self, text: str) -> None:
         """Send ``text`` over UART0; every ``\\n`` becomes CR LF. Without a client it is lost."""
 
+    def complain(self, text: str) -> None:
+        """Tell whoever runs the rack, once, why this board cannot do what it was flashed for."""
+
     async def read_line(self) -> str:
         """Wait for one line typed into UART0 and return it without its end."""
 

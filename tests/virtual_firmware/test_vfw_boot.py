@@ -10,6 +10,7 @@ from vfw_peer import real_lines
 
 from pytest_blynk_ota.firmware.derive import bad_checksum, bad_hash, crash_at_start, wrong_chip
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, Partition, PartitionTable
 
 BLANK = None
 
@@ -208,3 +209,82 @@ def test_the_bootloaders_log_has_the_lines_of_a_real_one(chip, real, damage):
         theirs = between(real_lines(real), "2nd stage", "Disabling RNG")
         wanted = [one for one in shape(theirs) if "efuse" not in one[2]]
         assert shape(ours) == wanted
+
+
+def test_what_a_board_cannot_do_is_complained_of_to_the_rack():
+    with Bench() as bench:
+        bench.put(APP0, bench.stranger())
+        story(bench.until("its code cannot be run here"))
+        (complaint,) = bench.machine.complaints
+        assert complaint == "the image bench 7.7.7 does not run here: it has no behaviour segment"
+
+
+def test_a_malformed_behaviour_is_named_on_the_board_and_to_the_rack():
+    with Bench() as bench:
+        bench.put(APP0, bench.malformed())
+        story(bench.until("virtual board: behaviour segment: no JSON"))
+        (complaint,) = bench.machine.complaints
+        assert complaint.startswith(
+            "the image bench 1.0.0 does not run here: behaviour segment: no"
+        )
+
+
+def test_a_partition_table_beyond_the_flash_is_refused_and_complained_of():
+    rows = (*DEFAULT_TABLE.rows, Partition("more", 1, 0x81, 0x400000, 0x10000))
+    with Bench() as bench:
+        bench.table(PartitionTable(rows))
+        assert story(bench.boot()) == 0x3
+        words = "offset 0x400000 size 0x10000 exceeds flash chip size 0x400000"
+        assert words in bench.text
+        assert words in bench.machine.complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("chip", "words", "cause"),
+    [
+        ("esp32", [], 0x10),
+        ("esp32c3", ["Invalid image block, can't boot.", "ets_main.c 333 "], 0x7),
+        ("esp32s3", ["Invalid image block, can't boot.", "ets_main.c 329 "], 0x7),
+    ],
+)
+def test_a_bootloader_that_is_cut_is_not_entered(chip, words, cause):
+    with Bench(chip) as bench:
+        bench.cut_bootloader()
+        assert story(bench.boot()) == cause
+        assert "entry 0x" not in bench.text
+        assert bench.text.endswith("".join(f"{word}\n" for word in words))
+
+
+@pytest.mark.parametrize(
+    ("chip", "looks"), [("esp32", False), ("esp32c3", True), ("esp32s3", True)]
+)
+def test_a_bootloader_with_a_wrong_hash_is_entered_nevertheless(chip, looks):
+    with Bench(chip) as bench:
+        bench.put(APP0, bench.stranger())
+        bench.flip_bootloader_hash()
+        story(bench.until("its code cannot be run here"))
+        assert ("SHA-256 comparison failed:\nCalculated: " in bench.text) is looks
+
+
+def test_an_application_in_the_bootloaders_place_is_entered_and_bitten_by_the_watchdog():
+    with Bench() as bench:
+        bench.app_as_bootloader()
+        assert story(bench.boot()) == 0x7
+        assert bench.machine.lines[-2].startswith("entry 0x")
+
+
+def test_a_bootloader_with_anti_rollback_refuses_what_is_older_and_burns_what_is_confirmed():
+    with Bench() as bench:
+        bench.secure_bootloader()
+        bench.put(APP0, bench.app("1.0.0", secure_version=2))
+        bench.put(APP1, bench.app("2.0.0", secure_version=1))
+
+        async def watch():
+            bench.otadata(entry(1), BLANK)
+            await bench.until("Calling app_main")
+            bench.otadata(entry(1), entry(2))
+            await bench.until("Calling app_main")
+
+        story(watch())
+        assert bench.machine.efuses.secure_version == 2
+        assert started(bench) == APP0

@@ -11,9 +11,10 @@ from typing import Any
 from vfw_peer import TOKEN, FakeMachine, run
 
 from pytest_blynk_ota.firmware import loaderinfo
-from pytest_blynk_ota.firmware.behaviour import Behaviour
+from pytest_blynk_ota.firmware.behaviour import MAGIC, Behaviour
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import AppDesc, Segment, build_image
+from pytest_blynk_ota.firmware.image import parse as parse_image
 from pytest_blynk_ota.firmware.nvs import edgent_config
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State, parse
 from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET, PartitionTable
@@ -74,16 +75,30 @@ class Bench:
 
     # ---- images
 
-    def app(self, version: str, *, size: int = IMAGE_BYTES, **behaviour: Any) -> bytes:
+    def app(
+        self,
+        version: str,
+        *,
+        size: int = IMAGE_BYTES,
+        secure_version: int = 0,
+        **behaviour: Any,
+    ) -> bytes:
         """A fixture image: description and noise, code, data, behaviour."""
         told = {"version": version, "fw_type": FW_TYPE, "log": self._log, **behaviour}
-        return self._image(version, size, [Segment(0, Behaviour.from_data(told).to_segment())])
+        segment = Segment(0, Behaviour.from_data(told).to_segment())
+        return self._image(version, size, [segment], secure_version)
 
     def stranger(self) -> bytes:
         """An image that is none of ours."""
         return self._image("7.7.7", IMAGE_BYTES, [])
 
-    def _image(self, version: str, size: int, more: list[Segment]) -> bytes:
+    def malformed(self) -> bytes:
+        """An image whose behaviour segment holds no JSON."""
+        return self._image("1.0.0", IMAGE_BYTES, [Segment(0, MAGIC + b"\4\0\0\0what")])
+
+    def _image(
+        self, version: str, size: int, more: list[Segment], secure_version: int = 0
+    ) -> bytes:
         noise = Random(version).randbytes
         desc = AppDesc(
             version=version,
@@ -91,6 +106,7 @@ class Bench:
             time="17:29:49",
             date="Nov 23 2026",
             idf=self._idf,
+            secure_version=secure_version,
             elf_sha256=noise(32),
         )
         chip = self.chip
@@ -119,6 +135,34 @@ class Bench:
         text = Segment(chip.dram_base, b"Loaded app from partition at offset 0x%x".ljust(512))
         code = Segment(chip.iram_base, Random(1).randbytes(SEGMENT_BYTES))
         self._flash(chip.bootloader_offset, build_image(chip, [text, code], chip.iram_base))
+
+    def app_as_bootloader(self) -> None:
+        """An application where the ROM looks for the bootloader."""
+        self._flash(self.chip.bootloader_offset, self.stranger())
+
+    def secure_bootloader(self) -> None:
+        """One that compares secure versions."""
+        told = Behaviour(kind="bootloader", log=self._log, anti_rollback=True)
+        self._bootloader(told.to_segment())
+
+    def cut_bootloader(self) -> None:
+        """Its second segment seems to go on behind the end of the flash."""
+        offset = self.chip.bootloader_offset
+        at = offset + 24 + 8 + self._first_segment_bytes()
+        data = bytearray(self.read(offset, 0x3000))
+        data[at - offset + 4 : at - offset + 8] = (0x7FFFFFF0).to_bytes(4, "little")
+        self._flash(offset, bytes(data))
+
+    def _first_segment_bytes(self) -> int:
+        return int.from_bytes(self.read(self.chip.bootloader_offset + 28, 4), "little")
+
+    def flip_bootloader_hash(self) -> None:
+        """Another appended SHA-256 than its own."""
+        offset = self.chip.bootloader_offset
+        image = parse_image(self.read(offset, TABLE_OFFSET - offset))
+        data = bytearray(image.data[: image.length])
+        data[-1] ^= 1
+        self._flash(offset, bytes(data))
 
     def erase_bootloader(self) -> None:
         size = TABLE_OFFSET - self.chip.bootloader_offset

@@ -50,6 +50,7 @@ class FakeMachine:
         self.efuses = EFuses(self.chip)
         self.stage = "rom"
         self.output: list[str] = []
+        self.complaints: list[str] = []
         self._printed = asyncio.Event()
         self.operations = 0
         self.cut_at: int | None = None
@@ -57,6 +58,9 @@ class FakeMachine:
     def print(self, text: str) -> None:
         self.output.append(text)
         self._printed.set()
+
+    def complain(self, text: str) -> None:
+        self.complaints.append(text)
 
     async def read_line(self) -> str:
         await asyncio.Event().wait()

@@ -42,7 +42,7 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
         behaviour = image.behaviour
         _begin(machine, log, started)
         if behaviour is None or behaviour.kind != "app":
-            await _not_ours(log, image)
+            await _not_ours(machine, log, image)
         plan = CrashPlan(machine, behaviour, image.sha256)
         ota = OtaOps(machine, log, started)
         await _live(Context(machine, log, started, behaviour, plan, ota))
@@ -83,14 +83,19 @@ def _logs_at_info(image: Image) -> bool:
     return STARTUP_TEXT in image.data
 
 
-async def _not_ours(log: Log, image: Image) -> NoReturn:
+async def _not_ours(machine: Machine, log: Log, image: Image) -> NoReturn:
+    """A real chip would run it; this one says why it does not."""
     desc = image.app_desc
     what = f"{desc.project} {desc.version}" if desc else "no application description"
+    malformed = [text for text in image.problems if text.startswith("behaviour segment")]
+    why = "cannot be read" if malformed else "is not there"
     log.text(
-        f"virtual board: the image in this slot ({what}) has no behaviour segment,",
+        f"virtual board: the behaviour segment of the image in this slot ({what}) {why}:",
         "virtual board: its code cannot be run here; the board stays up and does nothing.",
         *(f"virtual board: {problem}" for problem in image.problems),
     )
+    machine.complain(f"the image {what} does not run here: "
+                     f"{'; '.join(malformed) or 'it has no behaviour segment'}")  # fmt: skip
     await asyncio.Event().wait()
     raise AssertionError("an event that nobody sets was set")
 

@@ -149,6 +149,7 @@ def _decide(machine: Machine, log: Log, own: Image, build: Build) -> Decision:
         )
     except FirmwareError as refused:
         log.idf(_no_table(str(refused)))
+        machine.complain(f"its bootloader refuses the partition table: {refused}")
         raise Reset(SOFTWARE_SYSTEM) from refused
 
 

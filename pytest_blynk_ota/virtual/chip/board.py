@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
@@ -123,6 +124,7 @@ class Board:
         self._random = random.Random(settings.name)
         self._typed = asyncio.Queue[str]()
         self._line = bytearray()
+        self._complaints: set[str] = set()
 
     async def start(self) -> None:
         """Open the serial port and switch the power on."""
@@ -286,6 +288,12 @@ class Board:
     def print(self, text: str) -> None:
         """See :class:`Machine`."""
         self.uart.send(text.replace("\n", "\r\n").encode())
+
+    def complain(self, text: str) -> None:
+        """See :class:`Machine`."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
 
     async def read_line(self) -> str:
         """See :class:`Machine`."""

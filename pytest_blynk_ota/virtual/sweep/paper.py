@@ -157,6 +157,9 @@ class _Paper:
     def print(self, text: str) -> None:
         self.said = ANSI.sub("", text).strip() or self.said
 
+    def complain(self, text: str) -> None:
+        """Nobody asked for a board of paper."""
+
     async def erase(self, offset: int, size: int) -> None:
         self.flash.write(offset, b"\xff" * size, erase=True)
 
