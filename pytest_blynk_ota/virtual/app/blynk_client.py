@@ -182,11 +182,11 @@ class BlynkClient:
         """
         while self._clock.now() < until():
             try:
-                await self._heartbeat()
                 due = min(until(), self._next_heartbeat())
                 message = await self._receive(due - self._clock.now())
                 if message is not None:
                     await self._handle(message)
+                await self._heartbeat()
             except Redirected:
                 self.close()
                 if not await self.login():

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.virtual.app.edgent_name import FREE_BYTES, TEMPLATE_NAME, hotspot_name
 from pytest_blynk_ota.virtual.app.report import device
 from pytest_blynk_ota.virtual.app.update import roll_back
-from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.context import Command

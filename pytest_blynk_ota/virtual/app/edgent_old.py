@@ -29,8 +29,8 @@ from pytest_blynk_ota.virtual.app.loop import stay
 from pytest_blynk_ota.virtual.app.report import info_pairs
 from pytest_blynk_ota.virtual.app.station import Station
 from pytest_blynk_ota.virtual.app.timers import FOREVER, Timers
-from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.context import Command, Context

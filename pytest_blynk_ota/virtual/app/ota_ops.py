@@ -115,10 +115,14 @@ class OtaOps:
         return self.running_state() == State.PENDING_VERIFY
 
     def running_state(self) -> int | None:
-        """``esp_ota_get_state_partition`` of the running one; None: it is in no entry."""
-        running = self._slot_of(self._started.partition)
-        for entry in self._entries() if running is not None else ():
-            if entry.crc_ok and entry.slot(len(self._slots)) == running:
+        """The state of the running one; None: it is in no entry."""
+        return self.state_of(self._started.partition)
+
+    def state_of(self, partition: Partition) -> int | None:
+        """``esp_ota_get_state_partition``; None: it is in no entry."""
+        slot = self._slot_of(partition)
+        for entry in self._entries() if slot is not None else ():
+            if entry.crc_ok and entry.slot(len(self._slots)) == slot:
                 return entry.state
         return None
 

@@ -1,0 +1,205 @@
+"""One update of the reference firmware: from a URL to the slot that is to boot.
+
+A download may take several requests: after a cut it asks for the rest, and begins again where the
+server cannot give that. What has come so far is in the slot and in the digests::
+
+    head checked -> esp_ota_begin -> written as it comes -> length, digests, esp_ota_end, type
+        -> esp_ota_set_boot_partition
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.virtual.app.ota_errors import OtaRefused
+from pytest_blynk_ota.virtual.app.ota_ops import SIZE_UNKNOWN
+from pytest_blynk_ota.virtual.app.reference_checks import (
+    HEAD_BYTES,
+    Digests,
+    wrong_head,
+    wrong_type,
+)
+from pytest_blynk_ota.virtual.app.reference_http import (
+    FOR_NOW,
+    Answer,
+    Client,
+    Problem,
+    retry_after,
+)
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.virtual.app.context import Context
+    from pytest_blynk_ota.virtual.app.ota_ops import OtaHandle
+
+PIECE_BYTES = 4096
+RATE_WINDOW_S = 30.0
+"""The least rate is asked of each stretch of so many device seconds."""
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)$")
+
+
+class Download:
+    """What has come of one URL so far.
+
+    Args:
+        progress: called with bytes written and bytes in all, 0 if nobody knows.
+    """
+
+    def __init__(self, context: Context, url: str, progress: Callable[[int, int], None]) -> None:
+        self._context = context
+        self._clock = context.machine.clock
+        self._behaviour = context.behaviour
+        self._url = url
+        self._progress = progress
+        self._client = Client(context.machine, context.behaviour)
+        self._until = self._clock.now() + (context.behaviour.download_s or float("inf"))
+        self._target = context.ota.next_update_partition()
+        self._begin_again()
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the whole download has taken too long."""
+        return self._clock.now() >= self._until
+
+    async def attempt(self) -> None:
+        """One request, and what follows from it up to the boot partition.
+
+        Raises:
+            Problem: it did not end well; its ``again`` says whether to call this once more.
+        """
+        answer = await self._client.get(self._url, self._asking_for_the_rest())
+        try:
+            self._take_head(answer)
+            await self._take_body(answer)
+        finally:
+            answer.close()
+        await self._finish()
+
+    # ---- what to ask for, and what the answer is
+
+    def _begin_again(self) -> None:
+        """Forget what came: the next byte is the file's first."""
+        self._handle: OtaHandle | None = None
+        self._first = b""
+        self._received = 0
+        self._total: int | None = None
+        self._validator: str | None = None
+        self._digests = Digests({})
+
+    def _asking_for_the_rest(self) -> dict[str, str]:
+        """Only where a strong validator makes sure that it is the rest of the same file."""
+        if self._received == 0:
+            return {}
+        if self._validator is None:
+            self._begin_again()
+            return {}
+        return {"Range": f"bytes={self._received}-", "If-Range": self._validator}
+
+    def _take_head(self, answer: Answer) -> None:
+        status, asked = answer.head.status, self._received > 0
+        if status == 206 and asked:
+            self._check_range(answer)
+        elif status == 200:
+            if asked:
+                self._begin_again()
+            self._take_announcements(answer)
+        elif status in FOR_NOW:
+            raise Problem(f"status {status}", after_s=retry_after(answer.head))
+        elif status == 416 and asked:
+            self._begin_again()
+            raise Problem("status 416")
+        else:
+            raise Problem(f"status {status}", again=False)
+
+    def _check_range(self, answer: Answer) -> None:
+        found = CONTENT_RANGE.match(answer.head.one("content-range") or "")
+        whole = None if not found or found[3] == "*" else int(found[3])
+        if not found or int(found[1]) != self._received or (self._total and whole != self._total):
+            self._begin_again()
+            raise Problem(f"Content-Range is {answer.head.one('content-range')!r}")
+
+    def _take_announcements(self, answer: Answer) -> None:
+        """Length, validator and digests, as the first answer gives them."""
+        head = answer.head
+        if (head.one("content-encoding") or "identity").lower() != "identity":
+            raise Problem(f"Content-Encoding is {head.one('content-encoding')}", again=False)
+        self._total = answer.length
+        room = self._target.size if self._target else 0
+        if self._total is not None and not HEAD_BYTES <= self._total <= room:
+            raise Problem(f"{self._total} bytes do not fit: the slot has {room}", again=False)
+        etag = head.one("etag")
+        self._validator = etag if etag and not etag.startswith("W/") else None
+        self._digests = Digests({name: head.one(name) for name in ("x-md5", "x-sha256")})
+
+    # ---- the body
+
+    async def _take_body(self, answer: Answer) -> None:
+        window_ends, in_window = self._clock.now() + RATE_WINDOW_S, 0
+        while data := await answer.read(PIECE_BYTES, self._patience()):
+            await self._take(data)
+            in_window += len(data)
+            now = self._clock.now()
+            if self.time_is_up:
+                raise Problem(f"not done in {self._behaviour.download_s:g} s", again=False)
+            if now >= window_ends:
+                if in_window < self._behaviour.least_rate * RATE_WINDOW_S:
+                    raise Problem(f"{in_window} bytes in {RATE_WINDOW_S:g} s are too few")
+                window_ends, in_window = now + RATE_WINDOW_S, 0
+
+    def _patience(self) -> float:
+        return max(min(self._behaviour.stall_s, self._until - self._clock.now()), 0.0)
+
+    async def _take(self, data: bytes) -> None:
+        self._digests.update(data)
+        self._received += len(data)
+        if self._handle is None:
+            self._first += data
+            if len(self._first) < HEAD_BYTES:
+                return
+            self._handle, data = await self._open(), self._first
+        try:
+            await self._handle.write(data)
+        except OtaRefused as refusal:
+            raise Problem(f"esp_ota_write: {refusal}", again=False) from None
+        self._progress(self._received, self._total or 0)
+
+    async def _open(self) -> OtaHandle:
+        """Look at the head, then make room: nothing is erased for an image that cannot run."""
+        why = wrong_head(self._context, self._first[:HEAD_BYTES])
+        if why is not None:
+            raise Problem(f"refused: {why}", again=False)
+        try:
+            size = SIZE_UNKNOWN if self._total is None else self._total
+            return await self._context.ota.begin(self._target, size)
+        except OtaRefused as refusal:
+            raise Problem(f"esp_ota_begin: {refusal}", again=False) from None
+
+    # ---- the end
+
+    async def _finish(self) -> None:
+        if self._total is not None and self._received != self._total:
+            raise Problem(f"{self._received} of {self._total} bytes")
+        handle = self._handle
+        if handle is None:
+            raise Problem(f"only {self._received} bytes", again=False)
+        await self._verify(handle)
+        try:
+            await self._context.ota.choose(handle.target)
+        except OtaRefused as refusal:
+            raise Problem(f"esp_ota_set_boot_partition: {refusal}", again=False) from None
+
+    async def _verify(self, handle: OtaHandle) -> None:
+        """Digests first: they tell a bad transfer, which is worth another try, from a bad file."""
+        wrong = self._digests.wrong()
+        if wrong is not None:
+            self._begin_again()
+            raise Problem(wrong)
+        try:
+            await handle.end()
+        except OtaRefused as refusal:
+            raise Problem(f"esp_ota_end: {refusal}", again=False) from None
+        image = self._context.machine.flash.read(handle.target.offset, self._received)
+        why = wrong_type(self._context, image)
+        if why is not None:
+            raise Problem(f"refused: {why}", again=False)

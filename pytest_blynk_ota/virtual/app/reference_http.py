@@ -1,0 +1,288 @@
+"""The reference firmware's HTTP client: what a careful GET looks like.
+
+Each rule is a step of its own, so that a behaviour may one day leave one out: which statuses are
+an answer, which redirections are followed, how long a body is, when to lose patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from pytest_blynk_ota.virtual.app.dial import dial
+from pytest_blynk_ota.virtual.network.tls import Trust
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.behaviour import Behaviour
+    from pytest_blynk_ota.virtual.machine import Machine
+    from pytest_blynk_ota.virtual.network.tcp import Connection
+
+PORTS = {"http": 80, "https": 443}
+CONNECT_TIMEOUT_S = 10.0
+HEADERS_TIMEOUT_S = 30.0
+"""For all headers together: dripped ones have an end, too."""
+HEADERS_BYTES = 16384
+CHUNK_HEAD_BYTES = 64
+WIFI_BYTES_PER_S = 80_000
+"""As for the other firmwares: http_get.py."""
+REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which another try makes sense."""
+LONGEST_RETRY_AFTER_S = 60.0
+
+
+class Problem(Exception):
+    """Raised when a download cannot go on.
+
+    Attributes:
+        again: whether another try may help.
+        after_s: how long to wait before it, as the server asked for.
+    """
+
+    def __init__(self, words: str, *, again: bool = True, after_s: float = 0.0) -> None:
+        self.again = again
+        self.after_s = after_s
+        super().__init__(words)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Status and headers; names in lower case, each with all its values."""
+
+    status: int
+    headers: Mapping[str, Sequence[str]]
+
+    def one(self, name: str) -> str | None:
+        """A header's only value.
+
+        Raises:
+            Problem: it is there twice and not the same.
+        """
+        values = set(self.headers.get(name, ()))
+        if len(values) > 1:
+            raise Problem(f"{name} given twice", again=False)
+        return values.pop() if values else None
+
+
+class Answer:
+    """A head, and the connection that its body comes over."""
+
+    def __init__(self, machine: Machine, head: Head, connection: Connection) -> None:
+        self._clock = machine.clock
+        self._connection = connection
+        self.head = head
+        self.length = body_length(head)
+        self._left = self.length
+        self._in_chunk = 0
+        self._ended = False
+
+    async def read(self, limit: int, patience_s: float) -> bytes:
+        """Up to ``limit`` bytes of the body; ``b""`` at its end.
+
+        Raises:
+            Problem: no byte for ``patience_s`` device seconds, or cut before the end.
+        """
+        try:
+            async with asyncio.timeout(self._clock.timeout(patience_s)):
+                data = await self._piece(limit)
+        except TimeoutError:
+            raise Problem(f"no byte for {patience_s:g} s") from None
+        except (OSError, EOFError) as error:
+            raise Problem(f"cut: {error}") from None
+        await self._clock.spend(len(data) / WIFI_BYTES_PER_S)
+        return data
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    async def _piece(self, limit: int) -> bytes:
+        if self._ended:
+            return b""
+        if self._left is None:
+            return await self._of_a_chunk(limit)
+        if self._left == 0:
+            self._ended = True
+            return b""
+        data = await self._some(min(limit, self._left))
+        self._left -= len(data)
+        return data
+
+    async def _of_a_chunk(self, limit: int) -> bytes:
+        if self._in_chunk == 0:
+            self._in_chunk = await self._chunk_head()
+            if self._in_chunk == 0:
+                self._ended = True
+                return b""
+        data = await self._some(min(limit, self._in_chunk))
+        self._in_chunk -= len(data)
+        if self._in_chunk == 0 and await self._connection.read_exactly(2) != b"\r\n":
+            raise Problem("a chunk has no end", again=False)
+        return data
+
+    async def _chunk_head(self) -> int:
+        try:
+            line = await self._connection.read_line(CHUNK_HEAD_BYTES)
+            return int(line.split(b";")[0], 16) if line.endswith(b"\n") else -1
+        except ValueError:
+            raise Problem("no chunk size where one is due", again=False) from None
+
+    async def _some(self, limit: int) -> bytes:
+        data = await self._connection.read(limit)
+        if not data:
+            raise EOFError("closed before the end")
+        return data
+
+
+class Client:
+    """GETs for one download."""
+
+    def __init__(self, machine: Machine, behaviour: Behaviour) -> None:
+        self._machine = machine
+        self._redirects = behaviour.redirects
+        self._trust = Trust(behaviour.ca, dates=True)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Ask, and follow redirections to the one that answers. The caller closes it.
+
+        Raises:
+            Problem: there is no answer, or none with a body for us.
+        """
+        for _ in range(self._redirects + 1):
+            answer = await self._ask(url, headers)
+            if answer.head.status not in REDIRECTIONS:
+                return answer
+            answer.close()
+            url = target(url, answer.head.one("location"))
+        raise Problem(f"redirected more than {self._redirects} times", again=False)
+
+    async def _ask(self, url: str, headers: Mapping[str, str]) -> Answer:
+        parts = _split(url)
+        clock = self._machine.clock
+        connection = await self._connect(parts)
+        try:
+            async with asyncio.timeout(clock.timeout(HEADERS_TIMEOUT_S)):
+                await connection.write(_request(parts, headers))
+                head = await _final_head(connection)
+            return Answer(self._machine, head, connection)
+        except TimeoutError:
+            connection.close()
+            raise Problem(f"no headers within {HEADERS_TIMEOUT_S:g} s") from None
+        except (OSError, EOFError) as error:
+            connection.close()
+            raise Problem(f"cut in the headers: {error}") from None
+        except ValueError as error:
+            connection.close()
+            raise Problem(f"no HTTP: {error}", again=False) from None
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _connect(self, parts: SplitResult) -> Connection:
+        trust = self._trust if parts.scheme == "https" else None
+        port = parts.port or PORTS[parts.scheme]
+        try:
+            async with asyncio.timeout(self._machine.clock.timeout(CONNECT_TIMEOUT_S)):
+                return await dial(self._machine, parts.hostname or "", port, trust)
+        except OSError as error:  # TimeoutError is one
+            raise Problem(f"no connection to {parts.hostname}:{port}: {error}") from None
+
+
+def target(url: str, location: str | None) -> str:
+    """Where a redirection leads to: absolute or relative, and never from TLS to plain HTTP.
+
+    Nothing of ours goes along: a token that stood in the first URL is not put into the second.
+    """
+    if not location:
+        raise Problem("redirected to nowhere", again=False)
+    there = urljoin(url, location)
+    if url.startswith("https:") and not there.startswith("https:"):
+        raise Problem("redirected from TLS to plain HTTP", again=False)
+    return there
+
+
+def body_length(head: Head) -> int | None:
+    """Bytes of the body; None: it comes in chunks.
+
+    Raises:
+        Problem: the headers do not say, or say it twice.
+    """
+    encoding, text = head.one("transfer-encoding"), head.one("content-length")
+    if head.status in REDIRECTIONS or head.status in FOR_NOW or head.status >= 400:
+        return 0
+    if encoding is not None:
+        if encoding.lower() != "chunked" or text is not None:
+            raise Problem("Transfer-Encoding that does not fit", again=False)
+        return None
+    if text is None or not text.isdecimal():
+        raise Problem(f"Content-Length is {text!r}", again=False)
+    return int(text)
+
+
+def retry_after(head: Head) -> float:
+    """Seconds that the server asks to wait; dates are not read."""
+    text = (head.headers.get("retry-after") or ("",))[0]
+    return min(float(text), LONGEST_RETRY_AFTER_S) if text.isdecimal() else 0.0
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in PORTS and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        known = False
+    if not known or any(letter.isspace() for letter in url):
+        raise Problem(f"no URL: {url[:80]!r}", again=False)
+    return parts
+
+
+def _request(parts: SplitResult, headers: Mapping[str, str]) -> bytes:
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {parts.netloc.rpartition('@')[2]}",
+        "User-Agent: reference/1.0",
+        "Accept-Encoding: identity",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _final_head(connection: Connection) -> Head:
+    """The head that is none of a 1xx.
+
+    Raises:
+        ValueError: no HTTP, or more than we hold. EOFError: it ended too soon.
+    """
+    while True:
+        head = await _head(connection)
+        if head.status >= 200:
+            return head
+
+
+async def _head(connection: Connection) -> Head:
+    size, lines = 0, []
+    while True:
+        line = await connection.read_line(HEADERS_BYTES)
+        size += len(line)
+        if not line.endswith(b"\n"):
+            raise EOFError("closed within the headers")
+        if size > HEADERS_BYTES:
+            raise ValueError(f"more than {HEADERS_BYTES} bytes of headers")
+        text = line.decode("latin-1").strip()
+        if not text:
+            break
+        lines.append(text)
+    words = lines[0].split() if lines else []
+    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdecimal():
+        raise ValueError(f"no status line: {lines[:1]}")
+    headers: dict[str, list[str]] = {}
+    for text in lines[1:]:
+        name, colon, value = text.partition(":")
+        if colon:
+            headers.setdefault(name.strip().lower(), []).append(value.strip())
+    return Head(int(words[1]), headers)
