@@ -118,6 +118,7 @@ class Behaviour:
         heartbeat_s: how long it stays silent before it pings.
         debug: whether its own debug lines are compiled in (Edgent's ``APP_DEBUG``).
         tls, ca: whether it speaks TLS to its cloud, and the CA it trusts (PEM).
+        cert_dates: whether the validity of certificates is checked by its clock (a build option).
         settings: network and cloud, where they are compiled in.
         ports: what a firmware with fixed ports dials, in turn.
         sys_ota: whether it reports updates to the cloud as events ``sys_ota``.
@@ -147,6 +148,7 @@ class Behaviour:
     debug: bool = True
     tls: bool = False
     ca: str = ""
+    cert_dates: bool = False
     settings: Settings | None = None
     ports: tuple[int, ...] = ()
     sys_ota: bool = True
@@ -210,6 +212,7 @@ RULES: Mapping[str, Rule] = {
     "debug": FLAG,
     "tls": FLAG,
     "ca": TEXT,
+    "cert_dates": FLAG,
     "ports": PORTS,
     "sys_ota": FLAG,
     "redirects": COUNT_FROM_0,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def trust_of(behaviour: Behaviour) -> Trust | None:
     """Whom an image trusts with its session; None: it speaks plain TCP."""
-    return Trust(behaviour.ca) if behaviour.tls else None
+    return Trust(behaviour.ca, dates=behaviour.cert_dates) if behaviour.tls else None
 
 
 async def dial(machine: Machine, host: str, port: int, trust: Trust | None = None) -> Connection:

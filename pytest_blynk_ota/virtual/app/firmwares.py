@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.app.edgent_new import EdgentNew
 from pytest_blynk_ota.virtual.app.edgent_old import EdgentOld
+from pytest_blynk_ota.virtual.app.mqtt_idf import MqttIdf
+from pytest_blynk_ota.virtual.app.reference import Reference
+from pytest_blynk_ota.virtual.app.sketch import Sketch
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.context import Context, Firmware
@@ -14,4 +17,7 @@ if TYPE_CHECKING:
 FIRMWARES: Mapping[str, Callable[[Context], Firmware]] = {
     "edgent-old": EdgentOld,
     "edgent-new": EdgentNew,
+    "mqtt-idf": MqttIdf,
+    "reference": Reference,
+    "sketch": Sketch,
 }
