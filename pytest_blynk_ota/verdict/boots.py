@@ -69,10 +69,12 @@ class Boot:
 
     @property
     def crash(self) -> Noted | None:
-        """The crash that it told of first. A task watchdog's warning kills only as last word."""
+        """The crash that it told of first. A task watchdog's warning kills only as last word,
+        but for the ELF hash that the panic handler prints behind it."""
         told = self.marked("crash")
         fatal = next((mark for mark in told if mark.data["what"] != "task_wdt"), None)
-        last_word = self.until < NEVER and bool(told) and self.marks[-1] is told[-1]
+        words = [mark for mark in self.marks if mark.data.get("field") != "elf_sha256"]
+        last_word = self.until < NEVER and bool(told) and words[-1] is told[-1]
         return fatal or (told[-1] if last_word else None)
 
 

@@ -52,6 +52,17 @@ def test_new_that_had_settled_and_is_gone_after_the_tests_power_cut_went_back():
     assert "went back" in names(cut_in_its_first_boot(wait_s=30).judged())
 
 
+@pytest.mark.parametrize(("lives_on", "told"), [(False, 1), (True, 0)])
+def test_a_task_watchdog_is_a_crash_if_nothing_but_the_panics_own_words_follow(lives_on, told):
+    tale = Tale(info=True).offered().downloads().boots("new").wait(5)
+    tale.add("uart", "crash", what="task_wdt", text="Task watchdog got triggered.")
+    if lives_on:
+        tale.prints("progress")
+    tale.add("uart", "app", field="elf_sha256", value="1d5692c5d")
+    tale.comes_back("old").over()
+    assert len(tale.judged().crashes) == told
+
+
 @pytest.mark.parametrize(("code", "crash", "name"), [
     (0xC, True, "crash"), (0x7, False, "unexpected reset"), (0xC, False, "unexpected reset"),
 ])  # fmt: skip

@@ -1,0 +1,35 @@
+"""New images in trouble, judged over the wire."""
+
+from __future__ import annotations
+
+TESTS = """
+import pytest
+from pytest_blynk_ota import Outcome
+
+
+def test_task_watchdog(ota, firmware):
+    crash = {"when": "before_login", "how": "task_wdt"}
+    result = ota.ship(firmware.behaving(confirm="login", crash=crash))
+    assert result.outcome is Outcome.REVERTED
+    assert "Task watchdog got triggered." in str(result.crashes[0])
+
+
+def test_silent_watchdog(ota, firmware):
+    crash = {"when": "before_login", "how": "rtc_wdt"}
+    result = ota.offer(firmware.behaving(confirm="init", crash=crash), timeout=120)
+    assert result.outcome is Outcome.BOOT_LOOP
+    assert not result.crashes
+
+
+def test_hang(ota, firmware):
+    crash = {"when": "before_login", "how": "hang"}
+    result = ota.offer(firmware.behaving(confirm="init", crash=crash), timeout=60)
+    assert result.outcome is Outcome.OFFLINE
+    assert not result.crashes
+"""
+
+
+def test_each_kind_of_trouble_has_the_outcome_that_it_deserves(pytester):
+    pytester.makepyfile(test_it=TESTS)
+    done = pytester.runpytest_subprocess("--rig=virtual", "--board=esp32-a")
+    done.assert_outcomes(passed=3)
