@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import DeadlinePassed, RigError
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.power import Power
@@ -24,6 +25,9 @@ DECIDE_TIMEOUT_S = 300.0
 """Wall seconds for all decisions; those of a 1 MB update take about one."""
 OFF_S = 1.0
 """Device seconds without power."""
+SILENCE_S = 0.05
+"""Wall seconds without a line after which all of a dark board's lines have been read."""
+SILENCE_TIMEOUT_S = 20.0
 POLL_S = 1.0
 """Wall seconds after which the rack's health is looked at again while a cut is awaited."""
 
@@ -116,6 +120,7 @@ class JournalSweep:
         self._power.off(by="rig")
         point = {key: member[key] for key in ("operation", "variant")}
         self._control.request("PUT", f"/{self._name}/cut", point)
+        self._fall_silent()
         self._ota.rewound(lambda: self._power.on(by="rig"))
 
     def _cut(self, group: Mapping[str, Any], member: Mapping[str, Any], wait_s: float) -> None:
@@ -143,8 +148,29 @@ class JournalSweep:
                 )
             # The dwell is the act itself, as in power.cycle().
             threading.Event().wait(OFF_S / self._rig.speed)
+            self._fall_silent()
         finally:
             self._power.on()
+
+    def _fall_silent(self) -> None:
+        """Read what a board without power had still said: a brick's loop says more than a busy
+        host reads at once, and none of it may be taken for the next boot's."""
+        timeline = self._rig.recorder.timeline
+        self._rig.catch_up()
+        deadline = time.monotonic() + SILENCE_TIMEOUT_S
+        while time.monotonic() < deadline:
+            said = timeline.wait(self._heard, SILENCE_S, after=timeline.cursor)
+            if said is None:
+                return
+        raise DeadlinePassed(
+            f"the serial line of board {self._name} to fall silent without power",
+            SILENCE_TIMEOUT_S,
+            evidence=str(self._evidence),
+        )
+
+    def _heard(self, events: Sequence[Event]) -> bool | None:
+        uart = any(event.source == "uart" and event.board == self._name for event in events)
+        return True if uart else None
 
     def _struck(
         self, group: Mapping[str, Any], member: Mapping[str, Any], wait_s: float

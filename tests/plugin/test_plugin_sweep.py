@@ -28,7 +28,7 @@ if "pytest_blynk_ota.virtual" in sys.orig_argv:
 RIG = """
 [rig]
 name = "quick"
-speed = 40
+speed = 30
 [[board]]
 name = "a"
 chip = "esp32c3"
@@ -37,7 +37,7 @@ port = "virtual"
 provision = {{ kind = "edgent-nvs" }}
 profile = "edgent-old"
 """
-"""Twice as fast as the shipped one: most of a sweep is waiting for boards to settle."""
+"""Faster than the shipped one: most of a sweep is waiting for boards to settle."""
 
 
 @pytest.fixture
