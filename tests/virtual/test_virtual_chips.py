@@ -13,6 +13,7 @@ import tomllib
 
 import pytest
 from esptool_matrix import chips
+from loader_frames import request
 from virtual_bench import MAC, Bench
 
 from pytest_blynk_ota.board.flasher import VIRTUAL_MARK_AT
@@ -24,7 +25,7 @@ from pytest_blynk_ota.rig.shipped import folder
 from pytest_blynk_ota.virtual.boot.applog import TARGETS
 from pytest_blynk_ota.virtual.boot.rom import ROMS
 from pytest_blynk_ota.virtual.boot.run import execute
-from pytest_blynk_ota.virtual.chip.board import Board
+from pytest_blynk_ota.virtual.chip.board import Board, State
 from pytest_blynk_ota.virtual.chip.chips import (
     MARKER,
     MODELS,
@@ -33,8 +34,9 @@ from pytest_blynk_ota.virtual.chip.chips import (
     parse_revision,
     security_info,
 )
-from pytest_blynk_ota.virtual.chip.efuse import EFuses
+from pytest_blynk_ota.virtual.chip.efuse import WORD, EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
+from pytest_blynk_ota.virtual.chip.registers import WATCHDOG_ENABLED, WATCHDOG_KEY
 from pytest_blynk_ota.virtual.settings import BoardSettings, load
 
 APP_OFFSET = 0x10000
@@ -314,3 +316,32 @@ def test_espefuse_finds_what_was_burnt(tmp_path):
             assert re.search(r"SECURE_VERSION .* = 3 R/W", said), said
             assert made[name].board.chip.mac_text in said
             assert MARKER[:15].hex(" ") in said
+
+
+def test_a_watchdog_does_not_wake_a_board_without_power(tmp_path, monkeypatch):
+    rig = tmp_path / "rig.toml"
+    rig.write_text('[[board]]\nname = "a"\nchip = "esp32c3"\nport = "virtual"\n')
+    registers = MODELS["esp32c3"].watchdog
+    set_up = [(registers.protect, WATCHDOG_KEY), (registers.config, WATCHDOG_ENABLED)]
+
+    async def story() -> None:
+        board = Board(load(rig).boards[0], execute, failed=lambda _error: None)
+        monkeypatch.setattr(board.clock, "timeout", lambda _seconds: 0.0)
+        board.power(True)
+        board.press_reset(download=True)
+        await ticks()
+        assert board.state is State.DOWNLOAD
+        for address, value in set_up:
+            board.uart.receive(request(0x09, struct.pack("<4I", address, value, WORD, 0)))
+        board.power(False)
+        await ticks()
+        assert board.state is State.OFF
+        await board.stop()
+
+    asyncio.run(story())
+
+
+async def ticks() -> None:
+    """Everything that is due has its turn."""
+    for _ in range(10):
+        await asyncio.sleep(0)

@@ -31,6 +31,10 @@ def test_sync_is_answered_eight_times_with_a_value(bench):
     assert {one[4:8] for one in answers} == {bytes.fromhex("07071220")}
 
 
+def test_a_sync_with_another_body_is_refused_by_the_rom(bench):
+    assert bench.ask(0x08, *[0x55555555] * 9)[0].body == ROM_INVALID
+
+
 def test_sync_in_the_stub_has_the_value_0(stub):
     answers = stub.sync()
     assert len(answers) == 8

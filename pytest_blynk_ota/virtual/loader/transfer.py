@@ -149,6 +149,6 @@ class Reading:
             frame = self._data[self._sent : self._sent + self._block]
             self._sent += len(frame)
             yield frame
-        if self._acked >= len(self._data) == self._sent and not self.done:
+        if self._acked >= len(self._data) and not self.done:
             self.done = True
             yield hashlib.md5(self._data).digest()
