@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.errors import DeadlinePassed, RigError, UsageError
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.sweep import PowerCutSweep, SweepRow
+from pytest_blynk_ota.sweep_journal import JournalSweep
 from pytest_blynk_ota.sweep_run import sweep_plan
 from pytest_blynk_ota.verdict import Outcome
 
@@ -128,6 +130,59 @@ def test_a_wrong_argument_is_refused_by_name(wrong, words):
 def test_a_seed_that_nobody_gave_is_another_each_time():
     seeds = {sweep_plan(2, 1, None, None, 1.0).seed for _ in range(3)}
     assert len(seeds) == 3
+
+
+# ---- a cut that does not come as decided
+
+MEMBER = {"operation": 6, "variant": 0, "kind": "erase", "length": 4096, "offset": 0xF000}
+GROUP = {"phase": "confirming", "slot": "app0", "version": "1.0.0"}
+
+
+class Rack:
+    """Rig, control and outlet in one; the control gives ``answer`` to everything."""
+
+    speed = 1000.0
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.switched = []
+        self.timeline = Timeline()
+        self.recorder = Recorder(self.timeline)
+
+    def request(self, method, path, body=None, **_):
+        return self.answer
+
+    def off(self, **_):
+        self.switched.append("off")
+
+    def on(self, **_):
+        self.switched.append("on")
+
+    def check(self):
+        pass
+
+    catch_up = check
+
+    def timeout(self, device_s):
+        return device_s / self.speed
+
+
+def cut_on(rack):
+    place = SimpleNamespace(name="a")
+    JournalSweep(None, rack, place, rack, rack, Path("where"))._cut(GROUP, MEMBER, 1.0)
+
+
+def test_a_cut_that_leaves_another_flash_than_decided_is_the_racks_fault_and_gives_power_back():
+    told = {"cut": True, "as_decided": False, "sha256": "a" * 64, "expected": "b" * 64, "ago_s": 0}
+    rack = Rack(told)
+    with pytest.raises(RigError, match=r"operation 7, erase of 4096 bytes at 0xf000"):
+        cut_on(rack)
+    assert rack.switched == ["off", "on"]
+
+
+def test_a_cut_that_does_not_strike_is_named_with_its_place():
+    with pytest.raises(DeadlinePassed, match="operation 7.*confirming"):
+        cut_on(Rack({"cut": False}))
 
 
 # ---- on the virtual rack

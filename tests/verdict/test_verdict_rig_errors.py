@@ -39,6 +39,25 @@ def test_old_that_settled_after_the_restore_lets_pass():
     assert tale.judged().outcome is Outcome.STALLED
 
 
+def put_back(*, online: bool) -> Tale:
+    """An offer, then Old back by a snapshot and logged in, or not, when the next one begins."""
+    tale = Tale(op="offer").offered().stalls().comes_back("old").over()
+    tale.add("ota", "restored", image="old", slots={}, otadata=[], how="snapshot")
+    tale.boots("old", by="rig").wait(5)
+    if online:
+        tale.logs_in().wait(1)
+    return tale.begins("offer").offered().stalls().comes_back("old").over()
+
+
+def test_old_that_a_snapshot_brought_back_has_settled_before_and_need_only_be_up():
+    assert put_back(online=True).judged(2).outcome is Outcome.STALLED
+
+
+def test_old_that_is_not_up_after_a_snapshot_is_no_outcome():
+    with pytest.raises(OldNotSettled, match="c3-a"):
+        put_back(online=False).judged(2)
+
+
 def test_what_an_earlier_operation_left_is_judged_not_refused():
     tale = Tale(op="offer", restored=True).offered().stalls().over()
     tale.wait(1).begins("offer").comes_back("old").offered().stalls().comes_back("old").over()

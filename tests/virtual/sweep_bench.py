@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_blynk_ota.firmware import otadata, recipe
@@ -34,7 +34,10 @@ APP0, APP1 = DEFAULT_TABLE.ota_slots
 def image(name: str, **changes: Any) -> bytes:
     """An image of the shipped recipes."""
     text = (folder("firmware_fixtures") / f"{name}.toml").read_text()
-    return recipe.make(recipe.loads(text, name), CHIP, **changes)
+    behaviour = changes.pop("behaviour", {})
+    told = recipe.loads(text, name)
+    told = replace(told, behaviour={**told.behaviour, **behaviour})
+    return recipe.make(told, CHIP, **changes)
 
 
 def fill(flash: NorFlash) -> None:

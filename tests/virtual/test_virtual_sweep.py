@@ -8,7 +8,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sweep_bench import APP0, APP1, OTADATA, fill, in_lab, update
+from sweep_bench import APP0, APP1, OTADATA, fill, image, in_lab, update
 from virtual_bench import threaded_rack
 
 from pytest_blynk_ota.errors import UsageError
@@ -213,6 +213,21 @@ def test_a_torn_bootloader_or_table_is_a_brick_in_the_words_of_the_rom_or_the_bo
         assert "partition table" in why[1] or "magic" in why[1] or "No bootable" in why[1]
         assert "invalid header: 0xffffffff" in why[2]
         assert {group.phase for group in sweep.groups[1:2]} == {"bootloader or partition table"}
+
+    in_lab(scenario)
+
+
+def test_a_cut_after_an_efuse_was_burnt_boots_what_that_efuse_lets_boot():
+    async def scenario(lab):
+        strict = image("bootloader", behaviour={"anti_rollback": True})
+        lab.board.flash.erase(0, len(strict) + -len(strict) % SECTOR_BYTES)
+        lab.board.flash.program(0, strict)
+        lab.board.flash.record()
+        for burnt in (0, 1):  # Old has secure version 0
+            lab.board.efuses.burn_secure_version(burnt)
+            await lab.board.program(APP1.offset, b"\xe9")
+        slots = [group.boot.slot for group in lab.sweep(torn=0).run().groups]
+        assert slots == ["app0", None, None]
 
     in_lab(scenario)
 
