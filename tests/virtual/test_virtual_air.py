@@ -12,7 +12,12 @@ from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.network.air import Air
 from pytest_blynk_ota.virtual.network.sockets import SEND_BYTES
-from pytest_blynk_ota.virtual.network.tcp import BEACON_TIMEOUT_S, Network, NoNetwork
+from pytest_blynk_ota.virtual.network.tcp import (
+    BEACON_TIMEOUT_S,
+    DNS_TIMEOUT_S,
+    Network,
+    NoNetwork,
+)
 
 SPEED = 50.0
 LONG_S = 5.0
@@ -83,6 +88,16 @@ def test_the_right_name_and_passphrase_join():
     async def scenario():
         async with station(ssid="lab", passphrase="passphrase") as (network, *_):
             assert network.joined
+
+    story(scenario)
+
+
+def test_a_reset_board_is_on_no_network():
+    async def scenario():
+        async with station() as (network, *_):
+            network.drop()
+            assert not network.joined
+            await asyncio.wait_for(network.lost(), LONG_S)
 
     story(scenario)
 
@@ -257,6 +272,17 @@ def test_a_name_without_an_address_is_an_error(answer, at_least_s):
     story(scenario)
 
 
+def test_a_name_that_does_not_exist_is_known_at_once():
+    async def scenario():
+        async with station(dns={"*": "nxdomain"}) as (network, *_):
+            with pytest.raises(OSError, match="nxdomain"):
+                await asyncio.wait_for(
+                    network.open_connection("cloud.test", 443), DNS_TIMEOUT_S / 2
+                )
+
+    story(scenario)
+
+
 @pytest.mark.parametrize("source", ["443", "cloud.test:443"])
 def test_a_fixed_port_is_forwarded_and_its_name_needs_no_dns(source):
     async def scenario():
@@ -283,6 +309,9 @@ def test_the_clock_is_right_wrong_or_starts_at_the_boot():
             assert network.unix_time() - time.time() > 1e9 - LONG_S
             air.set({"sntp": False})
             assert network.unix_time() < LONG_S
+            before = network.unix_time()
+            network.drop()
+            assert network.unix_time() < before, "a reset begins it again"
 
     story(scenario)
 
