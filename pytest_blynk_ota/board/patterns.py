@@ -157,8 +157,8 @@ def _row(kind: str, pattern: str, build: Build, source: str) -> Row:
 
 
 _AT = r"^>?(?:\[\d+\](?:\[\w\]\[[^]]*\])? ?)?\s*"
-"""Start of a Blynk print: ``[ms] `` (old Edgent) or ``[ms][E][file] `` (new); a console's prompt may
-stand before it."""
+"""Start of a Blynk print: ``[ms] `` (old Edgent) or ``[ms][E][file] `` (new), perhaps behind a
+console's prompt."""
 
 _ROM = (
     _row("reset", r"rst:0x([0-9a-f]+) \(([^)]+)\)(?:,boot:0x[0-9a-f]+(?: \((.+?)(?=rst:|$))?)?",

@@ -7,6 +7,7 @@ import re
 import pytest
 from vfw_peer import real_lines
 
+from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual.app import panic
 from pytest_blynk_ota.virtual.app.panic import Scene
 from pytest_blynk_ota.virtual.boot import rom as roms
@@ -23,7 +24,7 @@ def shape(lines: list[str]) -> list[str]:
 
 
 def scene(arch: str, kind: str = "panic", elf: str = "aaaaaaaaa", **more) -> Scene:
-    return Scene(arch, elf, kind, **more)
+    return Scene(CHIPS[{"xtensa": "esp32", "riscv": "esp32c3"}[arch]], elf, kind, **more)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.virtual.app.panic import STACK, STACK_REGISTER
 from pytest_blynk_ota.virtual.boot.bootlog import Line, error, info
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
@@ -55,15 +54,14 @@ EXTRA_WORDS = {"xtensa": 24, "riscv": 1}
 def image(scene: Scene, chip_id: int, version: str) -> bytes:
     """The dump without its checksum. ``version`` is the short ELF hash of the application."""
     stack = b"".join(struct.pack("<I", word) for word in scene.stack)
-    bottom = scene.registers[STACK_REGISTER[scene.arch]]
-    tcb = STACK[scene.arch] - TCB_BELOW_STACK
+    tcb = scene.stack_at - TCB_BELOW_STACK
     marks = _note("ESP_CORE_DUMP_INFO", ESP_INFO, struct.pack("<I66s", chip_id << 16 | ELF_CRC32,
                   version.encode()) + bytes(2))  # fmt: skip
     marks += _note("EXTRA_INFO", ESP_EXTRA_INFO, _extra(scene, tcb))
     parts = (
         (PT_NOTE, 0, _note("CORE", NT_PRSTATUS, _status(scene, tcb))),
         (PT_LOAD, tcb, bytes(TCB_BYTES)),
-        (PT_LOAD, bottom, stack),
+        (PT_LOAD, scene.stack_at, stack),
         (PT_NOTE, 0, marks),
     )
     elf = _elf(scene.arch, parts)

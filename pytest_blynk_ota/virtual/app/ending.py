@@ -114,17 +114,16 @@ async def end(machine: Machine, log: Log, started: Started, crash: Panic) -> NoR
 def _last(machine: Machine, log: Log, started: Started, crash: Panic, ending: Ending) -> Last:
     image = started.image
     chip = machine.chip.name
-    arch = CHIPS[chip].arch
     arduino = not log.verbose
     on_other = arduino and chip in DUAL_CORE and crash.pc is None  # ARDUINO_RUNNING_CORE
     scene = Scene(
-        arch,
+        CHIPS[chip],
         elf_text(image.app_desc),
         crash.how,
         crash.pc,
         core=1 if on_other else 0,
         task="loopTask" if arduino else "main",
-        number=ending.number[arch] if ending.number else 0,
+        number=ending.number[CHIPS[chip].arch] if ending.number else 0,
     )
     age = generation(image.app_desc.idf if image.app_desc else None)
     return Last(machine, log, started, scene, arduino, age, crash.sleep_s)
@@ -180,7 +179,7 @@ def _cache(last: Last) -> Iterator[str]:
 def _stack_overflow(last: Last) -> Iterator[str]:
     scene = last.scene
     if scene.arch == "riscv" and last.age >= HARDWARE_STACK_GUARD:
-        bottom = panic.STACK["riscv"]
+        bottom = scene.stack_at
         yield from panic.unexpected(
             scene,
             "Stack protection fault). ",

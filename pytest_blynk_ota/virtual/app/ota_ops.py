@@ -16,13 +16,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware import otadata
-from pytest_blynk_ota.firmware.bootrules import check_image
+from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import DESC_AT, DESC_MAGIC, MAGIC
+from pytest_blynk_ota.firmware.imagecheck import Checks
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
 from pytest_blynk_ota.virtual.app.ota_errors import LAST_WORDS, OtaError, OtaRefused
 from pytest_blynk_ota.virtual.boot.bootloader import read_flash
-from pytest_blynk_ota.virtual.boot.bootlog import SOFTWARE_CPU, error, info
+from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class OtaOps:
         self._started = started
         self._table = started.table
         self._slots = started.table.ota_slots
-        self._anti_rollback = bool(getattr(started, "anti_rollback", False))
+        self._anti_rollback = started.secured
 
     def next_update_partition(self) -> Partition | None:
         """The slot after the running one; the first if no slot runs."""
@@ -169,11 +171,14 @@ class OtaOps:
             await self._erase_entry(1 - active)
 
     def verify(self, partition: Partition, *, silent: bool = False) -> bool:
-        """The full image check; a fault is logged at ERROR, as in the bootloader."""
-        chip = self.machine.chip
-        problem = check_image(read_flash(self.machine), partition, chip.name, chip.revision)
-        if problem is not None and not silent:
-            self._log.idf([error(*problem.log)])
+        """The full image check: its segments are logged at INFO, a fault at ERROR."""
+        chip, desc = self.machine.chip, self._started.image.app_desc
+        checks = Checks(CHIPS[chip.name], chip.revision, idf=desc.idf if desc else None)
+        seen, problem = checks.look(read_flash(self.machine), partition)
+        if not silent:
+            self._log.idf(info("esp_image", segment.text) for segment in seen)
+            if problem is not None:
+                self._log.idf([error(*problem.log)])
         return problem is None
 
     async def set_boot_partition(self, partition: Partition) -> bool:

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.chips import Chip
 
 REGISTERS: Mapping[str, tuple[str, ...]] = {
     "xtensa": (
@@ -24,8 +28,8 @@ CAUSE_REGISTER = {"xtensa": "EXCCAUSE", "riscv": "MCAUSE"}
 ADDRESS_REGISTER = {"xtensa": "EXCVADDR", "riscv": "MTVAL"}
 STACK_REGISTER = {"xtensa": "A1", "riscv": "SP"}
 
-CODE = {"xtensa": 0x400D0000, "riscv": 0x42000000}
-STACK = {"xtensa": 0x3FFB4000, "riscv": 0x3FC8C000}
+STACK_ABOVE_DATA = 0x4000
+"""Where the stack of a task is: so far above the beginning of data RAM."""
 STACK_ROWS = 32
 WORDS_A_ROW = 8
 FRAMES = 5
@@ -56,7 +60,7 @@ class Scene:
     """Where a panic happens; everything in its dump follows from this.
 
     Attributes:
-        arch: ``xtensa`` or ``riscv``.
+        chip: that dies.
         elf: the short ELF hash.
         kind: name of the trouble.
         pc: the program counter; ``None``: somewhere in the code.
@@ -65,13 +69,23 @@ class Scene:
         number: of the exception.
     """
 
-    arch: str
+    chip: Chip
     elf: str
     kind: str
     pc: int | None = None
     core: int = 0
     task: str = "main"
     number: int = 0
+
+    @property
+    def arch(self) -> str:
+        """``xtensa`` or ``riscv``."""
+        return self.chip.arch
+
+    @property
+    def stack_at(self) -> int:
+        """The stack pointer."""
+        return self.chip.dram_base + STACK_ABOVE_DATA
 
     @property
     def seed(self) -> str:
@@ -83,9 +97,9 @@ class Scene:
         """Their values by name, in the order of the dump."""
         rng = Random(self.seed)
         names = REGISTERS[self.arch]
-        stack = STACK[self.arch]
+        stack = self.stack_at
         values = {name: rng.choice((0, 1, 4, stack + rng.randrange(0x1000))) for name in names}
-        code = CODE[self.arch] + rng.randrange(0x10000, 0x20000)
+        code = self.chip.irom.start + rng.randrange(0x10000, 0x20000)
         values[names[0]] = code if self.pc is None else self.pc
         values[STACK_REGISTER[self.arch]] = stack
         values[CAUSE_REGISTER[self.arch]] = self.number
@@ -169,14 +183,14 @@ def _stack(scene: Scene) -> Iterator[str]:
 
 def _frames(scene: Scene) -> Iterator[str]:
     rng = Random(scene.seed + " frames")
-    code = CODE["xtensa"]
+    code = scene.chip.irom.start
     places = [scene.where, *(code + rng.randrange(0x20000) for _ in range(FRAMES - 1))]
-    return (f"0x{at:08x}:0x{STACK['xtensa'] + 0x20 * n:08x}" for n, at in enumerate(places))
+    return (f"0x{at:08x}:0x{scene.stack_at + 0x20 * n:08x}" for n, at in enumerate(places))
 
 
 def _memory(scene: Scene) -> Iterator[str]:
     for row in range(STACK_ROWS):
-        at = STACK["riscv"] + row * WORDS_A_ROW * 4
+        at = scene.stack_at + row * WORDS_A_ROW * 4
         words = scene.stack[row * WORDS_A_ROW : (row + 1) * WORDS_A_ROW]
         yield f"{at:08x}: " + " ".join(f"0x{word:08x}" for word in words)
 

@@ -58,13 +58,15 @@ class Started:
     Attributes:
         partition: where the application stands.
         image: the application, without what lies behind it in the partition.
-        rollback: whether this build knows rollback; the application shares its sdkconfig.
+        rollback, secured: whether this build knows rollback, and anti-rollback; the application
+            shares its sdkconfig.
     """
 
     partition: Partition
     image: Image
     table: PartitionTable
     rollback: bool
+    secured: bool = False
 
 
 async def run(machine: Machine, log: Log, own: Image, cause: int) -> Started:
@@ -104,7 +106,7 @@ async def run(machine: Machine, log: Log, own: Image, cause: int) -> Started:
         raise Reset(SOFTWARE_SYSTEM)
     log.idf([bootlog.info("boot", "Disabling RNG early entropy source...")])
     image = _read_image(machine, decision.loaded)
-    return Started(decision.loaded, image, decision.table, build.rollback)
+    return Started(decision.loaded, image, decision.table, build.rollback, build.secured)
 
 
 def revision_text(revision: int) -> str:

@@ -11,31 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.boot import generation
-from pytest_blynk_ota.virtual.boot.rom import (
-    FLASH_MODES,
-    POWER_ON,
-    ROMS,
-    SOFTWARE_CPU,
-    SOFTWARE_SYSTEM,
-    Rom,
-    download_banner,
-    rom_banner,
-    rom_load,
-)
+from pytest_blynk_ota.virtual.boot.rom import FLASH_MODES, POWER_ON
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.partitions import Partition
-
-__all__ = [
-    "POWER_ON",
-    "ROMS",
-    "SOFTWARE_CPU",
-    "SOFTWARE_SYSTEM",
-    "Rom",
-    "download_banner",
-    "rom_banner",
-    "rom_load",
-]
 
 FLASH_SPEEDS = {0x0: "40MHz", 0x1: "26.7MHz", 0x2: "20MHz", 0xF: "80MHz"}
 COLOURS = {"E": 31, "W": 33, "I": 32}

@@ -14,8 +14,8 @@ from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.otadata import Entry, State
 from pytest_blynk_ota.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, PartitionTable
-from pytest_blynk_ota.virtual.boot.bootlog import POWER_ON
 from pytest_blynk_ota.virtual.boot.endings import Reset
+from pytest_blynk_ota.virtual.boot.rom import POWER_ON
 from pytest_blynk_ota.virtual.boot.run import start
 from pytest_blynk_ota.virtual.chip.chips import VirtualChip
 from pytest_blynk_ota.virtual.chip.operations import SECTOR_BYTES, programmed, sectors
