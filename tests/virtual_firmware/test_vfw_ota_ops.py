@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from vfw_bench import APP0, APP1, OTADATA, SLOT_BYTES, Bench, entry, story
 from vfw_peer import PowerCut
 
 from pytest_blynk_ota.firmware.derive import bad_hash
-from pytest_blynk_ota.firmware.image import parse
 from pytest_blynk_ota.firmware.otadata import State
-from pytest_blynk_ota.firmware.partitions import TABLE_OFFSET
 from pytest_blynk_ota.virtual.app.ota_errors import OtaError, OtaRefused
 from pytest_blynk_ota.virtual.app.ota_ops import SEQUENTIAL_WRITES, SIZE_UNKNOWN, OtaOps
-from pytest_blynk_ota.virtual.boot import bootloader
 from pytest_blynk_ota.virtual.boot.endings import Reset
-from pytest_blynk_ota.virtual.boot.log import Log
+from pytest_blynk_ota.virtual.boot.rom import POWER_ON
+from pytest_blynk_ota.virtual.boot.run import start
 
 BLOCK, SECTOR = 0x10000, 0x1000
 SECTOR0, SECTOR1 = OTADATA.offset, OTADATA.offset + SECTOR
 
 
-async def running(bench: Bench, *, anti_rollback: bool = False) -> OtaOps:
+async def running(bench: Bench) -> OtaOps:
     """The operations of the application that the bootloader starts; the journal begins then."""
-    machine = bench.machine
-    machine.efuses = SimpleNamespace(secure_version=0)
-    machine.efuses.burn_secure_version = lambda n: setattr(machine.efuses, "secure_version", n)
-    at = bench.chip.bootloader_offset
-    own = parse(bench.read(at, TABLE_OFFSET - at))
-    log = Log(machine)
-    ops = OtaOps(machine, log, await bootloader.run(machine, log, own))
-    ops._anti_rollback = anti_rollback
-    machine.flash.journal.clear()
-    return ops
+    log, started = await start(bench.machine, POWER_ON)
+    bench.machine.flash.journal.clear()
+    return OtaOps(bench.machine, log, started)
 
 
 def done(bench: Bench) -> list[tuple[str, int, int]]:
@@ -237,16 +226,47 @@ def test_power_lost_between_erase_and_write_of_an_entry_leaves_the_old_applicati
 
 def test_with_anti_rollback_an_image_of_a_lower_secure_version_is_erased():
     with Bench() as bench:
-        bench.put(APP1, bench.app("2.0.0"))
+        bench.secure_bootloader()
+        bench.machine.efuses.burn_secure_version(3)
+        bench.put(APP0, bench.app("1.0.0", secure_version=3))
+        bench.put(APP1, bench.app("2.0.0", secure_version=2))
 
         async def choose() -> None:
-            ops = await running(bench, anti_rollback=True)
-            bench.machine.efuses.burn_secure_version(3)
+            ops = await running(bench)
             await ops.choose(ops.next_update_partition())
 
         assert error(choose()) is OtaError.SMALL_SECURE_VERSION
         assert bench.read(APP1, 64) == b"\xff" * 64
         assert bench.entries() == (entry(1), None)
+
+
+def test_an_application_that_confirms_itself_burns_its_secure_version_after_the_entry():
+    with Bench() as bench:
+        bench.secure_bootloader()
+        bench.put(APP0, bench.app("1.0.0", secure_version=4))
+        bench.otadata(entry(1, State.NEW), None)
+
+        async def confirm() -> int:
+            ops = await running(bench)
+            assert bench.machine.efuses.secure_version == 0
+            await ops.mark_valid()
+            return bench.machine.efuses.secure_version
+
+        assert story(confirm()) == 4
+        assert bench.entries() == (entry(1), None)
+
+
+def test_a_check_logs_the_segments_that_it_looks_at():
+    with Bench() as bench:
+        bench.put(APP1, bench.app("2.0.0"))
+
+        async def choose() -> None:
+            ops = await running(bench)
+            bench.machine.output.clear()
+            await ops.choose(ops.next_update_partition())
+
+        story(choose())
+        assert f"esp_image: segment 0: paddr={APP1 + 0x20:08x} vaddr=3c000020" in bench.text
 
 
 def test_without_another_good_image_an_application_cannot_reject_itself():
