@@ -6,19 +6,23 @@ import asyncio
 import base64
 import hashlib
 import re
+import ssl
 from collections.abc import Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import trustme
 from vfw_bench import APP1, NVS, Bench, entry, story
-from vfw_peer import TOKEN, BlynkPeer, WebPeer, listening, ota
+from vfw_peer import TOKEN, BlynkPeer, Handler, PowerCut, WebPeer, listening, ota
 
 from pytest_blynk_ota.cloud.protocol import Cmd, frame
 from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.nvs import edgent_config, read_edgent_config
 from pytest_blynk_ota.firmware.nvs_store import Nvs
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.virtual.network.tcp import Network
 
 HOST = "127.0.0.1"
 PASSPHRASE = "long enough"
@@ -30,8 +34,10 @@ class NewEdgent:
 
     def __init__(self, *ports: int, passphrase: str = PASSPHRASE, **behaviour: Any) -> None:
         self.bench = Bench()
+        machine = self.bench.machine
+        machine.network = Network(clock=machine.clock)
         self.typed: asyncio.Queue[str] = asyncio.Queue()
-        self.bench.machine.read_line = self.typed.get  # type: ignore[method-assign]
+        machine.read_line = self.typed.get  # type: ignore[method-assign]
         self.behaviour = {"profile": "edgent-new", "ports": list(ports), **behaviour}
         self.install("1.0.0")
         settings = edgent_config(ssid="lab", password=passphrase, token=TOKEN, host=HOST, port=443)
@@ -191,6 +197,134 @@ def test_a_template_that_is_none_restarts_it_every_ten_seconds():
     with NewEdgent(9, fw_type="nothing") as board:
         assert story(board.bench.boot()) == 0xC
         assert "Restarting after error." in board.bench.text
+
+
+def test_an_access_point_that_goes_and_comes_is_found_again():
+    async def lose() -> int:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+                    board.bench.machine.network._air.set({"ap": False})
+                    await board.bench.machine.see("Connecting failed: AP not found")
+                    assert "Lost network" in board.bench.text
+                    board.bench.machine.output.clear()
+                    board.bench.machine.network._air.set({"ap": True})
+                    await board.bench.machine.see(r"WiFi connected \(IP: 192")
+                    heard = len(cloud.heard)
+                    await cloud.hears(lambda peer: len(peer.heard) > heard)
+        return cloud.sessions
+
+    assert story(lose()) == 1  # a TCP connection outlives the radio
+
+
+def test_a_wrong_passphrase_is_told_and_tried_again():
+    async def boot() -> None:
+        with NewEdgent(9, log="info") as board:
+            board.bench.machine.network._air.set({"passphrase": "another one"})
+            await board.bench.until("Connecting failed: Authentication failed")
+
+    story(boot())
+
+
+async def moves_in(board: NewEdgent, cut_at: int | None) -> bool:
+    """The first boot, with the power lost at that flash operation; whether it was lost."""
+    machine = board.bench.machine
+    machine.output.clear()
+    machine.cut_at = None if cut_at is None else machine.operations + cut_at
+    boot = asyncio.ensure_future(board.bench.boot())
+    ready = asyncio.ensure_future(machine.see("State: CONNECTING NET"))
+    await asyncio.wait({boot, ready}, return_when=asyncio.FIRST_COMPLETED)
+    lost = boot.done()
+    for task in (boot, ready):
+        task.cancel()
+        with suppress(PowerCut, asyncio.CancelledError):
+            await task
+    return lost
+
+
+def test_a_power_cut_at_any_step_of_moving_in_leaves_settings_old_or_new():
+    async def every_third() -> None:
+        with NewEdgent(9) as board:
+            begun = board.bench.machine.operations
+            assert not await moves_in(board, None)
+            operations = board.bench.machine.operations - begun
+        assert operations > 20
+        for cut_at in range(1, operations + 1, 3):
+            with NewEdgent(9) as board:
+                await moves_in(board, cut_at)
+                assert not await moves_in(board, None)
+                assert board.nvs.string("blynk", "auth") == TOKEN
+                assert (board.nvs.blob("nm_wifi", "ap00") or b"")[2:5] == b"lab"
+
+    story(every_third())
+
+
+# ---- TLS
+
+
+def secured(ca: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(HOST).configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def over_tls(serve: Handler, ca: trustme.CA):
+    server = await asyncio.start_server(serve, HOST, 0, ssl=secured(ca))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def test_with_tls_it_logs_in_and_updates_over_tls():
+    ca = trustme.CA()
+    pem = ca.cert_pem.bytes().decode()
+
+    async def update() -> tuple[NewEdgent, bytes]:
+        cloud, web = BlynkPeer(), WebPeer(b"")
+        async with over_tls(cloud.serve, ca) as port, over_tls(web.serve, ca) as web_port:
+            cloud.sends = [ota(f"http://{HOST}:{web_port}/f?token=x")]
+            board = NewEdgent(port, tls=True, ca=pem)
+            web.data = board.app("2.0.0")
+            web.head = head(web.data)
+            assert await board.bench.boot() == 0xC
+            return board, web.data
+
+    board, new = story(update())
+    with board:
+        assert board.bench.read(APP1, len(new)) == new
+        assert f"OTA: https://{HOST}:" in board.bench.text
+
+
+def test_with_tls_a_server_of_another_ca_is_not_believed():
+    async def boot() -> bool:
+        cloud = BlynkPeer()
+        async with over_tls(cloud.serve, trustme.CA()) as port:
+            with NewEdgent(port, tls=True, ca=trustme.CA().cert_pem.bytes().decode()) as board:
+                await board.bench.until("Cloud connection timeout")
+        return bool(cloud.heard)
+
+    assert not story(boot())
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 1e12], ids=["now", "in the far future"])
+def test_with_dates_checked_a_wrong_clock_keeps_it_out(offset_s):
+    ca = trustme.CA()
+
+    async def boot() -> bool:
+        cloud = BlynkPeer()
+        async with over_tls(cloud.serve, ca) as port:
+            pem = ca.cert_pem.bytes().decode()
+            with NewEdgent(port, tls=True, ca=pem, cert_dates=True) as board:
+                board.bench.machine.network._air.set({"clock_offset_s": offset_s})
+                wanted = "State: RUNNING" if not offset_s else "Cloud connection timeout"
+                await board.bench.until(wanted)
+        return bool(cloud.heard)
+
+    assert story(boot()) is (offset_s == 0.0)
 
 
 # ---- updates

@@ -27,6 +27,7 @@ from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.otadata import State
 from pytest_blynk_ota.virtual.app import mqtt_packets as packets
 from pytest_blynk_ota.virtual.app.mqtt_packets import Decoder, Kind, Message, MqttError
+from pytest_blynk_ota.virtual.network.tcp import Network
 
 TOPICS = st.text("abc/_é", min_size=1, max_size=40)
 TAGGED = {"type": FW_TYPE, "ver": "2.0.0", "build": "x", "size": 1}
@@ -152,6 +153,8 @@ class Sample:
 
     def __init__(self, port: int, **behaviour: Any) -> None:
         self.bench = Bench(rollback=behaviour.pop("rollback", False))
+        machine = self.bench.machine
+        machine.network = Network(clock=machine.clock)
         host = behaviour.pop("host", "127.0.0.1")
         self._settings = {"host": host, "port": port, "token": TOKEN, "ssid": "lab"}
         self._behaviour = {"profile": "mqtt-idf", "confirm": "never", **behaviour}
