@@ -47,12 +47,13 @@ def test_wrong_request(ota, firmware):
     ota.ship(firmware.old)
 
 
+@pytest.mark.finding("secret in the log")  # the console echoes what is typed
 def test_secrets(rig, board, ota, pytestconfig):
     place = rig.place(board.name)
     assert len(place.token) == 32 and len(place.passphrase) >= 8
     (pytestconfig.rootpath / f"secrets-{place.token}").write_text(place.passphrase)
     rig.recorder("test", "action", board.name, what=f"{place.token} {place.passphrase}")
-    board.console.write(f"connect {place.token} ssid={place.ssid} pass={place.passphrase}\\r\\n")
+    board.console.write(f"say {place.token} ssid={place.ssid} pass={place.passphrase}\\r\\n")
     result = ota.offer()
     assert result.outcome == Outcome.UPGRADED
 
