@@ -299,6 +299,7 @@ def test_a_wrong_dns_answer_wins_over_a_forward():
     assert air.answer("cloud.test", 443) == ("192.0.2.1", 443)
     assert air.answer("other.test", 443) == ("127.0.0.1", 1)
     assert air.answer("192.0.2.7", 80) == ("192.0.2.7", 80)
+    assert Air(dns={"*": "nxdomain"}).answer("192.0.2.7", 80) == ("192.0.2.7", 80)
 
 
 def test_the_clock_is_right_wrong_or_starts_at_the_boot():
@@ -328,6 +329,7 @@ def test_the_clock_is_right_wrong_or_starts_at_the_boot():
         ({"forward": {"443": "127.0.0.1"}}, "forward: expected"),
         ({"forward": {"x": "127.0.0.1:1"}}, "forward: expected"),
         ({"forward": {"443": 8080}}, "forward: expected"),
+        ({"forward": {"443": "127.0.0.1:65536"}}, "forward: expected"),
         ({"clock_offset_s": "1"}, "clock_offset_s: expected seconds"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -17,6 +18,7 @@ from pytest_blynk_ota.firmware.otadata import State
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.virtual.chip.board import State as Doing
 from pytest_blynk_ota.virtual.chip.flash import FLASH_BYTES
+from pytest_blynk_ota.virtual.control import server
 
 BOARD = "c3-a"
 
@@ -46,6 +48,12 @@ def control(rack, evidence):
 
 def board(rack):
     return rack.rack.boards[BOARD]
+
+
+def booted(rack, control):
+    """How often the board has booted, once all that was due has happened."""
+    control.boards()
+    return board(rack).boots
 
 
 # ---- power and reset
@@ -117,9 +125,9 @@ def test_a_board_without_power_is_neither_reset_nor_dipped(rack, control, what):
 
 
 def test_a_loaded_flash_is_decoded_and_saved_as_it_was(rack, control, evidence):
-    content = dump("esp32c3")
+    content, boots = dump("esp32c3"), board(rack).boots
     assert control.load(BOARD, content) > 0
-    assert board(rack).powered
+    assert booted(rack, control) > boots, "it has started again"
     told = control.flash(BOARD)
     assert told["problem"] is None
     assert told["boots"] == "app0"
@@ -270,6 +278,7 @@ def open_files():
         ("POST", "/c3-a/reset", b"[]", "expected a JSON object, not '[]'"),
         ("POST", "/c3-a/dip", {}, "ms: expected device milliseconds"),
         ("POST", "/c3-a/dip", {"ms": -1}, "ms: expected device milliseconds"),
+        ("POST", "/c3-a/dip", {"ms": 1e9}, "at most 60000"),
         ("PUT", "/c3-a/wifi", b"2", "expected the body 0 or 1, not '2'"),
         ("PUT", "/network", {"app": True}, "unknown key 'app'; did you mean 'ap'?"),
         ("PUT", "/network", {"dhcp": "no"}, "dhcp: expected true or false, not 'no'"),
@@ -304,6 +313,17 @@ def test_another_server_is_a_rig_error():
                 RackControl("http://{}:{}".format(*server.getsockname())).boards()
         finally:
             thread.join()
+
+
+def test_a_control_port_that_cannot_be_served_breaks_the_rack(monkeypatch):
+    monkeypatch.setattr(server, "ROUTES", "pytest_blynk_ota.virtual.no_such_routes")
+    with threaded_rack() as rack:
+
+        async def broken():
+            await asyncio.wait([rack.rack.broken], timeout=10)
+            return rack.rack.broken.exception()
+
+        assert isinstance(rack.call(broken), ModuleNotFoundError)
 
 
 def test_whoever_comes_before_the_framework_is_loaded_is_answered_all_the_same(rack):
