@@ -106,6 +106,29 @@ def test_an_update_ends_in_the_other_slot_confirmed_after_login_and_self_test():
         assert events(cloud)[:2] == ["OTA started", "OTA done"]
 
 
+def flash_operations(segment: int | None) -> list[tuple[str, int, int]]:
+    """What an update does to the flash whose body comes in segments of so many bytes."""
+
+    async def drip(writer, request):
+        answer = whole(new)
+        for at in range(0, len(answer), segment or len(answer)):
+            writer.write(answer[at : at + (segment or len(answer))])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    with bench() as board:
+        new = board.app("2.0.0")
+        begun = len(board.machine.flash.journal)
+        story(offered(board, Web(drip)))
+        assert updated(board, new)
+        done = list(board.machine.flash.journal)[begun:]
+        return [(one.kind, one.offset, one.length) for one in done]
+
+
+def test_however_the_network_cuts_the_file_the_flash_sees_the_same_operations():
+    assert flash_operations(1001) == flash_operations(None)
+
+
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("where", ["/elsewhere", "http://{host}/elsewhere"])
 def test_a_redirection_is_followed(code, where):

@@ -81,7 +81,7 @@ class Download:
     def _begin_again(self) -> None:
         """Forget what came: the next byte is the file's first."""
         self._handle: OtaHandle | None = None
-        self._first = b""
+        self._held = b""
         self._received = 0
         self._total: int | None = None
         self._validator: str | None = None
@@ -151,22 +151,31 @@ class Download:
         return max(min(self._behaviour.stall_s, self._until - self._clock.now()), 0.0)
 
     async def _take(self, data: bytes) -> None:
+        """Keep what came, and write each whole piece: so the flash sees the same operations
+        however the network cuts the file.
+        """
         self._digests.update(data)
         self._received += len(data)
+        self._held += data
         if self._handle is None:
-            self._first += data
-            if len(self._first) < HEAD_BYTES:
+            if len(self._held) < HEAD_BYTES:
                 return
-            self._handle, data = await self._open(), self._first
-        try:
-            await self._handle.write(data)
-        except OtaRefused as refusal:
-            raise Problem(f"esp_ota_write: {refusal}", again=False) from None
+            self._handle = await self._open(self._held)
+        whole = len(self._held) - len(self._held) % PIECE_BYTES
+        await self._write(self._handle, whole)
         self._progress(self._received, self._total or 0)
 
-    async def _open(self) -> OtaHandle:
+    async def _write(self, handle: OtaHandle, size: int) -> None:
+        """The first bytes of those held."""
+        data, self._held = self._held[:size], self._held[size:]
+        try:
+            await handle.write(data)
+        except OtaRefused as refusal:
+            raise Problem(f"esp_ota_write: {refusal}", again=False) from None
+
+    async def _open(self, head: bytes) -> OtaHandle:
         """Look at the head, then make room: nothing is erased for an image that cannot run."""
-        why = wrong_head(self._context, self._first[:HEAD_BYTES])
+        why = wrong_head(self._context, head[:HEAD_BYTES])
         if why is not None:
             raise Problem(f"refused: {why}", again=False)
         try:
@@ -183,6 +192,7 @@ class Download:
         handle = self._handle
         if handle is None:
             raise Problem(f"only {self._received} bytes", again=False)
+        await self._write(handle, len(self._held))
         await self._verify(handle)
         try:
             await self._context.ota.choose(handle.target)
