@@ -128,6 +128,7 @@ def test_no_reset_no_sync_talks_to_a_stub_that_was_left(board, usb):
         stub = run_stub(connected(port, own_way(usb)))
         reset_chip(stub, "no-reset-stub")
     with port_of(board) as port:
+        assert connected(port, "no-reset").sync_stub_detected
         again = connected(port, "no-reset-no-sync")
         assert again.CHIP_NAME == "ESP32-C3"
         assert bytes(again.read_mac()) == board.chip.mac

@@ -25,8 +25,6 @@ from pytest_blynk_ota.virtual.sweep.memo import Read
 T = TypeVar("T")
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-MAX_BOOTS = 4
-"""A chip that starts nothing resets and tries again; each try may write otadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +60,19 @@ class Hardware:
 
 
 def boot(read: Read, hardware: Hardware) -> Boot:
-    """Power on, and again for as long as nothing starts but something is written."""
+    """Power on. A chip that starts nothing resets and tries again, in vain: the bootloader has
+    tried every application, whatever otadata says.
+    """
     machine = _Paper(read, hardware)
-    for _ in range(MAX_BOOTS):
-        written = machine.flash.writes
-        try:
-            _, started = _at_once(start(cast(Machine, machine), POWER_ON))
-        except Reset:
-            if machine.flash.writes == written:
-                break
-            continue
-        image = started.image
-        version = image.version or (image.app_desc.version if image.app_desc else None)
-        entries = _entries(machine.flash, started.table)
-        return Boot(started.partition.label, version, image.sha256, entries)
-    return Boot(None, None, None, _entries(machine.flash, _table(machine.flash)), machine.said)
+    try:
+        _, started = _at_once(start(cast(Machine, machine), POWER_ON))
+    except Reset:
+        entries = _entries(machine.flash, _table(machine.flash))
+        return Boot(None, None, None, entries, machine.said)
+    image = started.image
+    version = image.version or (image.app_desc.version if image.app_desc else None)
+    entries = _entries(machine.flash, started.table)
+    return Boot(started.partition.label, version, image.sha256, entries)
 
 
 def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -94,7 +90,6 @@ class _PaperFlash:
 
     def __init__(self, read: Read, size: int) -> None:
         self.size = size
-        self.writes = 0
         self._read = read
         self._copies: dict[int, bytes] = {}
 
@@ -106,7 +101,6 @@ class _PaperFlash:
         return data[offset - span.start * SECTOR_BYTES :][:length]
 
     def write(self, offset: int, data: bytes, *, erase: bool) -> None:
-        self.writes += 1
         for number in sectors(offset, len(data)):
             start = max(offset, number * SECTOR_BYTES)
             stop = min(offset + len(data), (number + 1) * SECTOR_BYTES)
