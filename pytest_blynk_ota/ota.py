@@ -215,8 +215,9 @@ class Ota:
         """
         offered = image or self._firmware.new
         check_arguments(image, (), None, timeout)
-        wait_s = default_deadline_s(self._profile(offered), len(offered.data), 1)
-        plan = sweep_plan(torn, members, seed, timeout, wait_s)
+        profile = self._profile(offered)
+        wait_s = default_deadline_s(profile, len(offered.data), 1)
+        plan = sweep_plan(torn, members, seed, timeout, wait_s, profile.self_test_s)
         if self._number:
             self.restore()
         return sweep(self, self._rig, self._place, offered, plan, self._evidence)

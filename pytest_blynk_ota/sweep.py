@@ -51,6 +51,7 @@ class SweepPlan:
         seed: of the torn content, and of which cut is made.
         timeout: of each shipment, in device seconds; ``None``: its own default.
         wait_s: device seconds in which a cut has to strike.
+        trial_s: device seconds for which New is on trial after its login: its self-test.
     """
 
     torn: int
@@ -58,6 +59,7 @@ class SweepPlan:
     seed: int
     timeout: float | None
     wait_s: float
+    trial_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class SweepRow:
             read, the version that was reported first.
         otadata: both entries after that boot; () where the journal cannot be read.
         result: how the shipment ended, as judged.
+        on_trial: whether the cut came before New had confirmed itself.
     """
 
     phase: str
@@ -80,6 +83,7 @@ class SweepRow:
     booted: str
     otadata: tuple[str, ...]
     result: Result
+    on_trial: bool = False
 
     @property
     def came_back(self) -> bool:
@@ -88,13 +92,16 @@ class SweepRow:
 
     @property
     def well(self) -> bool:
-        """Whether something booted, and the update still ended with New."""
-        return self.booted != NOTHING and self.result.outcome is Outcome.UPGRADED
+        """Whether something booted, and the update still ended with New; or New was on trial and
+        had reported, so that the shipment was over: then the bootloader takes Old back by design.
+        """
+        fine = {Outcome.UPGRADED, Outcome.ROLLED_BACK} if self.on_trial else {Outcome.UPGRADED}
+        return self.booted != NOTHING and self.result.outcome in fine
 
     def cells(self) -> tuple[str, ...]:
         """The row of the table."""
         return (
-            "" if self.well else "!",
+            self._mark(),
             self.phase,
             str(self.points),
             self.booted,
@@ -103,6 +110,11 @@ class SweepRow:
             str(self.result.outcome),
             self.at,
         )
+
+    def _mark(self) -> str:
+        if not self.well:
+            return "!"
+        return "" if self.result.outcome is Outcome.UPGRADED else "~"
 
 
 HEAD = ("", "phase", "points", "boots", "otadata then", "came back", "ended", "cut really made")
@@ -136,7 +148,9 @@ class PowerCutSweep:
 
     @property
     def all_well(self) -> bool:
-        """Whether every cut was survived and the update still ended with New."""
+        """Whether every cut was survived and the update still ended with New, or, where the cut
+        came in its trial, with Old taken back.
+        """
         updated = self.update is None or self.update.outcome is Outcome.UPGRADED
         return updated and bool(self.rows) and all(row.well for row in self.rows)
 

@@ -28,6 +28,8 @@ OFF_S = 1.0
 SILENCE_S = 0.05
 """Wall seconds without a line after which all of a dark board's lines have been read."""
 SILENCE_TIMEOUT_S = 20.0
+CONFIRMING = "confirming"
+"""The phase in which a cut comes just before New is confirmed, as the rack calls it."""
 POLL_S = 1.0
 """Wall seconds after which the rack's health is looked at again while a cut is awaited."""
 
@@ -113,6 +115,7 @@ class JournalSweep:
                     booted(group),
                     tuple(group["otadata"]),
                     shipment.result,
+                    on_trial=group["phase"] == CONFIRMING,
                 )
 
     def _rewind(self, member: Mapping[str, Any]) -> None:

@@ -96,7 +96,10 @@ class MomentSweep:
             )
             self._power.cycle()
         reported = first_report(timeline.events(cursor), self._name)
-        return SweepRow(moment.phase, words(waits, after_s), 1, reported, (), shipment.result)
+        on_trial = "report" in waits and after_s < plan.trial_s
+        return SweepRow(
+            moment.phase, words(waits, after_s), 1, reported, (), shipment.result, on_trial
+        )
 
 
 def words(waits: dict[str, Any], after_s: float) -> str:

@@ -18,7 +18,12 @@ MAX_MEMBERS = 100
 
 
 def sweep_plan(
-    torn: int, members: int, seed: int | None, timeout: float | None, wait_s: float
+    torn: int,
+    members: int,
+    seed: int | None,
+    timeout: float | None,
+    wait_s: float,
+    trial_s: float = 0.0,
 ) -> SweepPlan:
     """What was asked for. Raises UsageError."""
     known = {
@@ -32,7 +37,7 @@ def sweep_plan(
             raise UsageError(
                 f"sweep_power_cuts: {name} is a whole number from {least} to {most}, got {value!r}"
             )
-    return SweepPlan(torn, members, known["seed"][0], timeout, wait_s)
+    return SweepPlan(torn, members, known["seed"][0], timeout, wait_s, trial_s)
 
 
 def sweep(

@@ -53,9 +53,9 @@ def rig_file(pytester):
     return write
 
 
-def row(outcome=Outcome.UPGRADED, booted="app0 (1.0.0)", phase="writing app1"):
+def row(outcome=Outcome.UPGRADED, booted="app0 (1.0.0)", phase="writing app1", on_trial=False):
     result = SimpleNamespace(outcome=outcome, number=2)
-    return SweepRow(phase, "operation 7", 12, booted, ("app0 VALID", "-"), result)
+    return SweepRow(phase, "operation 7", 12, booted, ("app0 VALID", "-"), result, on_trial)
 
 
 def sweep(*rows, update=Outcome.UPGRADED, decided=34):
@@ -90,6 +90,14 @@ def test_all_is_well_only_if_each_cut_and_the_update_itself_ended_with_new():
     assert not sweep().all_well
 
 
+def test_old_taken_back_is_well_only_where_the_cut_came_in_the_trial_of_new():
+    assert sweep(row(), row(Outcome.ROLLED_BACK, on_trial=True)).all_well
+    assert not sweep(row(Outcome.ROLLED_BACK)).all_well
+    for outcome in set(Outcome) - {Outcome.ROLLED_BACK, Outcome.UPGRADED}:
+        assert not sweep(row(outcome, on_trial=True)).all_well
+    assert not sweep(row(Outcome.ROLLED_BACK, "nothing", on_trial=True)).all_well
+
+
 def test_a_brick_is_what_boots_nothing_or_does_not_come_back():
     rows = row(booted="nothing"), row(Outcome.OFFLINE), row(Outcome.REVERTED), row()
     assert sweep(*rows).bricks == rows[:2]
@@ -104,6 +112,11 @@ def test_the_table_says_how_many_were_decided_and_run_and_marks_what_is_not_well
     assert titles.split()[:2] == ["phase", "points"]
     assert [line.split()[0] for line in rows] == ["writing", "!"]
     assert "BRICKED" in rows[1]
+
+
+def test_the_table_marks_a_row_whose_update_is_lost_by_design():
+    (line,) = str(sweep(row(Outcome.ROLLED_BACK, on_trial=True))).splitlines()[4:-1]
+    assert line.split()[0] == "~"
 
 
 def test_a_sweep_in_an_assertion_names_board_seed_and_the_first_that_is_not_well():
@@ -181,7 +194,7 @@ def test_a_cut_that_leaves_another_flash_than_decided_is_the_racks_fault_and_giv
 
 
 def test_a_cut_that_does_not_strike_is_named_with_its_place():
-    with pytest.raises(DeadlinePassed, match="operation 7.*confirming"):
+    with pytest.raises(DeadlinePassed, match=r"operation 7.*confirming"):
         cut_on(Rack({"cut": False}))
 
 
