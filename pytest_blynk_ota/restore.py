@@ -39,13 +39,15 @@ def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
     provision = place.config.provision
     if provision is None or provision.kind == "none":
         return None
-    host, port = rig.cloud.address
+    if provision.kind == "image":  # an older life's settings must not come before the image's
+        return b"\xff" * size
+    mine = rig.settings(place)
     return edgent_config(
-        ssid=place.ssid,
-        password=place.passphrase,
-        token=place.token,
-        host=host,
-        port=port,
+        ssid=mine["ssid"],
+        password=mine["passphrase"],
+        token=mine["token"],
+        host=mine["host"],
+        port=mine["port"],
         size=size,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
+from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.event import SCHEMA
 from pytest_blynk_ota.evidence.redact import Redactor
@@ -75,6 +76,12 @@ class Session:
         """What would only fail at the board: firmware for another chip, a missing secret."""
         self.firmware(section)
         where = f"rig {self.config.rig.name}, board {section.name}"
+        if _compiles_in(section) and not self.firmware(section).is_fixture:
+            raise UsageError(
+                f'{where}, provision: "image" writes settings into images that were made from '
+                f"recipes; the firmware given with --old or --new is none: build your settings "
+                f'into it and say "none", with the token'
+            )
         if section.token:
             secret(section.token, f"{where}, token")
         elif section.provision and section.provision.kind != "none" and not section.is_virtual:
@@ -105,6 +112,7 @@ class Session:
                 old=self.options.old,
                 new=self.options.new,
                 log=PROFILES[section.profile].log,
+                profile=PROFILES[section.profile].fixture,
             )
         return self._firmware[section.name]
 
@@ -154,7 +162,10 @@ class Session:
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""
-        return self.rig.place(name, among=[section.name for section in self.sections])
+        place = self.rig.place(name, among=[section.name for section in self.sections])
+        if _compiles_in(place.config):
+            self.firmware(place.config).settle(self.rig.settings(place))
+        return place
 
     def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""
@@ -166,6 +177,10 @@ class Session:
         if self._rig is not None:
             self._rig.close()
             self._rig = None
+
+
+def _compiles_in(section: BoardSection) -> bool:
+    return section.provision is not None and section.provision.kind == "image"
 
 
 def tool_versions() -> dict[str, str]:

@@ -43,6 +43,7 @@ def info(file: Path, as_json: bool) -> None:
 @click.option("--version", metavar="VERSION", help="Instead of the recipe's.")
 @click.option("--size", type=click.IntRange(1), metavar="BYTES", help="Instead of the recipe's.")
 @click.option("--log", type=click.Choice(["quiet", "info"]), help="Instead of the recipe's.")
+@click.option("--profile", metavar="NAME", help="Whose ways it has, if the recipe does not say.")
 @OUT
 @JSON
 def make(
@@ -51,6 +52,7 @@ def make(
     version: str | None,
     size: int | None,
     log: str | None,
+    profile: str | None,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,9 @@ def make(
 
     path = _find_recipe(recipe)
     text = _read(path).decode("utf-8", "replace")
-    data = recipes.make(recipes.loads(text, path.name), chip, size=size, log=log, version=version)
+    data = recipes.make(
+        recipes.loads(text, path.name), chip, size=size, log=log, version=version, profile=profile
+    )
     _write(output, data, as_json)
 
 

@@ -156,7 +156,7 @@ class Behaviour:
     retries: int = 3
     download_s: float = 600.0
     least_rate: float = 512.0
-    cloud_s: float = 300.0
+    cloud_s: float = 600.0
     coredump: Literal["none", "uart", "flash"] = "none"
 
     @classmethod

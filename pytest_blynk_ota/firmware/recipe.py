@@ -35,6 +35,10 @@ DATA_BYTES = 4096
 LEAST_CODE_BYTES = 32768
 LOADER_DATA_BYTES, LOADER_CODE_BYTES = 2048, 12288
 """A real bootloader has 20 to 28 KB; less is written faster."""
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "reference": {"confirm": "self_test", "self_test": {"after_s": 3.0}},
+}
+"""What a profile does where neither the recipe nor the defaults of a behaviour say it."""
 LIBRARY = "1.4.0"
 """Of blynk-library, whose Edgent example the fixture images stand for."""
 CODE_PAGE = MAPPED_PAGE_BYTES
@@ -127,7 +131,7 @@ def make(
     Args:
         size, version: instead of the recipe's.
         log: ``quiet`` or ``info``, instead of the behaviour's.
-        profile: whose ways it has, instead of the behaviour's.
+        profile: whose ways it has, if the behaviour does not say; applications only.
 
     Raises:
         FirmwareError: the chip is unknown, or a value does not fit.
@@ -137,9 +141,12 @@ def make(
         recipe = replace(recipe, size=size)
     if version is not None:
         recipe = replace(recipe, version=version)
-    changes = {"log": log, "profile": profile}
-    told = {key: value for key, value in changes.items() if value is not None}
-    recipe = replace(recipe, behaviour={**recipe.behaviour, **told})
+    told = dict(recipe.behaviour)
+    if log is not None:
+        told["log"] = log
+    if profile is not None and recipe.kind == "app":
+        told.setdefault("profile", profile)
+    recipe = replace(recipe, behaviour={**WAYS.get(told.get("profile", ""), {}), **told})
     behaviour = _behaviour(recipe, "recipe")
     if recipe.kind == "bootloader":
         return _bootloader(recipe, target, behaviour)

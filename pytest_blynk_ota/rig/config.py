@@ -108,10 +108,14 @@ class Power(Section):
         raise ValueError(f'expected "http://…", got {url!r}')
 
 
+PROVISIONING = ("edgent-nvs", "image", "none")
+"""NVS as old Edgent keeps it; compiled into fixture images; or the firmware has its own."""
+
+
 class Provision(Section):
     """How the board learns its network, its cloud and its token."""
 
-    kind: Annotated[str, one_of("way to provision", ["edgent-nvs", "none"])]
+    kind: Annotated[str, one_of("way to provision", PROVISIONING)]
     wifi: Annotated[str, from_environment("network")] = "env:WIFI"
 
 

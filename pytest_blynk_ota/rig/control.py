@@ -37,6 +37,7 @@ class RackControl:
         self._record = record or _nowhere
         self._out_of_range: set[str] = set()
         self._network_changed = False
+        self._forward: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<control of the rack at {self.url}>"
@@ -172,6 +173,15 @@ class RackControl:
             self._record("test", "action", None, what="network.set", keys=sorted(changes))
         return dict(self._json(dict, "PUT", "/network", changes))
 
+    def furnish(self, forward: Mapping[str, str]) -> None:
+        """Forward ports as this rig needs it, from now on; mending the network keeps them.
+
+        Args:
+            forward: ``HOST:PORT`` that boards dial, and where that leads to.
+        """
+        self._forward.update(forward)
+        self.request("PUT", "/network", {"forward": self._forward})
+
     def mend(self) -> None:
         """Undo what was done to the network and to the Wi-Fi of boards. Does nothing if nothing."""
         for board in sorted(self._out_of_range):
@@ -179,6 +189,8 @@ class RackControl:
         if self._network_changed:
             self.access_point(on=True)
             self.request("DELETE", "/network")
+            if self._forward:
+                self.furnish({})
             self._network_changed = False
 
     def _kept_away(

@@ -18,7 +18,8 @@ class Profile:
         request_s: from the offer to the GET.
         stall_s: its own limit for a download that brings no bytes.
         apply_s: from the whole file to the restart.
-        error_restart_s: how long it stays in its error state before it restarts.
+        error_restart_s: how long it stays in its error state before it restarts, or waits before
+            it asks for the file again.
         boot_s: from reset to the first connection.
         login_s: how long it may be away before it counts as offline.
         self_test_s: how long its self-test runs after the login; 0 if it has none.
@@ -27,6 +28,9 @@ class Profile:
         in_flight_stall_s: bytes unacknowledged for so long are a stall.
         rollback: whether its bootloader can go back.
         log: which of the shipped fixture images stand for it, ``quiet`` or ``info``.
+        fixture: whose ways these fixture images have (``profile`` of a behaviour).
+        cloud_ports: the ports that its firmware dials, whatever it is told; a virtual rack's router
+            forwards them to the rig's cloud.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Profile:
     in_flight_stall_s: float = 5.0
     rollback: bool = True
     log: str = "quiet"
+    fixture: str = "edgent-old"
+    cloud_ports: tuple[int, ...] = ()
 
     def with_self_test(self, seconds: float) -> Profile:
         """The same with a self-test: settling takes 5 s longer (docs/explanation/verdict.md)."""
@@ -65,5 +71,32 @@ PROFILES: dict[str, Profile] = {
         Profile("edgent-old-info", log="info"),
         # Over plain HTTP the stall rule is 300 empty reads of 5.1 s each: up to 25 minutes.
         Profile("edgent-old-http", stall_s=1530.0),
+        # New Edgent: 1 s before the disconnect, 30 s without a byte, 10 s in ERROR; fixed ports, of
+        # which the first of a build without TLS (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
+        # BlynkHttpOTA.h, BlynkNetMgrClients.h).
+        Profile("edgent-new", fixture="edgent-new", cloud_ports=(80,)),
+        # A plain sketch downloads in its handler and goes on after a failure: no error state.
+        # 30 s is the stall limit of the fixtures; over plain HTTP it is edgent-old-http's.
+        Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch"),
+        # Blynk's MQTT sample for ESP-IDF: esp_https_ota(), no restart after a failure; ESP-IDF's
+        # bootloader has rollback off unless it is asked for.
+        Profile(
+            "mqtt-idf",
+            request_s=5.0,
+            error_restart_s=0.0,
+            rollback=False,
+            log="info",
+            fixture="mqtt-idf",
+        ),
+        # Ours. It tries three times in one boot, 2 s and 4 s apart, and stays online after that. An
+        # image on trial looks for its cloud for 10 minutes before it goes back: no shorter absence
+        # is an end.
+        Profile(
+            "reference",
+            request_s=5.0,
+            login_s=660.0,
+            log="info",
+            fixture="reference",
+        ),
     )
 }

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.cloud.server import CloudServer
@@ -186,6 +187,7 @@ class Rig:
                 press=self._buttons(section),
             )
             place = self._furnish(section, board, outlet, lease)
+            self._forward(place.profile)
             board.open()
         except BaseException:
             if lease:
@@ -245,9 +247,27 @@ class Rig:
             section, board, power, PROFILES[section.profile], token, ssid, passphrase, lease
         )
 
+    def settings(self, place: Place) -> dict[str, Any]:
+        """What a board has to know to come to this rig's cloud."""
+        host, port = self.cloud.address
+        return {
+            "host": host,
+            "port": port,
+            "token": place.token,
+            "ssid": place.ssid,
+            "passphrase": place.passphrase,
+        }
+
     def timeout(self, device_s: float) -> float:
         """Wall seconds of a time-out given in device seconds."""
         return max(device_s / self.speed, MIN_TIMEOUT_S)
+
+    def _forward(self, profile: Profile) -> None:
+        """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
+        if self._virtual and profile.cloud_ports:
+            host, port = self.cloud.address
+            rows = {f"{host}:{one}": f"{host}:{port}" for one in profile.cloud_ports}
+            self._virtual.control.furnish(rows)
 
     def mend(self) -> None:
         """Undo what an earlier test has left of changes to a virtual rack's network.

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,12 @@ class Firmware:
         old: Path | None = None,
         new: Path | None = None,
         log: str = "quiet",
+        profile: str | None = None,
     ) -> None:
         self._kitchen = kitchen
         self._log = log
+        self._profile = profile
+        self._settings: Mapping[str, Any] | None = None
         self.chip = chip
         self.old = read_image(old, "--old") if old else self.recipe("old")
         if new:
@@ -155,7 +159,22 @@ class Firmware:
 
     def recipe(self, name: str, **changes: Any) -> Image:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
-        return parse(self._kitchen.make(name, self.chip, log=self._log, **changes), name)
+        ways = {"log": self._log, "profile": self._profile}
+        image = parse(self._kitchen.make(name, self.chip, **{**ways, **changes}), name)
+        return image if self._settings is None else self._settled(image)
+
+    def settle(self, settings: Mapping[str, Any]) -> None:
+        """Compile network and cloud into Old, New and all that is made from recipes from now on.
+
+        Args:
+            settings: ``host``, ``port``, ``token``, ``ssid`` and ``passphrase``.
+        """
+        if settings != self._settings:
+            self._settings = dict(settings)
+            self.old, self.new = self._settled(self.old), self._settled(self.new)
+
+    def _settled(self, image: Image) -> Image:
+        return self.behaving(image, settings=self._settings)
 
     def read(self, path: str | Path) -> Image:
         """An image from a file of your own. Raises FirmwareError."""

@@ -1,0 +1,73 @@
+"""Every firmware profile that the local cloud can serve ships, and ends a stall in its own way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_blynk_ota.rig.shipped import folder
+
+BOTH = """
+from pytest_blynk_ota import Outcome, faults
+
+
+def test_a_shipment(ota):
+    result = ota.ship()
+    assert result.outcome is Outcome.UPGRADED
+    assert not result.findings
+
+
+def test_a_stall(ota):
+    result = ota.offer(faults=[faults.stall(after="50%")])
+    assert result.outcome is Outcome.STALLED
+    assert not result.findings
+"""
+SWEPT = """
+def test_every_cut(ota):
+    sweep = ota.sweep_power_cuts(torn=0, seed=1)
+    assert sweep.all_well, f"{sweep}"
+    trial = [row for row in sweep.rows if row.phase == "confirming"]
+    assert {str(row.result.outcome) for row in trial} == {"ROLLED_BACK"}
+"""
+RESTARTS = {"edgent-old", "edgent-new"}
+REQUESTS = {"reference": 3}
+
+
+def rig_file(pytester, speed: int) -> None:
+    text = (folder("rigs") / "profiles.toml").read_text()
+    assert "speed = 20" in text
+    (pytester.path / "rig.toml").write_text(text.replace("speed = 20", f"speed = {speed}"))
+
+
+@pytest.mark.parametrize("board", ["edgent-old", "edgent-new", "sketch", "reference"])
+def test_a_profile_ships_and_survives_a_stall_in_its_own_way(pytester, run_folder, board):
+    rig_file(pytester, 60)
+    pytester.makepyfile(test_it=BOTH)
+    pytester.runpytest_subprocess("--rig=rig.toml", f"--board={board}").assert_outcomes(passed=2)
+    (bundle,) = run_folder().glob("tests/*a_stall*")
+    events = [json.loads(line) for line in (bundle / "events.jsonl").open()]
+    offered = next(n for n, one in enumerate(events) if one["kind"] == "ota_sent")
+    after = [(one["source"], one["kind"]) for one in events[offered:]]
+    assert (("uart", "reset") in after) is (board in RESTARTS)
+    assert after.count(("delivery", "request")) == REQUESTS.get(board, 1)
+
+
+def test_the_reference_survives_every_power_cut_and_goes_back_where_it_was_on_trial(pytester):
+    rig_file(pytester, 60)
+    pytester.makepyfile(test_it=SWEPT)
+    pytester.runpytest_subprocess("--rig=rig.toml", "--board=reference").assert_outcomes(passed=1)
+
+
+def test_settings_are_compiled_into_images_made_from_recipes_only(pytester, images):
+    rig_file(pytester, 60)
+    pytester.makepyfile(test_it="def test_it(ota):\n    pass\n")
+    stranger = bytearray(images["old"].read_bytes())
+    at = stranger.index(b"BOTABEHV")
+    stranger[at : at + 8] = b"NOTHING!"
+    from pytest_blynk_ota.firmware.image import mend
+
+    images["old"].write_bytes(mend(bytes(stranger)))
+    done = pytester.runpytest_subprocess("--rig=rig.toml", "--board=sketch", "--old=old.bin")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(['*board sketch, provision: *"image" writes settings into images*'])
