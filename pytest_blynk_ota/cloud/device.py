@@ -16,7 +16,7 @@ from pytest_blynk_ota.cloud.protocol import DEFAULT_BUFF_IN, TOKEN_CHARS
 from pytest_blynk_ota.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.cloud.session import Session
+    from pytest_blynk_ota.cloud.link import Link
 
 DEFAULT_HEARTBEAT_S: Final = 45
 """Device seconds between pings, unless the info says otherwise (Blynk docs, devices-online)."""
@@ -104,19 +104,26 @@ def _number(text: str) -> int | None:
 
 
 class Device:
-    """A device with its token and, while it is logged in, its session."""
+    """A device with its token and, while it is logged in, its session.
+
+    Attributes:
+        values: of its datastreams, by pin.
+        meta: its metafields.
+    """
 
     def __init__(self, board: str, token: str) -> None:
         self.token = token
         self.state = DeviceState(board)
-        self.current: Session | None = None
+        self.current: Link | None = None
+        self.values: dict[str, tuple[str, ...]] = {}
+        self.meta: dict[str, str] = {}
 
     @property
     def board(self) -> str:
         """Its name in the rig file."""
         return self.state.board
 
-    def logged_in(self, session: Session, started: float) -> Session | None:
+    def logged_in(self, session: Link, started: float) -> Link | None:
         """Make ``session`` the current one; returns the one that it takes the place of."""
         before, self.current = self.current, session
         self.state = replace(
@@ -125,7 +132,7 @@ class Device:
         )  # fmt: skip
         return before
 
-    def logged_out(self, session: Session) -> None:
+    def logged_out(self, session: Link) -> None:
         """Go offline, unless another session has taken over."""
         if self.current is session:
             self.current = None
@@ -156,6 +163,7 @@ class Registry:
         self._any_token = any_token
         self._lock = threading.Lock()
         self._by_board: dict[str, Device] = {}
+        self._by_token: dict[str, Device] = {}
 
     def add(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -169,13 +177,12 @@ class Registry:
                 f"this one has {len(token)} characters"
             )
         with self._lock:
-            for device in self._by_board.values():
-                same = (device.board == board, device.token == token)
-                if any(same) and not all(same):
-                    what = "has a token already" if same[0] else f"has the token of {device.board}"
-                    raise UsageError(f"board {board} {what}: remove that device first")
-            if board not in self._by_board:
-                self._by_board[board] = Device(board, token)
+            mine, holder = self._by_board.get(board), self._by_token.get(token)
+            if mine is not holder:
+                what = f"has the token of {holder.board}" if holder else "has a token already"
+                raise UsageError(f"board {board} {what}: remove that device first")
+            if mine is None:
+                self._put(Device(board, token))
 
     def remove(self, board: str) -> Device:
         """Forget a device.
@@ -186,6 +193,7 @@ class Registry:
         device = self.get(board)
         with self._lock:
             self._by_board.pop(board, None)
+            self._by_token.pop(device.token, None)
         return device
 
     def get(self, board: str) -> Device:
@@ -203,15 +211,17 @@ class Registry:
     def by_token(self, token: str) -> Device | None:
         """The device that may log in with this token, if there is one."""
         with self._lock:
-            for device in self._by_board.values():
-                if device.token == token:
-                    return device
-            if not self._any_token or not is_token(token):
-                return None
+            known = self._by_token.get(token)
+            if known is not None or not self._any_token or not is_token(token):
+                return known
             number = 1
             while (board := f"device-{number}") in self._by_board:
                 number += 1
-            return self._by_board.setdefault(board, Device(board, token))
+            return self._put(Device(board, token))
+
+    def _put(self, device: Device) -> Device:
+        self._by_board[device.board] = self._by_token[device.token] = device
+        return device
 
 
 def is_token(text: str) -> bool:

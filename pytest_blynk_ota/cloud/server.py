@@ -1,69 +1,118 @@
-"""The local Blynk cloud over plain TCP: who may log in, who is online, what they reported."""
+"""The local Blynk cloud: its ports, who may log in, who is online, what they reported."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
+from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
+from pytest_blynk_ota.cloud.link import OtaRequest
+from pytest_blynk_ota.cloud.porch import Porch
 from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
 from pytest_blynk_ota.cloud.session import Session
+from pytest_blynk_ota.cloud.site import Limits, Site
+from pytest_blynk_ota.cloud.tls import Authority
+from pytest_blynk_ota.cloud.waiting import WaitingRoom
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
 STOP_TIMEOUT_S: Final = 2.0
 """Wall seconds for the connections to go when the server stops: it drops them itself."""
 STOPPED: Final = "the cloud was stopped"
+LOCAL_NAMES: Final = ("localhost",)
+"""Names that every certificate of our own has beside the address."""
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted: a whole fleet comes back at once."""
+
+
+class Visit(Protocol):
+    """A connection, whatever it is at the moment."""
+
+    def close(self, why: str) -> None:
+        """End it."""
+
+    def abort(self) -> None:
+        """Drop it."""
 
 
 class CloudServer:
     """A Blynk server for the boards of one rig.
 
-    All methods but :meth:`start`, :meth:`stop` and :meth:`send_ota` may be called from any thread.
+    All methods but :meth:`start`, :meth:`stop` and those that send something may be called from any
+    thread.
 
     Args:
         record: is told everything that devices do; never a token.
         host: address to listen on.
-        port: 0 takes a free one.
+        port: of the plain door, if ``doors`` is not given; 0 takes a free one.
         speed: device seconds in a wall second.
         any_token: let unknown tokens in, as ``device-1``, ``device-2``…: for use by hand.
+        doors: the ports to listen on.
+        authority: who its TLS ports are; a CA of its own if one is needed and none given.
+        limits: what it puts up with.
 
     Raises:
-        UsageError: ``speed`` is no positive number.
+        UsageError: ``speed`` is no positive number, or there is no door.
     """
 
     def __init__(
         self, record: Record, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0,
-        any_token: bool = False,
+        any_token: bool = False, doors: Sequence[Door] | None = None,
+        authority: Authority | None = None, limits: Limits | None = None,
     ) -> None:  # fmt: skip
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"speed is device seconds in a wall second, above 0; got {speed}")
-        self._record = record
-        self._listen = (host, port)
-        self._speed = speed
+        self._doors = (Door("tcp", port),) if doors is None else tuple(doors)
+        if not self._doors:
+            raise UsageError("the cloud needs a port to listen on, got none")
+        self._host = host
         self._registry = Registry(any_token=any_token)
-        self._sessions: dict[int, Session] = {}
+        limits = limits or Limits()
+        self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
+        self._waiting = WaitingRoom(limits.waiting_per_peer)
+        self._authority = authority
+        self._visits: dict[int, Visit] = {}
         self._count = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._open: list[tuple[str, tuple[str, int]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._all_gone = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen.
+        """Listen at every door.
 
         Raises:
-            RigError: the address cannot be listened on.
+            RigError: a port cannot be listened on; says why, and what to do.
         """
         self._loop = asyncio.get_running_loop()
-        host, port = self._listen
         try:
-            self._server = await self._loop.create_server(self._session, host, port)
+            for door in self._doors:
+                await self._start(door, self._loop)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+        context = None
+        if KINDS[door.kind].tls:
+            context = self.authority.server_context((self._host, *LOCAL_NAMES))
+
+        def visitor() -> Porch:
+            self._count += 1
+            porch = Porch(self._count, door, context, self._site, self._arrived, self._enter)
+            self._visits[porch.number] = porch
+            return porch
+
+        try:
+            server = await loop.create_server(visitor, self._host, door.port, backlog=BACKLOG)
         except OSError as error:
-            raise RigError(
-                f"the cloud cannot listen on {host}:{port}: {error.strerror or error}; "
-                "choose another port, or 0 for a free one"
-            ) from error
+            raise RigError(why_not(door.kind, self._host, door.port, error)) from error
+        self._servers.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        self._open.append((door.kind, (host, port)))
 
     async def stop(self) -> None:
         """Close every connection and stop to listen. Reports stay readable.
@@ -71,36 +120,64 @@ class CloudServer:
         Raises:
             RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
         """
-        server, self._server = self._server, None
-        if server is None:
+        servers, self._servers, self._open = self._servers, [], []
+        for server in servers:
+            server.close()
+        if not servers:
             return
-        server.close()
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while self._sessions:
-                    self._all_gone.clear()
-                    for session in tuple(self._sessions.values()):
-                        session.close(STOPPED)
-                        session.abort()
-                    await self._all_gone.wait()
-                await server.wait_closed()
+                await self._end_all()
+                for server in servers:
+                    await server.wait_closed()
         except TimeoutError as error:
             raise RigError(
-                f"the cloud did not get rid of its {len(self._sessions)} connections within "
+                f"the cloud did not get rid of its {len(self._visits)} connections within "
                 f"{STOP_TIMEOUT_S:g} s"
             ) from error
 
+    async def _end_all(self) -> None:
+        while self._visits:
+            self._all_gone.clear()
+            for visit in tuple(self._visits.values()):
+                visit.close(STOPPED)
+                visit.abort()
+            await self._all_gone.wait()
+
+    @property
+    def authority(self) -> Authority:
+        """Who its TLS ports are; its ``ca_pem`` is what a device has to trust."""
+        if self._authority is None:
+            self._authority = Authority()
+        return self._authority
+
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port.
+        """Host and port of its first door.
 
         Raises:
             RigError: the server is not started.
         """
-        if self._server is None or not self._server.sockets:
+        if not self._open:
             raise RigError("the cloud has no address: it is not started, or stopped already")
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        return self._open[0][1]
+
+    def address_of(self, kind: str) -> tuple[str, int]:
+        """Host and port of the first door of a kind: ``tcp``, ``tls``, ``mqtt`` or ``mqtts``.
+
+        Raises:
+            RigError: no such door is open.
+        """
+        for name, address in self._open:
+            if name == kind:
+                return address
+        known = ", ".join(name for name, _ in self._open) or "none"
+        raise RigError(f"the cloud has no {kind} port open; it has: {known}")
+
+    @property
+    def addresses(self) -> Mapping[str, tuple[str, int]]:
+        """Host and port of each kind that is open; of several of one kind the first."""
+        return dict(reversed(self._open))
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -133,8 +210,14 @@ class CloudServer:
         """
         return self._registry.get(board).state
 
-    async def send_ota(self, board: str, url: str, *, offer: str) -> int | None:
-        """Tell a device to update: INTERNAL ``ota NUL URL``, nothing waits for an answer.
+    async def send_ota(
+        self, board: str, url: str, *, offer: str, size: int = 0,
+        tag: Mapping[str, str] | None = None,
+    ) -> int | None:  # fmt: skip
+        """Tell a device to update; nothing waits for an answer.
+
+        Args:
+            size, tag: of the file, for a device on MQTT: :class:`~.link.OtaRequest`.
 
         Returns:
             The session that it was sent on; None if the device is not logged in.
@@ -144,20 +227,58 @@ class CloudServer:
         """
         device = self._registry.get(board)
         _check_url(url, device.state)
-        session = device.current
-        if session is None or not session.send_ota(url, offer):
-            return None
-        return session.number
+        request = OtaRequest(offer, url, size, tuple((tag or {}).items()))
+        link = device.current
+        return link.number if link is not None and link.send_ota(request) else None
 
-    def _session(self) -> Session:
-        self._count += 1
-        session = Session(self._count, self._registry, self._record, self._speed, self._over)
-        self._sessions[session.number] = session
+    async def send_command(self, board: str, command: str) -> int | None:
+        """Type a line at a device's console (INTERNAL ``dbg``); answers are ``cloud/console``.
+
+        Returns:
+            The session that it was sent on; None if the device is not logged in.
+
+        Raises:
+            UsageError: no such device.
+        """
+        link = self._registry.get(board).current
+        return link.number if link is not None and link.send_command(command) else None
+
+    async def redirect(self, board: str, host: str, port: int) -> int | None:
+        """Send a device to another server.
+
+        Returns:
+            The session that it was sent on; None if the device is not logged in.
+
+        Raises:
+            UsageError: no such device.
+        """
+        link = self._registry.get(board).current
+        return link.number if link is not None and link.redirect(host, port) else None
+
+    # What connections tell.
+
+    def _enter(self, speech: Speech, porch: Porch) -> asyncio.Protocol:
+        """The protocol that goes on with a connection."""
+        session = Session(porch.number, self._site, porch.started)
+        self._visits[porch.number] = session
         return session
 
-    def _over(self, session: Session) -> None:
-        self._sessions.pop(session.number, None)
-        if not self._sessions:
+    def _arrived(self, porch: Porch) -> None:
+        """A newer connection of one address ends its oldest that has not logged in."""
+        oldest = self._waiting.arrive(porch.number, porch.peer)
+        if oldest is not None and oldest in self._visits:
+            seats = self._site.limits.waiting_per_peer
+            self._visits[oldest].close(
+                f"more than {seats} connections of {porch.peer} wait for their login"
+            )
+
+    def _welcomed(self, number: int) -> None:
+        self._waiting.leave(number)
+
+    def _over(self, number: int) -> None:
+        self._waiting.leave(number)
+        self._visits.pop(number, None)
+        if not self._visits:
             self._all_gone.set()
 
 

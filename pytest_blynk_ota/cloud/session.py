@@ -1,13 +1,13 @@
-"""One connection to the cloud, from its first byte to its end.
+"""One device on the binary protocol, from its first byte to its end.
 
 The rules, in order:
 
-1. The first message is LOGIN, whole within :data:`LOGIN_TIMEOUT_S`. A token that the rig gave out
-   is answered 200. Any other gets no answer: status 9 would send an Edgent into its configuration
-   mode.
+1. The first message is LOGIN, whole within the time of :class:`~.site.Limits`. A token that the rig
+   gave out is answered 200. Any other gets no answer: status 9 would send an Edgent into its
+   configuration mode.
 2. A login ends the session that the same device had before.
 3. After that each command is answered as :data:`RULES` says.
-4. Silence of more than 2.3 heartbeats ends the session. The cloud itself sends no pings.
+4. Silence of more than 2.3 heartbeats ends the session, and so do too many messages.
 5. A message that breaks the protocol ends this session and no other.
 """
 
@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pytest_blynk_ota.cloud.device import Device, Registry, field, is_token
+from pytest_blynk_ota.cloud.device import Device, field, is_token
+from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
     Cmd,
     Decoder,
@@ -32,17 +33,10 @@ from pytest_blynk_ota.cloud.protocol import (
     pairs,
     response,
 )
-from pytest_blynk_ota.evidence.timeline import Record
+from pytest_blynk_ota.cloud.site import Flood, Site, Timer
 
-LOGIN_TIMEOUT_S: Final = 10.0
-"""Device seconds from the connection to the login. Our choice: more patient than the library, which
-gives its own login up after 6 s."""
-MIN_TIMEOUT_S: Final = 0.25
-"""No scaled time-out is shorter than this, in wall seconds."""
 MAX_UNREAD_BYTES: Final = 1 << 16
 """A device for which more answers than this wait unread is cut off."""
-INTERNAL_REQUESTS: Final = frozenset({"rtc", "utc", "ota", "vfs", "dbg", "acon", "adis", "meta"})
-"""First strings of an INTERNAL that is no info (blynk-library, BlynkApi.h; `meta`: new Edgent)."""
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # silent where nobody has set logging up
@@ -53,25 +47,20 @@ class Session(asyncio.Protocol):
 
     Args:
         number: unique on this server.
-        registry: the devices that may log in.
-        speed: device seconds in a wall second.
-        over: called once, when the connection is gone.
+        site: what it shares with the other connections.
+        started: monotonic host seconds at which the connection was opened.
     """
 
-    def __init__(
-        self, number: int, registry: Registry, record: Record, speed: float,
-        over: Callable[[Session], None],
-    ) -> None:  # fmt: skip
+    def __init__(self, number: int, site: Site, started: float) -> None:
         self.number = number
         self.device: Device | None = None
-        self._registry = registry
-        self._record = record
-        self._speed = speed
-        self._over = over
+        self._site = site
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._started = self._heard = time.monotonic()
+        self._started = self._heard = started
+        self._pinged = False
+        self._flood = Flood(site.limits)
+        self._timer = Timer(self._watch)
         self._last_id = 0
         self._ended = False
 
@@ -82,10 +71,7 @@ class Session(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.set_write_buffer_limits(high=MAX_UNREAD_BYTES)
-        peer = transport.get_extra_info("peername")
-        self._started = self._heard = time.monotonic()
-        self._say("connected", t=self._started, peer=f"{peer[0]}:{peer[1]}" if peer else "gone")
-        self._watch()
+        self._timer.look()
 
     def data_received(self, data: bytes) -> None:
         """Handle each message that is now whole."""
@@ -118,17 +104,35 @@ class Session(asyncio.Protocol):
             self._end("device", f"{exc.strerror or exc}{where}")
         else:
             self._end("server", f"fault of the server: {exc!r}")
-        self._over(self)
+        self._site.over(self.number)
 
     # What the server calls, on its loop.
 
-    def send_ota(self, url: str, offer: str) -> bool:
+    def send_ota(self, request: OtaRequest) -> bool:
         """Send ``ota NUL URL`` in one piece; False if the session is over."""
+        if not self.send(Cmd.INTERNAL, "ota", request.url):
+            return False
+        self._say("ota_sent", offer=request.name, url=request.url)
+        return True
+
+    def send_command(self, command: str) -> bool:
+        """Send ``dbg NUL COMMAND``, which Edgent types at its own console."""
+        return self.send(Cmd.INTERNAL, "dbg", command)
+
+    def redirect(self, host: str, port: int) -> bool:
+        """Send the device to another server (REDIRECT, ``host NUL port``)."""
+        return self.send(Cmd.REDIRECT, host, str(port))
+
+    def send(self, cmd: Cmd, *parts: str) -> bool:
+        """One message of the cloud's own, in one piece; False if the session is over.
+
+        Raises:
+            ValueError: a string holds a NUL.
+        """
         if self._ended or self.device is None:
             return False
         self._last_id = self._last_id % 0xFFFF + 1  # a device closes on id 0
-        self._write(frame(Cmd.INTERNAL, self._last_id, "ota", url))
-        self._say("ota_sent", offer=offer, url=url)
+        self._write(frame(cmd, self._last_id, *parts))
         return True
 
     def close(self, why: str) -> None:
@@ -142,34 +146,36 @@ class Session(asyncio.Protocol):
 
     # Time.
 
-    def _limit(self) -> tuple[float, str]:
-        """Wall seconds that the session may be silent, and what it says when they are over."""
-        if self.device is None:
-            return self._scaled(LOGIN_TIMEOUT_S), f"no login within {LOGIN_TIMEOUT_S:g} s"
-        state = self.device.state
-        seconds = state.silence_limit_s
-        why = f"silent for {seconds} s, 2.3 heartbeats of {state.heartbeat_s} s"
-        return self._scaled(seconds), why
+    def _watch(self) -> float | None:
+        """Close if the time is over, ping if it is time to; wall seconds until the next look.
 
-    def _scaled(self, device_s: float) -> float:
-        return max(device_s / self._speed, MIN_TIMEOUT_S)
-
-    def _watch(self) -> None:
-        """Close if the time is over, else look again when it will be.
-
-        A message moves the deadline without touching the timer, which then finds time left.
+        A message moves the deadlines without touching the timer, which then finds time left.
         """
         if self._ended:
-            return
-        seconds, why = self._limit()
-        remaining = self._heard + seconds - time.monotonic()
-        if remaining <= 0:
+            return None
+        silent = time.monotonic() - self._heard
+        limit_s, why = self._limit()
+        left = self._site.wall(limit_s) - silent
+        if left <= 0:
             self._cut_off(why)
-        else:
-            loop = asyncio.get_running_loop()
-            if self._timer:
-                self._timer.cancel()
-            self._timer = loop.call_later(remaining, self._watch)
+            return None
+        ping_s = self._site.limits.ping_s
+        if self.device is None or ping_s is None or self._pinged:
+            return left
+        until_ping = self._site.wall(ping_s) - silent
+        if until_ping <= 0:
+            self._pinged = self.send(Cmd.PING)
+            return left
+        return min(left, until_ping)
+
+    def _limit(self) -> tuple[float, str]:
+        """Device seconds that the session may be silent, and what it says when they are over."""
+        if self.device is None:
+            limit_s = self._site.limits.login_s
+            return limit_s, f"no login within {limit_s:g} s"
+        state = self.device.state
+        limit_s = state.silence_limit_s
+        return limit_s, f"silent for {limit_s} s, 2.3 heartbeats of {state.heartbeat_s} s"
 
     # Messages.
 
@@ -182,8 +188,12 @@ class Session(asyncio.Protocol):
         elif (rule := RULES.get(message.cmd)) is None:
             self._cut_off(f"{name} is not for a device to send")
         else:
-            self._heard = time.monotonic()
-            rule(self, message)
+            self._heard, self._pinged = time.monotonic(), False
+            flood = self._flood.one_more(self._heard * self._site.speed)
+            if flood is not None and message.cmd != Cmd.RESPONSE:
+                self._cut_off(flood)
+            else:
+                rule(self, message)
 
     def _login(self, message: Frame) -> None:
         token = message.parts[0] if message.parts else ""
@@ -193,7 +203,7 @@ class Session(asyncio.Protocol):
             else:
                 self._cut_off("a second login, with another token")
             return
-        device = self._registry.by_token(token)
+        device = self._site.registry.by_token(token)
         if device is None:
             what = "that the rig did not give out" if is_token(token) else "of the wrong form"
             self._say("refused", why=f"a token {what}")
@@ -203,9 +213,10 @@ class Session(asyncio.Protocol):
         before = device.logged_in(self, self._started)
         if before is not None:
             before.close(f"replaced by session {self.number}")
+        self._site.welcomed(self.number)
         self._say("login")
         self._answer(message)
-        self._watch()
+        self._timer.look()
 
     def _ping(self, message: Frame) -> None:
         self._answer(message)
@@ -214,10 +225,54 @@ class Session(asyncio.Protocol):
         parts = message.parts
         if not parts or not parts[0]:
             self._answer(message, Status.ILLEGAL_COMMAND)
-            return
-        if parts[0] not in INTERNAL_REQUESTS:
+        elif (request := REQUESTS.get(parts[0])) is not None:
+            request(self, message)
+        else:
             self._info(pairs(parts))
+            self._answer(message)
+
+    def _time(self, message: Frame) -> None:
+        """``rtc``: seconds; ``utc NUL time``: milliseconds. The answer has the request's id."""
+        what, *rest = message.parts
+        if what == "rtc":
+            self._reply(message, "rtc", str(int(time.time())))
+        elif rest == ["time"]:
+            self._reply(message, "utc", "time", str(int(time.time() * 1000)))
+        else:
+            self._answer(message)
+
+    def _meta(self, message: Frame) -> None:
+        """``meta NUL set NUL FIELD NUL VALUE``, or ``get NUL FIELD``: answered with the value."""
+        assert self.device is not None
+        match message.parts:
+            case (_, "set", name, value):
+                self.device.meta[name] = value
+                self._say("meta", field=name, value=value)
+                self._answer(message)
+            case (_, "get", name):
+                self._reply(message, "meta", name, self.device.meta.get(name, ""))
+            case _:
+                self._answer(message, Status.ILLEGAL_BODY)
+
+    def _console(self, message: Frame) -> None:
+        """What the device's console printed for a ``dbg`` command."""
+        self._say("console", text="\n".join(message.parts[1:]))
         self._answer(message)
+
+    def _store(self, message: Frame) -> None:
+        """HARDWARE ``vw NUL PIN NUL VALUE…``: kept, so that SYNC and the HTTPS API know it."""
+        assert self.device is not None
+        match message.parts:
+            case ("vw", pin, *values) if pin and values:
+                self.device.values[pin] = tuple(values)
+
+    def _sync(self, message: Frame) -> None:
+        """``vr NUL PIN…`` asks for these, an empty one for all: a HARDWARE for each known."""
+        assert self.device is not None
+        known = self.device.values
+        for pin in message.parts[1:] or tuple(known):
+            if pin in known:
+                self._write(frame(Cmd.HARDWARE, message.id, "vw", pin, *known[pin]))
 
     def _info(self, info: Mapping[str, str]) -> None:
         assert self.device is not None
@@ -227,7 +282,7 @@ class Session(asyncio.Protocol):
         if report is not None:
             self._say("report", t=now, version=report.version, build=report.build,
                       fw_type=field(info, "fw_type"))  # fmt: skip
-        self._watch()
+        self._timer.look()
 
     def _event(self, message: Frame) -> None:
         code, *rest = message.parts or ("",)
@@ -249,13 +304,16 @@ class Session(asyncio.Protocol):
     def _answer(self, message: Frame, status: Status = Status.OK) -> None:
         self._write(response(message.id, status))
 
+    def _reply(self, message: Frame, *parts: str) -> None:
+        """An INTERNAL that answers one: with its id."""
+        self._write(frame(Cmd.INTERNAL, message.id, *parts))
+
     def _write(self, message: Frame) -> None:
         if self._transport is not None and not self._ended:
             self._transport.write(encode(message))
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
-        board = self.device.board if self.device else None
-        self._record("cloud", kind, board, t=t, session=self.number, **data)
+        self._site.say(kind, self.device, self.number, t=t, **data)
 
     def _cut_off(self, why: str) -> None:
         if not self._ended:
@@ -267,8 +325,7 @@ class Session(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        if self._timer:
-            self._timer.cancel()
+        self._timer.stop()
         if self.device is not None:
             self.device.logged_out(self)
         if self._transport is not None:
@@ -285,10 +342,22 @@ RULES: Final[Mapping[int, Callable[[Session, Frame], None]]] = {
     Cmd.EVENT_LOG: Session._event,  # 200
     Cmd.EVENT_CLEAR: Session._ping,  # 200
     Cmd.PROPERTY: Session._property,  # 200; fewer than three strings: 11 (SetWidgetPropertyLogic)
-    Cmd.HARDWARE: Session._ignore,  # no answer (HardwareLogic)
-    Cmd.HARDWARE_SYNC: Session._ignore,  # the answer would be the stored values: there are none
+    Cmd.HARDWARE: Session._store,  # no answer (HardwareLogic)
+    Cmd.HARDWARE_SYNC: Session._sync,  # one HARDWARE a stored value (HardwareSyncLogic)
     Cmd.BRIDGE: Session._ignore,  # would go to another device: there is none
     Cmd.GROUP: Session._ignore,
     Cmd.DEBUG_PRINT: Session._ignore,
 }
 """What a logged-in device may send. Anything else breaks the protocol: REDIRECT is the cloud's."""
+
+REQUESTS: Final[Mapping[str, Callable[[Session, Frame], None]]] = {
+    # First strings of an INTERNAL that is no info (blynk-library, BlynkApi.h; `meta`: Edgent).
+    "rtc": Session._time,
+    "utc": Session._time,
+    "meta": Session._meta,
+    "dbg": Session._console,
+    "ota": Session._ping,
+    "vfs": Session._ping,
+    "acon": Session._ping,
+    "adis": Session._ping,
+}

@@ -26,6 +26,7 @@ from pytest_blynk_ota.cloud.protocol import (
     response,
 )
 from pytest_blynk_ota.cloud.session import Session
+from pytest_blynk_ota.cloud.site import Limits, Site
 
 
 def decode(chunks: Sequence[bytes], max_body: int) -> tuple[list[Frame], str | None]:
@@ -74,6 +75,10 @@ class Wire(asyncio.Transport):
     abort = close
 
 
+ANSWERS = (Cmd.RESPONSE, Cmd.INTERNAL, Cmd.HARDWARE)
+"""What a device's messages are answered with: a status, time or metafield, stored values."""
+
+
 def check_session(chunks: Sequence[bytes]) -> list[tuple[str, dict[str, object]]]:
     """Any bytes lead to whole answers and to at most one end; returns what was recorded."""
     said: list[tuple[str, dict[str, object]]] = []
@@ -85,14 +90,15 @@ def check_session(chunks: Sequence[bytes]) -> list[tuple[str, dict[str, object]]
     async def play() -> None:
         registry = Registry()
         registry.add("a", TOKEN)
-        session = Session(1, registry, record, 1.0, lambda _: None)
+        site = Site(registry, record, 1.0, Limits(), lambda _: None, lambda _: None)
+        session = Session(1, site, time.monotonic())
         wire = Wire()
         session.connection_made(wire)
         for chunk in chunks:
             session.data_received(chunk)
         answers, broken = decode([bytes(wire.written)], 1024)
         assert broken is None
-        assert all(answer.cmd == Cmd.RESPONSE and answer.id for answer in answers)
+        assert all(answer.cmd in ANSWERS and answer.id for answer in answers)
         assert wire.over == any(kind == "closed" for kind, _ in said)
         session.connection_lost(None)
         assert registry.get("a").state.online is False
@@ -107,6 +113,8 @@ SESSION = (
     frame(Cmd.LOGIN, 1, TOKEN), frame(Cmd.INTERNAL, 2, *INFO), frame(Cmd.PING, 3), response(4),
     frame(Cmd.EVENT_LOG, 5, "sys_ota", "OTA started"), frame(Cmd.HARDWARE, 6, "vw", "1", "2"),
     frame(Cmd.PROPERTY, 7, "1", "label", "x"), frame(Cmd.INTERNAL, 8, "meta", "set", "a", "b"),
+    frame(Cmd.INTERNAL, 9, "meta", "get", "a"), frame(Cmd.INTERNAL, 10, "rtc", "sync"),
+    frame(Cmd.HARDWARE_SYNC, 11, "vr", "1"), frame(Cmd.INTERNAL, 12, "dbg", "text"),
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from cloud_peer import INFO, OTHER_TOKEN, PATIENCE_S, TOKEN, Cloud, until
 
 from pytest_blynk_ota.cloud.protocol import Cmd, Frame, encode, frame, response
 from pytest_blynk_ota.cloud.server import CloudServer
+from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.errors import RigError, UsageError
 
 pytestmark = pytest.mark.asyncio
@@ -116,7 +117,9 @@ async def test_the_library_version_alone_is_info_but_no_report():
     [
         (Cmd.PING, (), 200),
         (Cmd.INTERNAL, ("meta", "set", "Device UID", "1"), 200),
-        (Cmd.INTERNAL, ("rtc", "sync"), 200),
+        (Cmd.INTERNAL, ("meta", "set"), 11),
+        (Cmd.INTERNAL, ("utc", "tz"), 200),
+        (Cmd.INTERNAL, ("dbg", "done"), 200),
         (Cmd.INTERNAL, (), 2),
         (Cmd.EVENT_LOG, ("sys_ota", "OTA started"), 200),
         (Cmd.EVENT_LOG, (), 11),
@@ -300,7 +303,7 @@ async def test_a_message_in_pieces_is_taken():
 
 
 async def test_a_device_that_does_not_read_its_answers_is_cut_off():
-    async with Cloud() as cloud:
+    async with Cloud(limits=Limits(flood_per_s=None)) as cloud:
         good, bad = await cloud.login(OTHER_TOKEN), await cloud.login()
         for end, option in ((bad.writer, SO_RCVBUF), (_session(cloud)._transport, SO_SNDBUF)):
             end.get_extra_info("socket").setsockopt(SOL_SOCKET, option, 4096)
