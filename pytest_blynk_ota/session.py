@@ -163,8 +163,9 @@ class Session:
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""
         place = self.rig.place(name, among=[section.name for section in self.sections])
-        if _compiles_in(place.config):
-            self.firmware(place.config).settle(self.rig.settings(place))
+        firmware = self.firmware(place.config)
+        if firmware.is_fixture:
+            firmware.build_with(self.rig.built_with(place))
         return place
 
     def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.errors import ConfigError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
@@ -149,6 +150,7 @@ class BoardSection(Section):
     provision: Provision | None = None
     token: Annotated[str, from_environment("token")] | None = None
     profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
+    dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(default=115200, ge=300, le=4_000_000)
     tags: list[str] = []
     bootloader: Bootloader | None = None
@@ -184,6 +186,27 @@ class RigSection(Section):
     speed: float = Field(default=1.0, ge=1.0, le=MAX_SPEED)
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class CloudSection(Section):
+    """The rig's Blynk server."""
+
+    ports: dict[Annotated[str, one_of("kind of cloud port", KINDS)], list[Port]] = {}
+    certificate: str | None = None
+    key: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CloudSection:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("expected certificate and key together, or neither of them")
+        every = [port for ports in self.ports.values() for port in ports]
+        twice = sorted({port for port in every if every.count(port) > 1})
+        if twice:
+            raise ValueError(f"ports: used twice: {', '.join(map(str, twice))}")
+        return self
+
+
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
 
@@ -203,6 +226,7 @@ class RigConfig(Section):
     rig: RigSection
     board: list[BoardSection] = Field(min_length=1)
     network: NetworkSection | None = None
+    cloud: CloudSection = CloudSection()
 
     @model_validator(mode="after")
     def _names_and_clock(self) -> RigConfig:

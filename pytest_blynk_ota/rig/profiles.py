@@ -29,6 +29,7 @@ class Profile:
         rollback: whether its bootloader can go back.
         log: which of the shipped fixture images stand for it, ``quiet`` or ``info``.
         fixture: whose ways these fixture images have (``profile`` of a behaviour).
+        dials: the kind of the cloud's port that it speaks to, unless the rig file says another.
         cloud_ports: the ports that its firmware dials, whatever it is told; a virtual rack's router
             forwards them to the rig's cloud.
     """
@@ -47,6 +48,7 @@ class Profile:
     rollback: bool = True
     log: str = "quiet"
     fixture: str = "edgent-old"
+    dials: str = "tcp"
     cloud_ports: tuple[int, ...] = ()
 
     def with_self_test(self, seconds: float) -> Profile:
@@ -72,9 +74,9 @@ PROFILES: dict[str, Profile] = {
         # Over plain HTTP the stall rule is 300 empty reads of 5.1 s each: up to 25 minutes.
         Profile("edgent-old-http", stall_s=1530.0),
         # New Edgent: 1 s before the disconnect, 30 s without a byte, 10 s in ERROR; fixed ports, of
-        # which the first of a build without TLS (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
+        # which the first with TLS and the first without (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
         # BlynkHttpOTA.h, BlynkNetMgrClients.h).
-        Profile("edgent-new", fixture="edgent-new", cloud_ports=(80,)),
+        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80)),
         # A plain sketch downloads in its handler and goes on after a failure: no error state.
         # 30 s is the stall limit of the fixtures; over plain HTTP it is edgent-old-http's.
         Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch"),

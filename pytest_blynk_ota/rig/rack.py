@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.board.board import Board
+from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.background import Background
+from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
 from pytest_blynk_ota.rig.lease import Lease
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
@@ -117,7 +119,13 @@ class Rig:
             with contextlib.ExitStack() as undo:
                 background = Background()
                 undo.callback(background.stop)
-                cloud = CloudServer(self.recorder, host=host, speed=self.speed)
+                cloud = CloudServer(
+                    self.recorder,
+                    host=host,
+                    speed=self.speed,
+                    doors=cloud_doors(self.config),
+                    authority=authority(self.config.cloud),
+                )
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
                 delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
@@ -187,7 +195,7 @@ class Rig:
                 press=self._buttons(section),
             )
             place = self._furnish(section, board, outlet, lease)
-            self._forward(place.profile)
+            self._forward(place)
             board.open()
         except BaseException:
             if lease:
@@ -249,7 +257,7 @@ class Rig:
 
     def settings(self, place: Place) -> dict[str, Any]:
         """What a board has to know to come to this rig's cloud."""
-        host, port = self.cloud.address
+        host, port = self.cloud.address_of(dials(place.config))
         return {
             "host": host,
             "port": port,
@@ -258,15 +266,24 @@ class Rig:
             "passphrase": place.passphrase,
         }
 
+    def built_with(self, place: Place) -> dict[str, Any]:
+        """What has to stand in a fixture image for a board: keys of its behaviour."""
+        built: dict[str, Any] = {}
+        if place.config.provision is not None and place.config.provision.kind == "image":
+            built["settings"] = self.settings(place)
+        if KINDS[dials(place.config)].tls:
+            built |= {"tls": True, "ca": self.cloud.authority.ca_pem}
+        return built
+
     def timeout(self, device_s: float) -> float:
         """Wall seconds of a time-out given in device seconds."""
         return max(device_s / self.speed, MIN_TIMEOUT_S)
 
-    def _forward(self, profile: Profile) -> None:
+    def _forward(self, place: Place) -> None:
         """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
-        if self._virtual and profile.cloud_ports:
-            host, port = self.cloud.address
-            rows = {f"{host}:{one}": f"{host}:{port}" for one in profile.cloud_ports}
+        if self._virtual and place.profile.cloud_ports:
+            host, port = self.cloud.address_of(dials(place.config))
+            rows = {f"{host}:{one}": f"{host}:{port}" for one in place.profile.cloud_ports}
             self._virtual.control.furnish(rows)
 
     def mend(self) -> None:

@@ -133,7 +133,7 @@ class Firmware:
         self._kitchen = kitchen
         self._log = log
         self._profile = profile
-        self._settings: Mapping[str, Any] | None = None
+        self._built_with: Mapping[str, Any] = {}
         self.chip = chip
         self.old = read_image(old, "--old") if old else self.recipe("old")
         if new:
@@ -161,20 +161,20 @@ class Firmware:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
         ways = {"log": self._log, "profile": self._profile}
         image = parse(self._kitchen.make(name, self.chip, **{**ways, **changes}), name)
-        return image if self._settings is None else self._settled(image)
+        return self._built(image) if self._built_with else image
 
-    def settle(self, settings: Mapping[str, Any]) -> None:
-        """Compile network and cloud into Old, New and all that is made from recipes from now on.
+    def build_with(self, behaviour: Mapping[str, Any]) -> None:
+        """Compile this into Old, New and all that is made from recipes from now on.
 
         Args:
-            settings: ``host``, ``port``, ``token``, ``ssid`` and ``passphrase``.
+            behaviour: keys of a behaviour: ``settings``, or whom to trust.
         """
-        if settings != self._settings:
-            self._settings = dict(settings)
-            self.old, self.new = self._settled(self.old), self._settled(self.new)
+        if behaviour != self._built_with:
+            self._built_with = dict(behaviour)
+            self.old, self.new = self._built(self.old), self._built(self.new)
 
-    def _settled(self, image: Image) -> Image:
-        return self.behaving(image, settings=self._settings)
+    def _built(self, image: Image) -> Image:
+        return self.behaving(image, **self._built_with)
 
     def read(self, path: str | Path) -> Image:
         """An image from a file of your own. Raises FirmwareError."""

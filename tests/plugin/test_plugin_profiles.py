@@ -30,6 +30,12 @@ def test_every_cut(ota):
     trial = [row for row in sweep.rows if row.phase == "confirming"]
     assert {str(row.result.outcome) for row in trial} == {"ROLLED_BACK"}
 """
+ROLLBACK = """
+
+def test_a_rollback(ota, firmware):
+    result = ota.ship(firmware.recipe("new-self-test-fails"))
+    assert result.outcome is Outcome.ROLLED_BACK
+"""
 RESTARTS = {"edgent-old", "edgent-new"}
 REQUESTS = {"reference": 3}
 
@@ -57,6 +63,23 @@ def test_the_reference_survives_every_power_cut_and_goes_back_where_it_was_on_tr
     rig_file(pytester, 60)
     pytester.makepyfile(test_it=SWEPT)
     pytester.runpytest_subprocess("--rig=rig.toml", "--board=reference").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("board", ["edgent-old", "edgent-new", "sketch", "reference"])
+def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, run_folder, board):
+    rig_file(pytester, 60)
+    path = pytester.path / "rig.toml"
+    path.write_text(path.read_text().replace("[[board]]", '[[board]]\ndials = "tls"'))
+    pytester.makepyfile(test_it=BOTH + ROLLBACK)
+    pytester.runpytest_subprocess("--rig=rig.toml", f"--board={board}").assert_outcomes(passed=3)
+    (bundle, *_) = run_folder().glob("tests/*")
+    events = [json.loads(line) for line in (bundle / "events.jsonl").open()]
+    doors = {
+        one["data"]["door"]
+        for one in events
+        if one["kind"] == "connected" and one["source"] == "cloud"
+    }
+    assert doors == {"tls"}
 
 
 def test_settings_are_compiled_into_images_made_from_recipes_only(pytester, images):
