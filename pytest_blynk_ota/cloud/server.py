@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
+from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.link import OtaRequest
+from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.cloud.porch import Porch
 from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
 from pytest_blynk_ota.cloud.session import Session
@@ -77,7 +79,8 @@ class CloudServer:
         self._visits: dict[int, Visit] = {}
         self._count = 0
         self._servers: list[asyncio.Server] = []
-        self._open: list[tuple[str, tuple[str, int]]] = []
+        self._open: list[tuple[Door, tuple[str, int]]] = []
+        """Doors with the ports that they have in truth, and their addresses."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._all_gone = asyncio.Event()
 
@@ -88,14 +91,18 @@ class CloudServer:
             RigError: a port cannot be listened on; says why, and what to do.
         """
         self._loop = asyncio.get_running_loop()
+        await self._listen(self._doors)
+
+    async def _listen(self, doors: Sequence[Door]) -> None:
         try:
-            for door in self._doors:
-                await self._start(door, self._loop)
+            for door in doors:
+                await self._start(door)
         except BaseException:
             await self.stop()
             raise
 
-    async def _start(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+    async def _start(self, door: Door) -> None:
+        loop = asyncio.get_running_loop()
         context = None
         if KINDS[door.kind].tls:
             context = self.authority.server_context((self._host, *LOCAL_NAMES))
@@ -112,7 +119,7 @@ class CloudServer:
             raise RigError(why_not(door.kind, self._host, door.port, error)) from error
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
-        self._open.append((door.kind, (host, port)))
+        self._open.append((Door(door.kind, port), (host, port)))
 
     async def stop(self) -> None:
         """Close every connection and stop to listen. Reports stay readable.
@@ -120,14 +127,21 @@ class CloudServer:
         Raises:
             RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
         """
-        servers, self._servers, self._open = self._servers, [], []
+        self._open = []
+        await self.suspend(STOPPED)
+
+    async def suspend(self, why: str) -> None:
+        """Close every connection and stop to listen; what is known of the devices stays.
+
+        Raises:
+            RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
+        """
+        servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        if not servers:
-            return
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._end_all()
+                await self._end_all(why)
                 for server in servers:
                     await server.wait_closed()
         except TimeoutError as error:
@@ -136,13 +150,24 @@ class CloudServer:
                 f"{STOP_TIMEOUT_S:g} s"
             ) from error
 
-    async def _end_all(self) -> None:
+    async def _end_all(self, why: str) -> None:
         while self._visits:
             self._all_gone.clear()
             for visit in tuple(self._visits.values()):
-                visit.close(STOPPED)
+                visit.close(why)
                 visit.abort()
             await self._all_gone.wait()
+
+    async def resume(self) -> None:
+        """Listen again, at the same ports as before :meth:`suspend`. Stopped, it stays stopped.
+
+        Raises:
+            RigError: a port is somebody else's by now.
+        """
+        if self._servers:
+            return
+        doors, self._open = [door for door, _ in self._open], []
+        await self._listen(doors)
 
     @property
     def authority(self) -> Authority:
@@ -168,16 +193,16 @@ class CloudServer:
         Raises:
             RigError: no such door is open.
         """
-        for name, address in self._open:
-            if name == kind:
+        for door, address in self._open:
+            if door.kind == kind:
                 return address
-        known = ", ".join(name for name, _ in self._open) or "none"
+        known = ", ".join(door.kind for door, _ in self._open) or "none"
         raise RigError(f"the cloud has no {kind} port open; it has: {known}")
 
     @property
     def addresses(self) -> Mapping[str, tuple[str, int]]:
         """Host and port of each kind that is open; of several of one kind the first."""
-        return dict(reversed(self._open))
+        return {door.kind: address for door, address in reversed(self._open)}
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -228,8 +253,27 @@ class CloudServer:
         device = self._registry.get(board)
         _check_url(url, device.state)
         request = OtaRequest(offer, url, size, tuple((tag or {}).items()))
+        if device.mischief is not None:
+            return await device.mischief.send(request)
         link = device.current
         return link.number if link is not None and link.send_ota(request) else None
+
+    async def misbehave(
+        self, board: str, faults: Sequence[CloudFault], other_url: Callable[[], str] | None = None
+    ) -> Mischief:
+        """From now on offers to a device go wrong like this, until the end of what is returned.
+
+        Args:
+            other_url: gives a URL of the image that runs, for the fault ``other``.
+
+        Raises:
+            UsageError: no such device, or it has faults already.
+        """
+        device = self._registry.get(board)
+        if device.mischief is not None:
+            raise UsageError(f"board {board}: the cloud has faults for it already")
+        device.mischief = Mischief(device, faults, self._site, self, other_url)
+        return device.mischief
 
     async def send_command(self, board: str, command: str) -> int | None:
         """Type a line at a device's console (INTERNAL ``dbg``); answers are ``cloud/console``.
