@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -113,6 +113,7 @@ class Device:
         meta: its metafields.
         manners: how the cloud treats it.
         mischief: the faults of the operation under way, if it has any.
+        exchange: behind a relay, what becomes of the URL of the other server's OTA request.
     """
 
     def __init__(self, board: str, token: str) -> None:
@@ -123,6 +124,7 @@ class Device:
         self.meta: dict[str, str] = {}
         self.manners = Manners()
         self.mischief: Mischief | None = None
+        self.exchange: Callable[[str], str | None] | None = None
 
     @property
     def board(self) -> str:

@@ -14,6 +14,7 @@ from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.cloud.porch import Porch
 from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
+from pytest_blynk_ota.cloud.relay import RelayedSession, Upstream
 from pytest_blynk_ota.cloud.session import Session
 from pytest_blynk_ota.cloud.site import Limits, Site
 from pytest_blynk_ota.cloud.tls import Authority
@@ -55,6 +56,7 @@ class CloudServer:
         doors: the ports to listen on.
         authority: who its TLS ports are; a CA of its own if one is needed and none given.
         limits: what it puts up with.
+        relay: another Blynk server that answers in its place, on the binary protocol.
 
     Raises:
         UsageError: ``speed`` is no positive number, or there is no door.
@@ -64,6 +66,7 @@ class CloudServer:
         self, record: Record, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0,
         any_token: bool = False, doors: Sequence[Door] | None = None,
         authority: Authority | None = None, limits: Limits | None = None,
+        relay: Upstream | None = None,
     ) -> None:  # fmt: skip
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"speed is device seconds in a wall second, above 0; got {speed}")
@@ -71,6 +74,7 @@ class CloudServer:
         if not self._doors:
             raise UsageError("the cloud needs a port to listen on, got none")
         self._host = host
+        self._relay = relay
         self._registry = Registry(any_token=any_token)
         limits = limits or Limits()
         self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
@@ -299,11 +303,26 @@ class CloudServer:
         link = self._registry.get(board).current
         return link.number if link is not None and link.redirect(host, port) else None
 
+    def exchange(self, board: str, how: Callable[[str], str | None] | None) -> None:
+        """Behind a relay: what a device gets in place of the URL of the other server's update.
+
+        Args:
+            how: called on the cloud's loop with their URL; None as its answer lets it pass.
+
+        Raises:
+            UsageError: no such device.
+        """
+        self._registry.get(board).exchange = how
+
     # What connections tell.
 
     def _enter(self, speech: Speech, porch: Porch) -> asyncio.Protocol:
         """The protocol that goes on with a connection."""
-        session = Session(porch.number, self._site, porch.started)
+        session: Session
+        if self._relay is not None:
+            session = RelayedSession(porch.number, self._site, porch.started, self._relay)
+        else:
+            session = Session(porch.number, self._site, porch.started)
         self._visits[porch.number] = session
         return session
 

@@ -25,7 +25,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pytest_blynk_ota.cloud.doors import KINDS
-from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 
@@ -195,11 +196,27 @@ class CloudSection(Section):
     ports: dict[Annotated[str, one_of("kind of cloud port", KINDS)], list[Port]] = {}
     certificate: str | None = None
     key: str | None = None
+    relay: str | None = None
+    relay_ca: str | None = None
+    ping_s: float | None = Field(default=None, gt=0)
+    flood_per_s: float | None = Field(default=10.0, gt=0)
+
+    @field_validator("relay")
+    @classmethod
+    def _server(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                Upstream.parse(text)
+            except UsageError as error:
+                raise ValueError(str(error).partition(": ")[2]) from None
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> CloudSection:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("expected certificate and key together, or neither of them")
+        if self.relay_ca is not None and self.relay is None:
+            raise ValueError("relay_ca is for a relay, and none is named; expected relay, too")
         every = [port for ports in self.ports.values() for port in ports]
         twice = sorted({port for port in every if every.count(port) > 1})
         if twice:
@@ -339,6 +356,7 @@ def _keys_beside(key: str) -> list[str]:
         "board.provision": Provision,
         "board.bootloader": Bootloader,
         "board.virtual": VirtualBoard,
+        "cloud": CloudSection,
         "network": NetworkSection,
         "network.ap": AccessPoint,
     }
