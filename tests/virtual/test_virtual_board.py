@@ -110,6 +110,43 @@ def test_power_off_stops_everything_and_power_on_boots():
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("ms", [50, 500])
+def test_power_comes_back_after_a_dip_whose_end_nobody_waits_for(ms):
+    async def scenario():
+        async with running() as board:
+            asked = asyncio.create_task(board.dip(ms))
+            await asyncio.sleep(0)
+            assert board.state is not State.RUNNING
+            asked.cancel()
+            await asyncio.sleep(ms / 1000 / SPEED + 0.01)
+            assert board.state is State.RUNNING
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ms", [50, 500])
+def test_an_outlet_that_is_switched_off_in_a_dip_stays_off(ms):
+    async def scenario():
+        async with running() as board:
+            asked = asyncio.create_task(board.dip(ms))
+            await asyncio.sleep(0)
+            board.power(False)
+            await asked
+            assert board.state is State.OFF
+
+    asyncio.run(scenario())
+
+
+def test_a_board_that_is_held_in_reset_stays_so_after_a_dip():
+    async def scenario():
+        async with running() as board:
+            move(board, (False, True))
+            await board.dip(50)
+            assert board.state is State.HELD
+
+    asyncio.run(scenario())
+
+
 def test_a_reset_does_not_wake_a_board_without_power():
     async def scenario():
         async with running() as board:

@@ -149,6 +149,27 @@ def test_a_board_that_restarts_for_ever_gets_no_further_than_its_log():
     assert run(scenario) in range(18, 23)
 
 
+def test_a_brownout_swallows_the_log_but_not_the_word_of_its_detector():
+    async def execute(machine, _cause):
+        machine.stage = "app"
+        machine.print("x" * 1152)
+        await asyncio.Event().wait()
+
+    async def scenario(_now):
+        settings = board_settings({"name": "a", "chip": "esp32", "virtual": {"paced": True}})
+        board, host = Board(settings, execute, failed=lambda error: None), Host()
+        board.power(True)
+        board.uart.adopt(host)
+        await asyncio.sleep(0.01)
+        await board.dip(50)
+        await board.dark()
+        return bytes(host.got)
+
+    said = run(scenario)
+    assert said.endswith(b"Brownout detector was triggered\r\n\r\n")
+    assert said.count(b"x") < 1152
+
+
 def test_a_host_that_sends_faster_than_the_chip_reads_is_held_up():
     async def scenario(_now):
         uart, host, arrived = paced()

@@ -121,6 +121,7 @@ class Board:
         self._life: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()  # one life at a time: the next waits for the last to end
         self._link_back: asyncio.TimerHandle | None = None
+        self._power_back: asyncio.TimerHandle | None = None  # after a dip
         self._random = random.Random(settings.name)
         self._typed = asyncio.Queue[str]()
         self._line = bytearray()
@@ -133,9 +134,7 @@ class Board:
 
     async def stop(self) -> None:
         """Switch off for good and let go of everything."""
-        self.power(False)
-        async with self._alone:
-            pass
+        await self.dark()
         await self.uart.stop()
         self.network.close()
         self.flash.close()
@@ -149,6 +148,7 @@ class Board:
 
     def power(self, on: bool) -> None:
         """Switch the outlet; nothing happens if it is so already."""
+        self._forget_dip()
         if on is self.powered:
             return
         if on:
@@ -174,23 +174,40 @@ class Board:
             pass
 
     async def dip(self, ms: float) -> str:
-        """Take the power away for ``ms`` device milliseconds; returns what came of it."""
+        """Take the power away for ``ms`` device milliseconds; returns what came of it.
+
+        It comes back also if nobody waits for the end, but not if the outlet is switched meanwhile.
+        """
         if not self.powered or ms < HOLD_UP_MS:
             return "nothing"
-        if ms >= DRAINED_MS:
+        drained = ms >= DRAINED_MS
+        if drained:
             self.power(False)
-            await self.clock.sleep(ms / 1000)
-            self.power(True)
-            return "power-on"
-        if self.stage == "app" and self.state is State.RUNNING:
-            self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
+        else:
+            self._brown_out()
+        again = (lambda: self.power(True)) if drained else self._recover
+        delay = ms / 1000 / self.clock.speed
+        self._power_back = asyncio.get_running_loop().call_later(delay, again)
+        await asyncio.sleep(delay)
+        return "power-on" if drained else "brownout"
+
+    def _brown_out(self) -> None:
+        detected = self.stage == "app" and self.state is State.RUNNING
+        self._forget_dip()
         self._end_life()
         self.uart.reset()
         self.state = State.HELD
-        await self.clock.sleep(ms / 1000)
-        if self.state is State.HELD and not self._circuit.holds:  # nobody switched meanwhile
+        if detected:
+            self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
+
+    def _recover(self) -> None:
+        if self.state is State.HELD and not self._circuit.holds:  # no reset meanwhile
             self._boot(BROWNOUT)
-        return "brownout"
+
+    def _forget_dip(self) -> None:
+        if self._power_back is not None:
+            self._power_back.cancel()
+            self._power_back = None
 
     def press_reset(self, *, download: bool = False) -> None:
         """Press EN, with IO0 held low for download mode; without power nothing happens."""
