@@ -305,6 +305,55 @@ def test_a_reset_leaves_connections_half_open_until_the_network_is_up_again():
     asyncio.run(scenario())
 
 
+def test_a_software_restart_leaves_its_connections_half_open_too():
+    async def online(machine, cause):
+        if cause != 0xC:
+            machine.network.up()
+            port = int(await machine.read_line())
+            await machine.network.open_connection("127.0.0.1", port)
+            return 0xC
+        await asyncio.Event().wait()
+
+    async def scenario():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        async with running(online) as board, server:
+            terminal = await Terminal.open(board.uart.url)
+            terminal.writer.write(b"%d\n" % server.sockets[0].getsockname()[1])
+            async with asyncio.timeout(5):
+                while board.boots < 2:
+                    await asyncio.sleep(0)
+            assert board.network.ghosts == 1
+            assert not board.network.joined
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("software", [True, False])
+def test_what_was_typed_before_a_reset_is_not_for_the_next_boot(software):
+    async def slow(machine, _cause):
+        machine.print("ready\n")
+        while (line := await machine.read_line()) not in ("restart", "sleep"):
+            machine.print(f"echo {line}\n")
+        if line == "sleep":
+            await asyncio.Event().wait()
+        return 0xC
+
+    async def scenario():
+        async with running(slow) as board:
+            terminal = await Terminal.open(board.uart.url)
+            terminal.writer.write(b"restart\nold\nhalf" if software else b"sleep\nold\nhalf")
+            if not software:
+                async with asyncio.timeout(5):
+                    while not board._line:
+                        await asyncio.sleep(0)
+                move(board, (False, True), (False, False))
+            await terminal.until("ready")
+            terminal.writer.write(b"new\n")
+            assert (await terminal.until("new")).endswith("ready\r\necho new\r\n")
+
+    asyncio.run(scenario())
+
+
 def test_software_that_breaks_is_a_fault_of_the_rack():
     async def broken(_machine, _cause):
         raise ZeroDivisionError

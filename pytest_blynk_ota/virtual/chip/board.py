@@ -247,8 +247,7 @@ class Board:
         self.network.drop()
         self._loader = None
         self._set_watchdog(None)
-        self._line.clear()
-        self._typed = asyncio.Queue()
+        self._forget_typed()
         if self._life is not None:
             self._life.cancel()
             self._life = None
@@ -261,6 +260,7 @@ class Board:
                 self.network.drop()
                 await self.uart.sent()
                 self.uart.restart()
+                self._forget_typed()
                 await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
         except Exception as error:
             self._failed(error)
@@ -331,6 +331,11 @@ class Board:
             self._type(data)
             if not self.uart.wire.has_lines and self._watch.sees(data):
                 self.press_reset(download=True)
+
+    def _forget_typed(self) -> None:
+        """Any reset empties the receive buffer."""
+        self._line.clear()
+        self._typed = asyncio.Queue()
 
     def _type(self, data: bytes) -> None:
         *lines, rest = (
