@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from virtual_bench import SPEED, Terminal, echo
 
-from pytest_blynk_ota.virtual.chip.board import Board, State
+from pytest_blynk_ota.virtual.chip.board import LINK_BACK_S, Board, State
 from pytest_blynk_ota.virtual.chip.chips import MODELS, default_mac, make_chip
 from pytest_blynk_ota.virtual.settings import BoardSettings
 
@@ -194,6 +194,28 @@ def test_a_hub_takes_the_link_and_gives_it_back_on_the_same_port_too_late_for_th
     asyncio.run(scenario())
 
 
+def test_a_hub_that_loses_its_power_again_gives_no_link():
+    async def scenario():
+        async with running(hub=True) as board:
+            board.power(False)
+            board.power(True)
+            board.power(False)
+            await asyncio.sleep(max(LINK_BACK_S) / SPEED + 0.02)
+            assert not board.uart.linked
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("asked", "rate"), [(1, 39), (115200, 115200), (1 << 31, 5_000_000)])
+def test_a_chip_sets_no_rate_that_its_divider_cannot_make(asked, rate):
+    async def scenario():
+        async with running() as board:
+            board._set_baud(asked)
+            assert board.uart.chip_baud == rate
+
+    asyncio.run(scenario())
+
+
 def test_a_reset_tears_the_erase_that_was_under_way():
     async def erasing(machine, _cause):
         await machine.program(0, bytes(8192))
@@ -306,13 +328,16 @@ def test_a_reset_leaves_connections_half_open_until_the_network_is_up_again():
 
 
 def test_a_software_restart_leaves_its_connections_half_open_too():
+    again = asyncio.Event()
+
     async def online(machine, cause):
-        if cause != 0xC:
-            machine.network.up()
-            port = int(await machine.read_line())
-            await machine.network.open_connection("127.0.0.1", port)
-            return 0xC
-        await asyncio.Event().wait()
+        if cause == 0xC:
+            again.set()
+            return await asyncio.Future()
+        machine.network.up()
+        port = int(await machine.read_line())
+        await machine.network.open_connection("127.0.0.1", port)
+        return 0xC
 
     async def scenario():
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
@@ -320,8 +345,7 @@ def test_a_software_restart_leaves_its_connections_half_open_too():
             terminal = await Terminal.open(board.uart.url)
             terminal.writer.write(b"%d\n" % server.sockets[0].getsockname()[1])
             async with asyncio.timeout(5):
-                while board.boots < 2:
-                    await asyncio.sleep(0)
+                await again.wait()
             assert board.network.ghosts == 1
             assert not board.network.joined
 
@@ -334,22 +358,19 @@ def test_what_was_typed_before_a_reset_is_not_for_the_next_boot(software):
         machine.print("ready\n")
         while (line := await machine.read_line()) not in ("restart", "sleep"):
             machine.print(f"echo {line}\n")
-        if line == "sleep":
-            await asyncio.Event().wait()
-        return 0xC
+        return 0xC if line == "restart" else await asyncio.Future()
 
     async def scenario():
         async with running(slow) as board:
+            await asyncio.sleep(0)
+            board._received(b"restart\nold\nhalf" if software else b"sleep\nold\nhalf")
             terminal = await Terminal.open(board.uart.url)
-            terminal.writer.write(b"restart\nold\nhalf" if software else b"sleep\nold\nhalf")
             if not software:
-                async with asyncio.timeout(5):
-                    while not board._line:
-                        await asyncio.sleep(0)
                 move(board, (False, True), (False, False))
-            await terminal.until("ready")
+                await terminal.until("ready")
             terminal.writer.write(b"new\n")
-            assert (await terminal.until("new")).endswith("ready\r\necho new\r\n")
+            assert (await terminal.until("new")).endswith("echo new\r\n")
+            assert "old" not in terminal.text
 
     asyncio.run(scenario())
 
