@@ -229,6 +229,22 @@ def test_mending_undoes_all_of_it_once(rack, control, evidence):
     assert rack.rack.air.state() == type(rack.rack.air)().state()
 
 
+def test_a_board_that_there_is_not_needs_no_mending(control):
+    with pytest.raises(UsageError, match="no board 'c3'"):
+        control.wifi("c3", on=False)
+    control.mend()
+
+
+def test_a_board_stays_to_be_mended_if_the_rack_did_not_answer(rack, control, monkeypatch):
+    control.wifi(BOARD, on=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "url", "http://127.0.0.1:1")
+        with pytest.raises(RigError):
+            control.mend()
+    control.mend()
+    assert board(rack).network.in_range
+
+
 # ---- the end
 
 
