@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep_bench import APP0, APP1, OTADATA, fill, image, in_lab, update
@@ -17,6 +18,7 @@ from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.virtual.chip.driver import Cut
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES, NorFlash, Operation, Tear
+from pytest_blynk_ota.virtual.sweep import routes
 from pytest_blynk_ota.virtual.sweep.memo import Memo
 from pytest_blynk_ota.virtual.sweep.paper import boot
 from pytest_blynk_ota.virtual.sweep.phases import phases
@@ -386,6 +388,33 @@ def test_a_cut_is_armed_on_a_board_without_power_only(rack, control):
     assert rack.rack.boards["a"].driver.cut is None
     with pytest.raises(UsageError, match="no sweep"):
         control.request("PUT", "/a/cut", {"operation": 1, "variant": 0})
+
+
+def test_a_new_recording_disarms_the_cut_of_the_last_sweep(rack, control):
+    board = rack.rack.boards["a"]
+    control.request("PUT", "/a/journal")
+    rack.call(board.erase, APP1.offset, SECTOR_BYTES)
+    control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
+    control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
+    control.request("PUT", "/a", b"1")
+    control.request("PUT", "/a/journal")
+    rack.call(board.erase, APP1.offset, SECTOR_BYTES)
+    assert control.request("GET", "/a") == "1"
+
+
+def test_a_sweep_that_was_broken_off_arms_no_cut(rack, control, monkeypatch):
+    async def broken_off(_work):
+        raise web.HTTPRequestTimeout(text="gone")
+
+    monkeypatch.setattr(routes, "_in_slices", broken_off)
+    control.request("PUT", "/a/journal")
+    rack.call(rack.rack.boards["a"].erase, APP1.offset, SECTOR_BYTES)
+    with pytest.raises(UsageError, match="gone"):
+        control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
+    with pytest.raises(UsageError, match="no sweep"):
+        control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
 
 
 def test_a_cut_where_nothing_is_done_is_refused(rack, control):
