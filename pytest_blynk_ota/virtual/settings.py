@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def load(path: Path | None, names: Sequence[str] = (), speed: float | None = Non
     problems: list[str] = []
     section = data.get("rig", {})
     rate = speed if speed is not None else section.get("speed", 1) if is_table(section) else 1
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+    numeric = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if not numeric or not 0 < rate < math.inf:
         problems.append(f"rig.speed: expected a number above 0, not {rate!r}")
     listed = data.get("board", [])
     tables = [one for one in listed if is_table(one)] if isinstance(listed, list) else []

@@ -94,6 +94,13 @@ def test_all_mistakes_of_a_rig_file_are_told_at_once(tmp_path):
         assert words in text
 
 
+@pytest.mark.parametrize("speed", ["nan", "inf", "true", '"fast"'])
+def test_a_speed_that_is_none_is_refused(rig, speed):
+    rig.write_text(RIG.replace("speed = 20", f"speed = {speed}"))
+    with pytest.raises(ConfigError, match=r"rig\.speed: expected a number above 0"):
+        load(rig)
+
+
 @pytest.mark.parametrize("content", ["[rig", "", "board = 3", "[[board]]\nname = 1"])
 def test_a_file_that_is_no_rig_file_is_a_config_error(tmp_path, content):
     path = tmp_path / "bad.toml"
