@@ -290,6 +290,12 @@ def test_a_flash_file_of_another_size_is_refused_and_kept(tmp_path: Path):
     assert path.read_bytes() == b"precious"
 
 
+def test_the_folder_of_a_flash_file_is_made(tmp_path: Path):
+    path = tmp_path / "kept" / "flash.bin"
+    NorFlash(path, SMALL).close()
+    assert path.stat().st_size == SMALL
+
+
 def test_erases_use_64_kb_blocks_only_where_aligned_and_whole():
     assert erase_steps(0xF000, 0x12000) == [
         (0xF000, SECTOR_BYTES),

@@ -266,11 +266,19 @@ class NorFlash:
 
 
 def open_flash_file(path: Path | None, size: int) -> IO[bytes]:
-    """Open ``path``, or an unnamed file; a new one is all ones."""
+    """Open ``path``, or an unnamed file; a new one is all ones.
+
+    Raises:
+        UsageError: it cannot be opened, or has another size.
+    """
     if path is None:
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     else:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        except OSError as error:
+            raise UsageError(f"flash file {path} cannot be opened: {error.strerror}") from error
     found = file.seek(0, os.SEEK_END)
     if found not in (0, size):
         file.close()
