@@ -62,8 +62,8 @@ def command(
 ) -> None:
     """Start boards made of software and print their URLs; any serial tool can use them.
 
-    RIG is the name or the path of a rig file; without it there are two boards, an ESP32-C3 and an
-    ESP32, with empty flash. Ctrl-C ends them; so does the end of the shell that started them.
+    RIG is the name or the path of a rig file; without it there is a board of each chip, with empty
+    flash. Ctrl-C ends them; so does the end of the shell that started them.
 
     With one of --list, --flash, --cut and so on it starts nothing, but does that at the rack that
     --at names.
