@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import ConfigError, UsageError
+from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual.chip.chips import (
     MODELS,
     ChipModel,
@@ -204,8 +205,8 @@ def _check_usb(own: Mapping[str, Any], model: ChipModel) -> None:
     """Raises UsageError for a USB port that the chip cannot have, or a rate that USB has not."""
     if own.get("usb") != "jtag":
         return
-    if not model.usb_jtag:
-        able = ", ".join(name for name, one in MODELS.items() if one.usb_jtag)
+    if not CHIPS[model.name].usb_jtag:
+        able = ", ".join(name for name in MODELS if CHIPS[name].usb_jtag)
         raise UsageError(
             f"virtual.usb: an {model.name} has no USB port of its own ({able} have); "
             "expected 'bridge'"

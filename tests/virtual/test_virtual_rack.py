@@ -186,6 +186,26 @@ def test_a_wrong_rig_file_is_exit_code_2_and_words(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("virtual", "words"),
+    [
+        ('flash = "{folder}"', "board one: flash file {folder} cannot be opened: Is a directory"),
+        ('flash = "{folder}/short"', "board one: flash file {folder}/short has 5 bytes; expected"),
+        ("bad_sectors = [0x100]", "board one: bad_sectors: 0x100 is no sector"),
+    ],
+)
+def test_a_flash_that_cannot_be_is_exit_code_2_with_its_board(tmp_path, virtual, words):
+    (tmp_path / "short").write_bytes(b"short")
+    rig = tmp_path / "rig.toml"
+    own = virtual.format(folder=tmp_path)
+    rig.write_text(
+        f'[[board]]\nname = "one"\nchip = "esp32"\nport = "virtual"\nvirtual = {{ {own} }}\n'
+    )
+    done = subprocess.run([*PROGRAM, str(rig)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(words.format(folder=tmp_path))
+
+
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

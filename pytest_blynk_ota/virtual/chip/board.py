@@ -23,6 +23,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
+from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.virtual.boot.rom import ROMS, download_banner
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
@@ -74,7 +75,7 @@ class Board:
         air: the rack's access point and router; one of its own if none is given.
 
     Raises:
-        UsageError: the flash file does not fit.
+        UsageError: the flash file does not fit, or there is no such bad sector; names the board.
     """
 
     def __init__(
@@ -90,12 +91,7 @@ class Board:
         self.efuses = EFuses(settings.chip, settings.efuse, settings.fixed)
         self.chip = self.efuses.chip
         self.foreign_rollback = settings.foreign_rollback
-        self.flash = NorFlash(
-            settings.flash,
-            seed=settings.name,
-            bad_sectors=settings.bad_sectors,
-            author=lambda: (self.stage, self.boots, self.efuses.secure_version),
-        )
+        self.flash = self._flash(settings)
         self.clock = DeviceClock(speed)
         self.driver = FlashDriver(self.flash, self.clock, lambda: self.power(False))
         self.network = Network(air, self.clock)
@@ -126,6 +122,17 @@ class Board:
         self._typed = asyncio.Queue[str]()
         self._line = bytearray()
         self._complaints: set[str] = set()
+
+    def _flash(self, settings: BoardSettings) -> NorFlash:
+        try:
+            return NorFlash(
+                settings.flash,
+                seed=settings.name,
+                bad_sectors=settings.bad_sectors,
+                author=lambda: (self.stage, self.boots, self.efuses.secure_version),
+            )
+        except UsageError as error:
+            raise UsageError(f"board {self.name}: {error}") from error
 
     async def start(self) -> None:
         """Open the serial port and switch the power on."""
