@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationError,
     field_validator,
     model_validator,
@@ -28,6 +29,7 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.profiles import PROFILES
 
 VIRTUAL = "virtual"
@@ -53,6 +55,17 @@ def from_environment(what: str) -> AfterValidator:
         if text.startswith("env:"):
             return text
         raise ValueError(f'expected "env:NAME": a {what} does not stand in a rig file in clear')
+
+    return AfterValidator(check)
+
+
+def shaped(what: str, pattern: str) -> AfterValidator:
+    """A validator for text of one form; ``what`` names it, with an example."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        raise ValueError(f"expected a {what}, got {text!r}")
 
     return AfterValidator(check)
 
@@ -127,18 +140,29 @@ class Bootloader(Section):
     rollback: bool
 
 
+MAC = shaped("MAC address as 02:b1:6e:00:00:01", r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
+REVISION = shaped('chip revision as "v3.0"', r"v?\d+\.\d+")
+USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
+
+
 class VirtualBoard(Section):
     """Keys that only a board made of software has."""
 
     outlet: Annotated[str, one_of("kind of outlet", ["bridge", "hub"])] = "bridge"
     wire: Annotated[str, one_of("wire", ["rfc2217", "socket", "pty"])] = "rfc2217"
     usb: Annotated[str, one_of("USB port", ["bridge", "jtag"])] = "bridge"
-    paced: bool = False
+    paced: StrictBool = False
     flash: str | None = None
     efuse: str | None = None
-    bad_sectors: list[Annotated[int, Field(ge=0)]] = []
-    mac: str | None = None
-    revision: str | None = None
+    bad_sectors: list[Annotated[int, Field(ge=0, multiple_of=SECTOR_BYTES)]] = []
+    mac: Annotated[str, MAC] | None = None
+    revision: Annotated[str, REVISION] | None = None
+
+    @model_validator(mode="after")
+    def _usb_has_no_rate(self) -> VirtualBoard:
+        if self.usb == "jtag" and self.paced:
+            raise ValueError('paced: usb = "jtag" has no baud rate; expected false')
+        return self
 
 
 class BoardSection(Section):
@@ -156,6 +180,16 @@ class BoardSection(Section):
     tags: list[str] = []
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
+
+    @model_validator(mode="after")
+    def _usb_is_there(self) -> BoardSection:
+        wants = self.virtual is not None and self.virtual.usb == "jtag"
+        if wants and not CHIPS[self.chip].usb_jtag:
+            raise ValueError(
+                f"virtual.usb: an {self.chip} has no USB port of its own ({USB_CHIPS} have); "
+                'expected "bridge"'
+            )
+        return self
 
     @property
     def is_virtual(self) -> bool:

@@ -233,7 +233,12 @@ class Rig:
         if self._virtual is None or section.virtual is None or section.virtual.wire == "rfc2217":
             return None
         control, path = self._virtual.control, f"/{section.name}/reset"
-        return lambda download: control.request("POST", path, {"download": download})
+
+        def press(download: bool) -> None:
+            with contextlib.suppress(UsageError):  # of a board without power it does nothing
+                control.request("POST", path, {"download": download})
+
+        return press
 
     def _furnish(
         self, section: BoardSection, board: Board, outlet: Outlet | None, lease: Lease | None
