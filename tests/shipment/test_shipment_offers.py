@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.air import Shipment
+from pytest_blynk_ota.air import AirRules, Follower, Named, Shipment
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.shipment import Offers, Operation
@@ -85,7 +85,8 @@ def rig():
 
 @pytest.fixture
 def offers(rig):
-    made = Offers(rig, SimpleNamespace(name="a"), rig.made, Shipment(3, "2.0.0"), 0)
+    air = Follower(Shipment(Named("2.0.0"), AirRules()), "a")
+    made = Offers(rig, SimpleNamespace(name="a"), rig.made, air, 0)
     made.start()
     yield made
     rig.cloud.go.set()
@@ -119,7 +120,7 @@ def test_a_session_that_took_over_is_not_offered_twice(rig, offers):
 
 
 def operation(rig, describe):
-    return Operation(rig, rig.place, b"", (), describe, None, lambda: None)
+    return Operation(rig, rig.place, b"", (), describe, False, lambda: None)
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):
