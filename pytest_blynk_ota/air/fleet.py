@@ -62,6 +62,7 @@ class Fleet:
         self.stage = 0
         self.devices: dict[str, Shipment] = {}
         self._paused = self._cancelled = False
+        self._waiting: tuple[str, ...] = ()
         for target in targets:
             self.join(target, now)
 
@@ -99,13 +100,21 @@ class Fleet:
         return machine
 
     def turn(self, now: float) -> tuple[str, ...]:
-        """Who is to be sent the URL now, in the order of the devices; opens the next stage."""
+        """Who is to be sent the URL now; opens the next stage when it is time.
+
+        Those who have waited longest come first, so that a server which sends to a few at a time
+        leaves nobody behind.
+        """
         self.now = max(self.now, now)
         for machine in self.devices.values():
             machine.advance(self.now)
         while self.stage + 1 < len(self.rules.stages) and self._stage_is_done():
             self.next_stage()
-        return tuple(name for name, machine in self.devices.items() if machine.wants_url)
+        wanting = {name for name, machine in self.devices.items() if machine.wants_url}
+        kept = [name for name in self._waiting if name in wanting]
+        came = [name for name in self.devices if name in wanting.difference(kept)]
+        self._waiting = (*kept, *came)
+        return self._waiting
 
     def next_stage(self) -> None:
         """Go on by hand, whatever became of the stage before."""
