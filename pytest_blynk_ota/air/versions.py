@@ -91,16 +91,16 @@ def _other_build(device: Named, new: Named) -> bool:
 
 
 CONDITIONS: Mapping[str, tuple[Callable[[Named, Named], bool], str]] = {
-    "not new": (_always, "ours: whatever is not New gets New"),
-    "lower version": (lower_version, "docs new-shipping: Lower firmware version, Blynk's default"),
+    "not new": (_always, "ours: whatever runs is not New, as a test asks for it"),
+    "lower version": (lower_version, "new-shipping: Lower firmware version, Blynk's default"),
     "earlier build": (
         lambda device, new: _below(built(device.build), built(new.build)),
-        "docs new-shipping: Earlier build date",
+        "new-shipping: Earlier build date",
     ),
-    "other build": (_other_build, "docs new-shipping: Another build date"),
+    "other build": (_other_build, "new-shipping: Another build date"),
     "lower library": (
         lambda device, new: _below(semver(device.library), semver(new.library)),
-        "docs new-shipping: Lower generic version, of the Blynk library",
+        "new-shipping: Lower generic version, of the Blynk library",
     ),
 }
 """What a device must run to be sent New, beside not running it: word, check, source."""
