@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.air import AirRules, AirStatus, Fleet
+    from pytest_blynk_ota.cloud import faults as cloud_faults
     from pytest_blynk_ota.delivery import faults
     from pytest_blynk_ota.errors import BlynkOtaError, RigError, UsageError
     from pytest_blynk_ota.result import Result
@@ -32,6 +33,8 @@ _HOMES = {
     "judge": "verdict",
 }
 
+_MODULES = {"cloud_faults": "cloud.faults", "faults": "delivery.faults"}
+
 __all__ = [
     "AirRules",
     "AirStatus",
@@ -44,14 +47,15 @@ __all__ = [
     "UsageError",
     "Verdict",
     "__version__",
+    "cloud_faults",
     "faults",
     "judge",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "faults":
-        return importlib.import_module("pytest_blynk_ota.delivery.faults")
+    if name in _MODULES:
+        return importlib.import_module(f"pytest_blynk_ota.{_MODULES[name]}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"pytest_blynk_ota.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

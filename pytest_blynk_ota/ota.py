@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
+from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -43,6 +44,10 @@ SKEW_WALL_S = 0.05
 
 SLOW_LINK_BYTES_PER_S = 10_000
 """A healthy download may be this slow before the default deadline cuts it."""
+
+
+AnyFault = Fault | CloudFault
+"""What may go wrong: with a download, or at the cloud."""
 
 
 class Ota:
@@ -136,7 +141,7 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[AnyFault] = (),
         download_limit: int = DOWNLOAD_LIMIT,
         rules: AirRules | None = None,
         timeout: float | None = None,
@@ -145,7 +150,7 @@ class Ota:
 
         Args:
             image: what to ship; the firmware's New if None.
-            faults: what goes wrong with the downloads.
+            faults: what goes wrong with the downloads, and at the cloud.
             download_limit: downloads before Air gives up.
             rules: all other options of the shipment; the defaults of ``AirRules`` if None.
             timeout: device seconds; by default enough for every download to stall.
@@ -164,7 +169,7 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[AnyFault] = (),
         timeout: float | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
@@ -176,7 +181,7 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[AnyFault] = (),
         download_limit: int = DOWNLOAD_LIMIT,
         rules: AirRules | None = None,
         timeout: float | None = None,
@@ -188,7 +193,7 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[AnyFault] = (),
         timeout: float | None = None,
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
@@ -232,7 +237,7 @@ class Ota:
         self,
         op: str,
         image: Image | None,
-        faults: Sequence[Fault],
+        faults: Sequence[AnyFault],
         rules: AirRules,
         timeout: float | None,
     ) -> Operation:
@@ -285,7 +290,7 @@ class Ota:
         limit: int | None,
         deadline: float,
         profile: Profile,
-        faults: Sequence[Fault],
+        faults: Sequence[AnyFault],
     ) -> Mapping[str, Any]:
         """The data of the ``ota/operation`` event: all that the judge has to know."""
         assert self._state is not None, "restore() comes before the first operation"
@@ -307,6 +312,16 @@ class Ota:
             "faults": [
                 {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
                 for fault in faults
+                if isinstance(fault, Fault)
+            ],
+            "cloud_faults": [
+                {
+                    "text": str(fault),
+                    "offers": list(fault.offers) if fault.offers else None,
+                    "later": fault.is_later,
+                }
+                for fault in faults
+                if isinstance(fault, CloudFault)
             ],
             "uart": True,
             "flash": True,
@@ -444,7 +459,8 @@ def check_arguments(image: object, faults: object, limit: object, timeout: objec
             f"ship() and offer() take an image: firmware.new, firmware.recipe(NAME), "
             f"firmware.read(PATH) or one derived from these; got {image!r}"
         )
-    if not isinstance(faults, list | tuple) or any(not isinstance(one, Fault) for one in faults):
+    kinds = (Fault, CloudFault)
+    if not isinstance(faults, list | tuple) or any(not isinstance(one, kinds) for one in faults):
         raise UsageError(
             f"faults is a list such as [faults.stall(after='50%')]; got {faults!r}; "
             f"faults.parse(text) reads the text form"

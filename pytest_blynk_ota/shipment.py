@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from pytest_blynk_ota.air import AirStatus, Follower, air_status
+from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -31,12 +33,22 @@ class Offers:
 
     Args:
         air: follows the events by the rules of a Blynk.Air shipment; None: one bare offer.
+        faults: of the cloud.
     """
 
     def __init__(
-        self, rig: Rig, place: Place, campaign: Campaign, air: Follower | None, after: int
+        self,
+        rig: Rig,
+        place: Place,
+        campaign: Campaign,
+        air: Follower | None,
+        after: int,
+        faults: Sequence[CloudFault] = (),
     ) -> None:
         self._rig = rig
+        self._mischief: Mischief | None = None
+        if faults:
+            self._mischief = rig.background.call(rig.cloud.misbehave(place.name, faults))
         self._place = place
         self._campaign = campaign
         self._air = air
@@ -61,6 +73,9 @@ class Offers:
         self._stop.set()
         self._timeline.wake()
         self._thread.join()
+        mischief, self._mischief = self._mischief, None
+        if mischief is not None:
+            self._rig.background.call(mischief.end())
         self.check()
 
     def check(self) -> None:
@@ -160,6 +175,8 @@ class Offers:
                 self._close(str(self._air.shipment.held))
 
     def _follow(self, event: Event) -> None:
+        if self._mischief is not None:
+            self._rig.background.soon(self._mischief.follow, event)
         if self._air is not None:
             self._air.see(event)
             self._decide(self._air)
@@ -267,14 +284,16 @@ class Operation:
                 f"board {self._place.name}: a shipment or an offer is under way; leave its "
                 "with block before the next one begins"
             )
+        cloud = [fault for fault in self._faults if isinstance(fault, CloudFault)]
+        delivery = [fault for fault in self._faults if not isinstance(fault, CloudFault)]
         self._campaign = self._rig.delivery.campaign(
-            self._place.name, self._image, name="new.bin", faults=self._faults
+            self._place.name, self._image, name="new.bin", faults=delivery
         )
         try:
             self._after = self._timeline.cursor
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
             air = Follower() if self._ships else None
-            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after)
+            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after, cloud)
             self._offers.start()
             self._place.busy = True
         except BaseException:

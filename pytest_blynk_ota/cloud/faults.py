@@ -74,7 +74,6 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
     "delay": {"seconds": (REQUIRED, _seconds)},
     "twice": {"seconds": (1, _seconds)},
     "url": {"text": (REQUIRED, _text)},
-    "other": {},
     "restart": {"at": ("offer", _phase), "seconds": (5, _seconds)},
     "silent": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
     "refuse": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds), "status": (None, _status)},
@@ -134,6 +133,11 @@ class CloudFault:
         """Whether it is due in this offer."""
         return self.offers is None or offer in self.offers
 
+    @property
+    def is_later(self) -> bool:
+        """Whether it begins after the URL has gone out, if that phase comes at all."""
+        return bool(self.values.get("at", "offer") != "offer")
+
     def _shown(self) -> list[tuple[str, Any]]:
         rows = PARAMETERS[self.kind]
         return [(name, value) for name, value in self.values.items() if value != rows[name][0]]
@@ -190,11 +194,6 @@ def twice(seconds: float = 1) -> CloudFault:
 def url(text: str) -> CloudFault:
     """This text goes out in place of the URL; it may be empty."""
     return CloudFault("url", {"text": text})
-
-
-def other() -> CloudFault:
-    """The URL of the image that runs goes out: another version than the one on offer."""
-    return CloudFault("other")
 
 
 def restart(at: str = "offer", seconds: float = 5) -> CloudFault:

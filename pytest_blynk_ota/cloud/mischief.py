@@ -38,7 +38,6 @@ class Mischief:
 
     Args:
         faults: in the order of the operation's plan.
-        other_url: gives a URL of the image that runs, for the fault ``other``.
     """
 
     def __init__(
@@ -47,13 +46,11 @@ class Mischief:
         faults: Sequence[CloudFault],
         site: Site,
         house: House,
-        other_url: Callable[[], str] | None = None,
     ) -> None:
         self._device = device
         self._faults = faults
         self._site = site
         self._house = house
-        self._other_url = other_url
         self._offer = 0
         self._begun: set[tuple[int, int]] = set()
         """Places of faults and the offers in which they have begun."""
@@ -129,8 +126,6 @@ class Mischief:
     def _twisted(self, request: OtaRequest) -> OtaRequest:
         if (fault := self._begins("url")) is not None:
             return replace(request, url=fault.values["text"])
-        if self._other_url is not None and self._begins("other"):
-            return replace(request, url=self._other_url())
         return request
 
     # ---- what they do

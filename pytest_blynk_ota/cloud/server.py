@@ -262,13 +262,8 @@ class CloudServer:
         link = device.current
         return link.number if link is not None and link.send_ota(request) else None
 
-    async def misbehave(
-        self, board: str, faults: Sequence[CloudFault], other_url: Callable[[], str] | None = None
-    ) -> Mischief:
+    async def misbehave(self, board: str, faults: Sequence[CloudFault]) -> Mischief:
         """From now on offers to a device go wrong like this, until the end of what is returned.
-
-        Args:
-            other_url: gives a URL of the image that runs, for the fault ``other``.
 
         Raises:
             UsageError: no such device, or it has faults already.
@@ -276,7 +271,7 @@ class CloudServer:
         device = self._registry.get(board)
         if device.mischief is not None:
             raise UsageError(f"board {board}: the cloud has faults for it already")
-        device.mischief = Mischief(device, faults, self._site, self, other_url)
+        device.mischief = Mischief(device, faults, self._site, self)
         return device.mischief
 
     async def send_command(self, board: str, command: str) -> int | None:

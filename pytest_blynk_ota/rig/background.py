@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from pytest_blynk_ota.errors import RigError
@@ -42,6 +42,10 @@ class Background:
                     f"the rig's servers did not finish {work!r} within {timeout:g} s"
                 ) from error
             raise
+
+    def soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function on the loop, and do not wait for it."""
+        self._loop.call_soon_threadsafe(function, *args)
 
     def stop(self) -> None:
         """Stop the loop and join its thread; what is left on it is cancelled.

@@ -105,11 +105,11 @@ def _settled_in(case: Case, boot: Boot) -> bool:
 
 def fault_not_reached(case: Case, outcome: Outcome) -> Found:
     """A planned fault never fired, and the outcome stands without it."""
-    for _, text in unfired(case.story):
+    for planned in unfired(case.story):
         yield Finding(
             "fault not reached",
             ERROR,
-            f"the fault {text!r} was planned and never fired; {outcome} came first",
+            f"the fault {planned.text!r} was planned and never fired; {outcome} came first",
             (case.story.operation.seq,),
         )
 

@@ -68,6 +68,7 @@ class Operation:
     slots: Mapping[str, Mapping[str, Any]]
     otadata: tuple[str, ...] | None
     faults: tuple[Mapping[str, Any], ...]
+    cloud_faults: tuple[Mapping[str, Any], ...]
     uart: bool
     flash: bool
 
@@ -91,6 +92,7 @@ class Operation:
             slots=data["slots"],
             otadata=tuple(data["otadata"]) if data["otadata"] else None,
             faults=tuple(data["faults"]),
+            cloud_faults=tuple(data.get("cloud_faults", ())),
             uart=data["uart"],
             flash=data["flash"],
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota import errors
@@ -119,23 +120,40 @@ BEFORE: Sequence[Callable[[Case], None]] = (
 """Asked before any outcome is looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault that was planned and never fired.
+
+    Attributes:
+        due: whether its moment has come all the same: then who had to make it has failed.
+        by: who that is.
+    """
+
+    text: str
+    due: bool
+    by: str
+
+
 def fault_not_reached(case: Case, outcome: Outcome) -> None:
     """A planned fault did not fire, though due; or the outcome proves nothing without it."""
-    for index, text in unfired(case.story):
-        fault = case.story.operation.faults[index]
-        if any(_due(fault, download) for download in case.story.downloads):
+    for planned in unfired(case.story):
+        if planned.due:
             raise FaultNotReached(
-                f"the fault {text!r} was due and did not fire: the firmware server failed"
+                f"the fault {planned.text!r} was due and did not fire: the {planned.by} failed"
             )
         if outcome in NEEDS_ITS_FAULT and not case.story.unexpected():
             raise FaultNotReached(
-                f"the fault {text!r} never fired: the operation ended as {outcome} after "
+                f"the fault {planned.text!r} never fired: the operation ended as {outcome} after "
                 f"{len(case.story.downloads)} downloads; plan it for one that takes place"
             )
 
 
-def unfired(story: Story) -> list[tuple[int, str]]:
-    """The planned faults that never fired, with their places in the plan."""
+def unfired(story: Story) -> list[Planned]:
+    """The planned faults that never fired."""
+    return [*_unfired_downloads(story), *_unfired_cloud(story)]
+
+
+def _unfired_downloads(story: Story) -> list[Planned]:
     fired = {
         fault.index
         for request in story.seen.requests
@@ -143,10 +161,28 @@ def unfired(story: Story) -> list[tuple[int, str]]:
         if request.operation == story.operation.seq
     }
     return [
-        (index, str(fault["text"]))
+        Planned(
+            str(fault["text"]),
+            any(_due(fault, download) for download in story.downloads),
+            "firmware server",
+        )
         for index, fault in enumerate(story.operation.faults)
         if index not in fired
     ]
+
+
+def _unfired_cloud(story: Story) -> list[Planned]:
+    """Those of the cloud. With an offer that went out, what is not for a later phase is due."""
+    operation = story.operation.seq
+    offers = {offer.offer for offer in story.seen.offers if offer.operation == operation}
+    rows = []
+    for index, fault in enumerate(story.operation.cloud_faults):
+        if (operation, index) in story.seen.cloud_faults:
+            continue
+        numbers = fault["offers"]
+        met = {f"o{number}" for number in numbers} & offers if numbers else offers
+        rows.append(Planned(str(fault["text"]), bool(met) and not fault["later"], "cloud"))
+    return rows
 
 
 def _due(fault: Mapping[str, Any], download: DownloadSeen) -> bool:

@@ -164,6 +164,10 @@ class Sightings:
         self.offers: list[Offer] = []
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
+        self.cloud_faults: set[tuple[int, int]] = set()
+        """Operations, and the places of the cloud's faults that have begun in them."""
+        self.bad_urls: list[float] = []
+        """When the cloud sent something else than the URL, as a fault."""
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
@@ -266,6 +270,10 @@ class Sightings:
             self.offers.append(
                 Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
             )
+        elif kind == "fault":
+            self.cloud_faults.add((self._operation, data["index"]))
+            if str(data["text"]).startswith("url"):
+                self.bad_urls.append(event.t)
         elif kind in ("login", "info", "report", "log_event"):
             session = self._session(event)
             session.said.append(event.t)

@@ -315,3 +315,9 @@ def _expect(story: Story) -> None:
             and any(one.boot is before and one.given_up(boot.start + skew) for one in downloads)
         ):
             boot.expected = "restart after a download"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(before.start <= t <= boot.start + skew for t in story.seen.bad_urls)
+        ):
+            boot.expected = "restart after a URL that was none"

@@ -64,14 +64,14 @@ def test_words_that_are_no_fault_are_refused_by_name(text, words):
 class Victim:
     """A device in trouble, and one beside it that must not feel it."""
 
-    def __init__(self, cloud: Cloud, *asked: CloudFault, other: str = "") -> None:
+    def __init__(self, cloud: Cloud, *asked: CloudFault) -> None:
         self.cloud = cloud
-        self._asked, self._other = asked, other
+        self._asked = asked
 
     async def __aenter__(self) -> Victim:
         self.peer, self.beside = await self.cloud.login(), await self.cloud.login(OTHER_TOKEN)
         await self.peer.ask(Cmd.INTERNAL, 2, *INFO)
-        self.mischief = await self.cloud.server.misbehave("a", self._asked, lambda: self._other)
+        self.mischief = await self.cloud.server.misbehave("a", self._asked)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,13 +139,6 @@ async def test_a_bad_url_goes_out_as_it_is(text):
     async with Cloud() as cloud, Victim(cloud, faults.url(text)) as victim:
         await victim.offer()
         assert await victim.url() == text
-
-
-@pytest.mark.asyncio
-async def test_the_other_image_is_offered_in_place_of_the_new_one():
-    async with Cloud() as cloud, Victim(cloud, faults.other(), other="http://h/old") as victim:
-        await victim.offer()
-        assert await victim.url() == "http://h/old"
 
 
 @pytest.mark.asyncio

@@ -150,3 +150,45 @@ def test_a_board_that_the_test_left_without_power_cannot_be_judged():
 def test_evidence_without_an_operation_is_no_evidence():
     with pytest.raises(EvidenceError, match="operation 7"):
         Tale().judged(7)
+
+
+CLOUD_FAULT = {"text": "drop", "offers": None, "later": False}
+
+
+def planned(**changes):
+    """An offer with a fault of the cloud."""
+    return Tale(op="offer", info=True).begins("offer", cloud_faults=[CLOUD_FAULT | changes])
+
+
+def fires(tale, text="drop"):
+    return tale.add("cloud", "fault", index=0, text=text, offer="o1")
+
+
+def test_a_fault_of_the_cloud_that_was_due_and_did_not_fire_is_no_outcome():
+    tale = planned().offered().downloads().comes_back("new").over()
+    with pytest.raises(FaultNotReached, match="'drop' was due and did not fire: the cloud failed"):
+        tale.judged()
+
+
+def test_a_fault_of_the_cloud_that_fired_is_nothing_to_speak_of():
+    verdict = fires(planned()).offered().downloads().comes_back("new").over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, set())
+
+
+def test_a_fault_of_the_cloud_whose_phase_never_came_proves_nothing():
+    tale = planned(later=True).offered().downloads().comes_back("new").over()
+    with pytest.raises(FaultNotReached, match="never fired: the operation ended as UPGRADED"):
+        tale.judged()
+
+
+def test_a_fault_of_the_cloud_for_an_offer_that_never_went_out_is_not_due():
+    verdict = planned(offers=[2]).offered(disconnects=False).wait(30).over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.NOT_STARTED, {"fault not reached"})
+
+
+@pytest.mark.parametrize(("restarts", "found"), [(1, set()), (2, {"unexpected reset"})])
+def test_the_restart_after_a_url_that_was_none_is_expected_once(restarts, found):
+    tale = fires(planned(text="url"), 'url text="x"').offered().wait(12)
+    for _ in range(restarts):
+        tale.comes_back("old").wait(20)
+    assert names(tale.over().judged()) == found
