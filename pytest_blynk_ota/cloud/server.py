@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
+from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.porch import Porch
 from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
@@ -24,6 +25,8 @@ STOP_TIMEOUT_S: Final = 2.0
 STOPPED: Final = "the cloud was stopped"
 LOCAL_NAMES: Final = ("localhost",)
 """Names that every certificate of our own has beside the address."""
+HTTP_PARTS: Final[Sequence[Part]] = ()
+"""What answers HTTP at the ports that it shares with the binary protocol."""
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a whole fleet comes back at once."""
 
@@ -73,6 +76,7 @@ class CloudServer:
         limits = limits or Limits()
         self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
         self._waiting = WaitingRoom(limits.waiting_per_peer)
+        self._http = HttpRoom(self._site, HTTP_PARTS)
         self._authority = authority
         self._visits: dict[int, Visit] = {}
         self._count = 0
@@ -89,6 +93,7 @@ class CloudServer:
         """
         self._loop = asyncio.get_running_loop()
         try:
+            await self._http.open()
             for door in self._doors:
                 await self._start(door, self._loop)
         except BaseException:
@@ -130,6 +135,7 @@ class CloudServer:
                 await self._end_all()
                 for server in servers:
                     await server.wait_closed()
+                await self._http.close()
         except TimeoutError as error:
             raise RigError(
                 f"the cloud did not get rid of its {len(self._visits)} connections within "
@@ -259,6 +265,10 @@ class CloudServer:
 
     def _enter(self, speech: Speech, porch: Porch) -> asyncio.Protocol:
         """The protocol that goes on with a connection."""
+        if speech is Speech.HTTP:
+            guest = self._http.enter(porch)
+            self._visits[porch.number] = guest
+            return guest
         session = Session(porch.number, self._site, porch.started)
         self._visits[porch.number] = session
         return session
