@@ -80,8 +80,10 @@ class HttpRoom:
 
     def enter(self, porch: Porch) -> Guest:
         """Let a connection in."""
-        assert self._runner is not None and self._runner.server is not None, "entered before opened"
-        handler = self._runner.server()
+        assert self._runner is not None, "entered before it was opened"
+        server = self._runner.server
+        assert server is not None, "entered after it was closed"
+        handler = server()
         guest = self._guests[handler] = Guest(porch, self.site, handler, self._left)
         return guest
 

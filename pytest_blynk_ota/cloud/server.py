@@ -5,27 +5,30 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.link import OtaRequest
+from pytest_blynk_ota.cloud.mqtt.websocket import add_websocket
 from pytest_blynk_ota.cloud.porch import Porch
-from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
-from pytest_blynk_ota.cloud.session import Session
+from pytest_blynk_ota.cloud.session import Session, ota_bytes
 from pytest_blynk_ota.cloud.site import Limits, Site
 from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.cloud.waiting import WaitingRoom
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
+if TYPE_CHECKING:
+    from pytest_blynk_ota.cloud.mqtt.connection import MqttProtocol
+
 STOP_TIMEOUT_S: Final = 2.0
 """Wall seconds for the connections to go when the server stops: it drops them itself."""
 STOPPED: Final = "the cloud was stopped"
 LOCAL_NAMES: Final = ("localhost",)
 """Names that every certificate of our own has beside the address."""
-HTTP_PARTS: Final[Sequence[Part]] = ()
+HTTP_PARTS: Final[Sequence[Part]] = (add_websocket,)
 """What answers HTTP at the ports that it shares with the binary protocol."""
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a whole fleet comes back at once."""
@@ -102,6 +105,8 @@ class CloudServer:
 
     async def _start(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         context = None
+        if Speech.MQTT in KINDS[door.kind].speaks:
+            _mqtt()  # now, and not when the first device waits
         if KINDS[door.kind].tls:
             context = self.authority.server_context((self._host, *LOCAL_NAMES))
 
@@ -232,9 +237,9 @@ class CloudServer:
             UsageError: no such device, or the URL does not fit its receive buffer.
         """
         device = self._registry.get(board)
-        _check_url(url, device.state)
         request = OtaRequest(offer, url, size, tuple((tag or {}).items()))
         link = device.current
+        _check_size(request, link.ota_bytes(request) if link else ota_bytes(request), device.state)
         return link.number if link is not None and link.send_ota(request) else None
 
     async def send_command(self, board: str, command: str) -> int | None:
@@ -269,6 +274,10 @@ class CloudServer:
             guest = self._http.enter(porch)
             self._visits[porch.number] = guest
             return guest
+        if speech is Speech.MQTT:
+            mqtt = _mqtt()(porch.number, self._site, porch.started, porch.door.kind)
+            self._visits[porch.number] = mqtt
+            return mqtt
         session = Session(porch.number, self._site, porch.started)
         self._visits[porch.number] = session
         return session
@@ -292,11 +301,17 @@ class CloudServer:
             self._all_gone.set()
 
 
-def _check_url(url: str, state: DeviceState) -> None:
+def _mqtt() -> type[MqttProtocol]:
+    """Imported by the first door that needs it: amqtt takes its time."""
+    from pytest_blynk_ota.cloud.mqtt.connection import MqttProtocol
+
+    return MqttProtocol
+
+
+def _check_size(request: OtaRequest, size: int, state: DeviceState) -> None:
     """A message larger than ``buff-in`` makes the device drop the connection."""
-    if "\0" in url:
+    if "\0" in request.url:
         raise UsageError(f"board {state.board}: a URL may not hold a NUL")
-    size = len(frame(Cmd.INTERNAL, 1, "ota", url).body) + HEADER_BYTES
     if size > state.buff_in:
         raise UsageError(
             f"board {state.board}: the OTA message would have {size} bytes, but the device "
