@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_blynk_ota.cloud.site import Site, Timer
 
@@ -28,9 +29,16 @@ gives a request up after 50 s (Edgent-Arduino, network time-out)."""
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # silent where nobody has set logging up
-quiet = logging.getLogger(f"{__name__}.aiohttp")
-quiet.addHandler(logging.NullHandler())
-quiet.propagate = False  # aiohttp quotes requests that it cannot read, and they may hold a token
+aiohttp_log = logging.getLogger(f"{__name__}.aiohttp")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not a request that aiohttp cannot read: it quotes those, and they may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+aiohttp_log.addFilter(_is_ours)
 
 Part = Callable[[web.Application, "HttpRoom"], None]
 """Adds its routes to the application; the room tells a handler whose connection it is on."""
@@ -68,8 +76,8 @@ class HttpRoom:
         for part in self._parts:
             part(app, self)
         self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, logger=quiet,
-            keepalive_timeout=self.site.wall(self.site.limits.login_s),
+            app, handle_signals=False, access_log=None, logger=aiohttp_log,
+            keepalive_timeout=2 * self.site.wall(REQUEST_S),  # a guest's own patience ends first
         )  # fmt: skip
         await self._runner.setup()
 
@@ -209,7 +217,8 @@ class Guest(asyncio.Protocol):
             return min(silent, slow)
         why = "no request that is whole within {:g} s" if slow <= 0 else "no request for {:g} s"
         why = why.format(REQUEST_S if slow <= 0 else login_s)
-        log.warning("cloud session %d (HTTP) cut off: %s", self.number, why)
+        if self._begun == self.started:  # who has been answered may keep silent
+            log.warning("cloud session %d (HTTP) cut off: %s", self.number, why)
         self.close(why)
         return None
 

@@ -119,7 +119,9 @@ def test_properties_of_version_5_are_read_past():
     whole = packet(1, head + properties + text("c") + will + text("device") + text(TOKEN))
     whole += packet(8, b"\0\1" + five(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=[4])
                     + text("downlink/#") + b"\x2d", 2)  # fmt: skip
-    whole += packet(3, text("ds/A") + b"\0\3" + five(PacketTypes.PUBLISH, ContentType="t") + b"1", 2)
+    whole += packet(
+        3, text("ds/A") + b"\0\3" + five(PacketTypes.PUBLISH, ContentType="t") + b"1", 2
+    )
     whole += packet(4, b"\0\7\0") + packet(6, b"\0\7\x92\0", 2) + packet(14, b"\x04")
     assert read(whole) == [
         Connect(V5, "c", "device", TOKEN, 45, True, ("event/x", b"bye")),

@@ -6,8 +6,8 @@ import json
 import logging
 
 import pytest
-from cloud_peer import OTHER_TOKEN, TOKEN, Cloud, Peer, until
 from cloud_peer import INFO as BINARY_INFO
+from cloud_peer import OTHER_TOKEN, TOKEN, Cloud, Peer, until
 from mqtt_peer import INFO, MQTT, TCP, Device, connect, login, packet, publish, reach, text
 
 from pytest_blynk_ota.cloud.device import Report

@@ -73,7 +73,9 @@ def add_websocket(app: web.Application, room: HttpRoom) -> None:
             timeout=room.site.wall(CLOSING_S),
         )  # fmt: skip
         if not socket.can_prepare(request).ok:
-            raise web.HTTPUpgradeRequired(text=f"{PATH} is a WebSocket that carries MQTT\n")
+            raise web.HTTPUpgradeRequired(
+                text=f"{PATH} is a WebSocket that carries MQTT\n", headers={"Upgrade": "websocket"}
+            )
         mqtt = await asyncio.to_thread(importlib.import_module, SESSION)
         await socket.prepare(request)
         guest = room.guest(request)
