@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.air import AirStatus
+    from pytest_blynk_ota.air import AirRules, AirStatus, Fleet
     from pytest_blynk_ota.delivery import faults
     from pytest_blynk_ota.errors import BlynkOtaError, RigError, UsageError
     from pytest_blynk_ota.result import Result
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AirRules": "air",
     "AirStatus": "air",
     "BlynkOtaError": "errors",
     "Finding": "verdict",
+    "Fleet": "air",
     "Outcome": "verdict",
     "Result": "result",
     "RigError": "errors",
@@ -31,9 +33,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "AirRules",
     "AirStatus",
     "BlynkOtaError",
     "Finding",
+    "Fleet",
     "Outcome",
     "Result",
     "RigError",

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.air import Shipment as AirShipment
+from pytest_blynk_ota.air import AirRules
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -33,6 +33,9 @@ from pytest_blynk_ota.verdict import Outcome, Verdict, judge
 
 DOWNLOAD_LIMIT = 3
 """Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
+
+BARE_OFFER = AirRules(download_limit=None)
+"""What Air would show of a device that is sent one URL, whatever comes of it."""
 
 SKEW_S = 0.5
 SKEW_WALL_S = 0.05
@@ -135,6 +138,7 @@ class Ota:
         *,
         faults: Sequence[Fault] = (),
         download_limit: int = DOWNLOAD_LIMIT,
+        rules: AirRules | None = None,
         timeout: float | None = None,
     ) -> Result:
         """A Blynk.Air shipment, watched to its end.
@@ -143,6 +147,7 @@ class Ota:
             image: what to ship; the firmware's New if None.
             faults: what goes wrong with the downloads.
             download_limit: downloads before Air gives up.
+            rules: all other options of the shipment; the defaults of ``AirRules`` if None.
             timeout: device seconds; by default enough for every download to stall.
 
         Raises:
@@ -150,7 +155,7 @@ class Ota:
             RigError: the rack failed, or the evidence does not decide.
         """
         with self.shipping(
-            image, faults=faults, download_limit=download_limit, timeout=timeout
+            image, faults=faults, download_limit=download_limit, rules=rules, timeout=timeout
         ) as shipment:
             pass
         return shipment.result
@@ -173,10 +178,11 @@ class Ota:
         *,
         faults: Sequence[Fault] = (),
         download_limit: int = DOWNLOAD_LIMIT,
+        rules: AirRules | None = None,
         timeout: float | None = None,
     ) -> Operation:
         """``ship`` as a context manager, for a hand in the middle."""
-        return self._operation("ship", image, faults, download_limit, timeout)
+        return self._operation("ship", image, faults, with_limit(rules, download_limit), timeout)
 
     def offering(
         self,
@@ -186,7 +192,7 @@ class Ota:
         timeout: float | None = None,
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
-        return self._operation("offer", image, faults, None, timeout)
+        return self._operation("offer", image, faults, BARE_OFFER, timeout)
 
     def sweep_power_cuts(
         self,
@@ -227,9 +233,10 @@ class Ota:
         op: str,
         image: Image | None,
         faults: Sequence[Fault],
-        limit: int | None,
+        rules: AirRules,
         timeout: float | None,
     ) -> Operation:
+        limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
@@ -240,14 +247,17 @@ class Ota:
         self._names = self._named(offered)
         profile = self._profile(offered)
         deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
-        air = AirShipment(limit, offered.version, offered.build) if limit else None
 
         def describe() -> Mapping[str, Any]:
             told = self._describe(op, limit, deadline, profile, faults)
+            told = {**told, "air": rules.to_data()}
             self._unjudged.append(offered)  # until a verdict says what became of it
             return told
 
-        return Operation(self._rig, self._place, offered.data, faults, describe, air, self._judged)
+        ships = op == "ship"
+        return Operation(
+            self._rig, self._place, offered.data, faults, describe, ships, self._judged
+        )
 
     def _profile(self, offered: Image) -> Profile:
         """The board's profile, with the self-test that the offered image says it has."""
@@ -445,6 +455,27 @@ def check_arguments(image: object, faults: object, limit: object, timeout: objec
         raise UsageError(f"timeout is device seconds above 0, got {timeout!r}")
 
 
+def with_limit(rules: AirRules | None, limit: int) -> AirRules:
+    """The rules of a shipment, with the limit that was given beside them.
+
+    Raises:
+        UsageError: the rules are none, or name another limit.
+    """
+    check_arguments(None, (), limit, None)
+    if rules is None:
+        return AirRules(download_limit=limit)
+    if not isinstance(rules, AirRules):
+        raise UsageError(f"rules is an AirRules, as AirRules(window='night'); got {rules!r}")
+    if limit == DOWNLOAD_LIMIT:  # not given, or the default of both
+        return rules
+    if rules.download_limit not in (limit, DOWNLOAD_LIMIT):
+        raise UsageError(
+            f"download_limit is {limit}, and rules say download_limit={rules.download_limit}: "
+            f"give it once"
+        )
+    return replace(rules, download_limit=limit)
+
+
 GATHER_ORDER = ("flash", "power_cycle", "control")
 
 
@@ -455,6 +486,7 @@ def facts(image: Image) -> dict[str, Any]:
         "version": image.version,
         "build": image.build,
         "fw_type": image.fw_type,
+        "library": image.tag.pairs.get("blynk") if image.tag else None,
         "project": desc.project if desc else None,
         "app_version": desc.version if desc else None,
         "elf_sha256": image.elf_sha256,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pytest_blynk_ota.air import Shipment as AirShipment
-from pytest_blynk_ota.air import is_whole_file
+from pytest_blynk_ota.air import AirStatus, Follower, air_status
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -30,11 +30,11 @@ class Offers:
     """Decides when the device gets a URL, and sends it: the cloud's side of an operation.
 
     Args:
-        air: the rules of a Blynk.Air shipment, or None for one bare offer.
+        air: follows the events by the rules of a Blynk.Air shipment; None: one bare offer.
     """
 
     def __init__(
-        self, rig: Rig, place: Place, campaign: Campaign, air: AirShipment | None, after: int
+        self, rig: Rig, place: Place, campaign: Campaign, air: Follower | None, after: int
     ) -> None:
         self._rig = rig
         self._place = place
@@ -43,6 +43,8 @@ class Offers:
         self._count = 0
         self._considered: set[int] = set()
         self._closed = False
+        self._paused = False
+        self._hands_off = False
         self._timeline = rig.recorder.timeline
         self._after = after
         self._deciding = threading.Lock()  # between our thread and a test that cancels
@@ -70,7 +72,33 @@ class Offers:
         """No further offer; one that is going out at this moment goes first."""
         with self._deciding:
             self._close("cancelled")
-            self._rig.recorder("ota", "cancelled", self._place.name, why="by the test")
+            self._record("cancelled", why="by the test")
+
+    def pause(self) -> None:
+        """No offer until :meth:`resume`; one that is going out at this moment goes first."""
+        with self._deciding:
+            if not self._paused:
+                self._paused = True
+                self._record("paused")
+
+    def resume(self) -> None:
+        """Offers may go out again."""
+        with self._deciding:
+            if self._paused:
+                self._paused = False
+                self._record("resumed")
+
+    def click(self) -> None:
+        """The user's click on "Update Firmware"."""
+        self._record("clicked")
+
+    def hands_off(self) -> None:
+        """The test does nothing more: what only a hand could send is not sent."""
+        self._hands_off = True
+        self._timeline.wake()
+
+    def _record(self, kind: str, **data: Any) -> None:
+        self._rig.recorder("ota", kind, self._place.name, **data)
 
     def _run(self) -> None:
         try:
@@ -78,27 +106,27 @@ class Offers:
             while not self._stop.is_set():
                 batch = self._timeline.wait(
                     lambda new: new if new or self._stop.is_set() else None,
-                    CHECK_S,
+                    self._wait_s(),
                     after=self._after,
                 )
                 for event in batch or ():
                     self._after = event.seq
-                    if event.board == self._place.name:
-                        self._follow(event)
+                    self._follow(event)
+                self._look_at_the_clock()
         except BaseException as error:
             self._error = error
             self._timeline.wake()
 
     def _greet(self) -> None:
-        """A device that is logged in when the operation begins gets its offer at once."""
+        """A device that is logged in when the operation begins counts as having just come."""
         state = self._rig.cloud.device(self._place.name)
         if not state.online or not state.reports or state.session is None:
             return
-        report = state.reports[-1]
+        report, events = state.reports[-1], self._timeline.events()
         last_reset = max(
             (
                 event.t
-                for event in self._timeline.events()
+                for event in events
                 if (event.source, event.kind) in ENDS_ALL_SESSIONS
                 and event.board == self._place.name
                 and not event.data.get("download")
@@ -106,30 +134,56 @@ class Offers:
             default=0.0,
         )
         if report.session == state.session and state.session_started > last_reset:
-            self._consider(report.session, report.version, report.build)
+            told = said_of_itself(events, report.session)
+            self._record(
+                "online",
+                session=report.session,
+                version=report.version,
+                build=report.build,
+                fw_type=told["fw_type"],
+                library=told["library"],
+            )
+
+    def _wait_s(self) -> float:
+        """Wall seconds until the clock has to be looked at."""
+        due = self._air.due_in(self._timeline.now()) if self._air else None
+        return CHECK_S if due is None else min(CHECK_S, due)
+
+    def _look_at_the_clock(self) -> None:
+        """Say that a moment has come which changes something, so that a replay knows it too."""
+        if self._air is None:
+            return
+        if self._air.due_in(self._timeline.now()) == 0.0:
+            self._record("clock")
+        if self._hands_off and self._air.shipment.held_for_good:
+            with self._deciding:
+                self._close(str(self._air.shipment.held))
 
     def _follow(self, event: Event) -> None:
-        key, data = (event.source, event.kind), event.data
-        if key == ("cloud", "report"):
-            self._consider(data["session"], data["version"], data["build"])
-        elif self._air is None:
-            return
-        elif key == ("delivery", "request") and data["method"] == "GET":
-            self._air.on_get(data["attempt"])
-        elif key == ("delivery", "ended") and is_whole_file(data, data["status"]):
-            self._air.on_delivered()
+        if self._air is not None:
+            self._air.see(event)
+            self._decide(self._air)
+        elif event.board == self._place.name and (event.source, event.kind) in LOGINS:
+            self._offer(event.data["session"])
 
-    def _consider(self, session: int, version: str, build: str) -> None:
+    def _decide(self, air: Follower) -> None:
+        """What the rules of the shipment make of what has just been seen."""
+        shipment = air.shipment
+        if shipment.wants_url and shipment.session is not None:
+            self._offer(shipment.session)
+        elif shipment.closed:
+            with self._deciding:
+                self._close(shipment.closed)
+
+    def _offer(self, session: int) -> None:
+        """Send the URL, once on each session."""
         with self._deciding:
-            if session in self._considered or self._closed:
+            if session in self._considered or self._closed or self._paused:
                 return
             self._considered.add(session)
+            sent = self._send()
             if self._air is None:
-                self._closed = self._send()
-            elif self._air.on_login(version, build):
-                self._send()
-            elif self._air.closed:
-                self._close(self._air.closed)
+                self._closed = sent
 
     def _send(self) -> bool:
         offer = f"o{self._count + 1}"
@@ -142,14 +196,26 @@ class Offers:
             return False
         self._considered.add(sent)  # a newer session than the one that reported has it now
         self._count += 1
-        if self._air:
-            self._air.on_sent()
         return True
 
     def _close(self, why: str) -> None:
         if not self._closed:
             self._closed = True
-            self._rig.recorder("ota", "closed", self._place.name, why=why)
+            self._record("closed", why=why)
+
+
+LOGINS = frozenset({("cloud", "report"), ("ota", "online")})
+"""Events by which a device says what it runs."""
+
+
+def said_of_itself(events: Sequence[Event], session: int) -> dict[str, str]:
+    """Firmware type and library version, as a device named them on one session."""
+    follower = Follower()
+    for event in events:
+        if event.source == "cloud" and event.data.get("session") == session:
+            follower.see(replace(event, board=None))
+    runs = follower.shipment.runs
+    return {"fw_type": runs.fw_type, "library": runs.library}
 
 
 class Operation:
@@ -157,6 +223,7 @@ class Operation:
 
     Args:
         describe: the data of the ``ota/operation`` event.
+        ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
         judged: called when the watch is over; gives the result.
     """
 
@@ -167,7 +234,7 @@ class Operation:
         image: bytes,
         faults: Sequence[Any],
         describe: Callable[[], Mapping[str, Any]],
-        air: AirShipment | None,
+        ships: bool,
         judged: Callable[[], Result],
     ) -> None:
         self._rig = rig
@@ -175,7 +242,7 @@ class Operation:
         self._image = image
         self._faults = faults
         self._describe = describe
-        self._air = air
+        self._ships = ships
         self._judged = judged
         self._result: Result | None = None
         self._timeline = rig.recorder.timeline
@@ -206,7 +273,8 @@ class Operation:
         try:
             self._after = self._timeline.cursor
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
-            self._offers = Offers(self._rig, self._place, self._campaign, self._air, self._after)
+            air = Follower() if self._ships else None
+            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after)
             self._offers.start()
             self._place.busy = True
         except BaseException:
@@ -241,6 +309,7 @@ class Operation:
             )
 
     def _finish(self) -> None:
+        self._offers.hands_off()
         why = self.await_end()
         self._rig.recorder("ota", "watch_ended", self._place.name, why=why)
         self._offers.stop()
@@ -275,6 +344,23 @@ class Operation:
         """Cancel the shipment: no further offer; a download under way goes on."""
         self._offers.cancel()
 
+    def pause(self) -> None:
+        """Pause the shipment: no offer until :meth:`resume`; a download under way goes on."""
+        self._offers.pause()
+
+    def resume(self) -> None:
+        """Go on with a paused shipment: a device that waits is offered the file now."""
+        self._offers.resume()
+
+    def click(self) -> None:
+        """The user's click on "Update Firmware"; it counts from now on, and stays."""
+        self._offers.click()
+
+    @property
+    def air_status(self) -> AirStatus:
+        """What Blynk.Air would show now."""
+        return air_status(self._timeline.events(self._after))
+
     def wait_for(
         self,
         *,
@@ -282,6 +368,7 @@ class Operation:
         log: str | None = None,
         report: str | None = None,
         download: int | None = None,
+        air_status: AirStatus | None = None,
     ) -> None:
         """Wait for a moment of the operation; its end without that moment is a failure.
 
@@ -290,28 +377,30 @@ class Operation:
             log: regular expression that a line of the log matches.
             report: version that the device reports.
             download: number of the download that ``progress`` speaks of; any if None.
+            air_status: status that Blynk.Air shows, or has shown in this operation.
 
         Raises:
             NotReached: the operation ended first; says how.
-            ValueError: not exactly one of progress, log and report was given.
+            ValueError: not exactly one of progress, log, report and air_status was given.
         """
         from pytest_blynk_ota.moments import moment
 
-        awaited, found = moment(progress=progress, log=log, report=report, download=download)
+        awaited, found = moment(
+            progress=progress, log=log, report=report, download=download, air_status=air_status
+        )
         cursor = self._after
         while True:
             self._rig.check()
             self._offers.check()
             state = self._look()
-            seen = self._timeline.cursor
-            board = self._place.name
-            if any(found(event) for event in self._timeline.events(cursor) if event.board == board):
+            batch = self._timeline.events(cursor)
+            cursor += len(batch)
+            if any(found(event) for event in batch if event.board == self._place.name):
                 return
             if state.over:
                 raise NotReached(awaited, f"the operation ended first: {state.why}")
-            cursor = seen
             self._timeline.wait(
                 lambda new: True if new else None,
                 min(max(state.wake_in, 0.002), CHECK_S),
-                after=seen,
+                after=cursor,
             )

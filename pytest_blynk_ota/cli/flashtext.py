@@ -17,8 +17,8 @@ def _lines(flash: Mapping[str, Any]) -> Iterator[str]:
     release = f" of ESP-IDF {own['idf']}" if own["idf"] else ""
     loader = f"its bootloader{release} {built}" if own["there"] else "no bootloader"
     yield f"{flash['board']}: {flash['chip']}, {flash['flash_bytes'] >> 20} MB of flash, {loader}"
-    if flash["problem"]:
-        yield f"partition table: {flash['problem']}"
+    if not flash["table"]:
+        yield f"partition table: {flash['problem'] or 'blank'}"
         yield _next_boot(flash)
         return
     yield ""
@@ -62,6 +62,6 @@ def _next_boot(flash: Mapping[str, Any]) -> str:
         what = f"next boot: nothing starts, again and again ({flash['why']})"
     else:
         what = f"next boot: {flash['boots']}"
-    if flash["otadata_after"] == [one["words"] for one in flash["otadata"]]:
+    if not flash["otadata"] or flash["otadata_after"] == [one["words"] for one in flash["otadata"]]:
         return what
     return f"{what}; otadata then: {', '.join(flash['otadata_after'])}"

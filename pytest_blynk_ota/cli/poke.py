@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,15 +34,15 @@ class Action:
     say: Callable[[Any], str]
 
 
-def _list(rack: RackControl) -> list[dict[str, Any]]:
-    return rack.boards()
+def _list(rack: RackControl) -> dict[str, Any]:
+    return {"boards": rack.boards()}
 
 
-def _boards_text(boards: Sequence[Mapping[str, Any]]) -> str:
+def _boards_text(done: Mapping[str, Any]) -> str:
     return "\n".join(
         f"{one['name']:<12} {one['chip']:<8} {one['mac']}  {one['url']}  {one['state']}"
         + ("" if one["wifi"] else ", out of Wi-Fi range")
-        for one in boards
+        for one in done["boards"]
     )
 
 

@@ -17,6 +17,8 @@ from pytest_blynk_ota.cli.poke import ACTIONS, MODIFIERS
 
 RACK = "BLYNK_OTA_RACK"
 DIP_MS = 50.0
+MAX_SPEED = 1000
+"""As in a rig file."""
 
 
 def _key(action: str) -> str:
@@ -39,7 +41,7 @@ def _pokes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--board", "boards", multiple=True, metavar="NAME", help="Only this board (repeat).")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=MAX_SPEED),
     help="How many times faster the boards' clocks run, instead of the rig file's speed or 1.",
 )
 @click.option("--at", metavar="URL", envvar=RACK, help=f"The rack that runs already; or {RACK}.")
@@ -47,7 +49,7 @@ def _pokes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--download", is_flag=True, help="With --reset: into download mode.")
 @click.option(
     "--ms",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=MAX_SPEED),
     metavar="MS",
     help="With --dip: device milliseconds; 50.",
 )
@@ -62,8 +64,8 @@ def command(
 ) -> None:
     """Start boards made of software and print their URLs; any serial tool can use them.
 
-    RIG is the name or the path of a rig file; without it there are two boards, an ESP32-C3 and an
-    ESP32, with empty flash. Ctrl-C ends them; so does the end of the shell that started them.
+    RIG is the name or the path of a rig file; without it there is one board of each chip, with
+    empty flash. Ctrl-C ends them; so does the end of the shell that started them.
 
     With one of --list, --flash, --cut and so on it starts nothing, but does that at the rack that
     --at names.

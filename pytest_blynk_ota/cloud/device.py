@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from pytest_blynk_ota.cloud.manners import Manners
 from pytest_blynk_ota.cloud.protocol import DEFAULT_BUFF_IN, TOKEN_CHARS
 from pytest_blynk_ota.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.cloud.link import Link
+    from pytest_blynk_ota.cloud.mischief import Mischief
 
 DEFAULT_HEARTBEAT_S: Final = 45
 """Device seconds between pings, unless the info says otherwise (Blynk docs, devices-online)."""
@@ -109,6 +111,9 @@ class Device:
     Attributes:
         values: of its datastreams, by pin.
         meta: its metafields.
+        manners: how the cloud treats it.
+        mischief: the faults of the operation under way, if it has any.
+        exchange: behind a relay, what becomes of the URL of the other server's OTA request.
     """
 
     def __init__(self, board: str, token: str) -> None:
@@ -117,6 +122,9 @@ class Device:
         self.current: Link | None = None
         self.values: dict[str, tuple[str, ...]] = {}
         self.meta: dict[str, str] = {}
+        self.manners = Manners()
+        self.mischief: Mischief | None = None
+        self.exchange: Callable[[str], str | None] | None = None
 
     @property
     def board(self) -> str:

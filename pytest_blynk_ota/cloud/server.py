@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
+from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.link import OtaRequest
+from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.cloud.mqtt.websocket import add_websocket
 from pytest_blynk_ota.cloud.porch import Porch
+from pytest_blynk_ota.cloud.relay import RelayedSession, Upstream
 from pytest_blynk_ota.cloud.session import Session, ota_bytes
 from pytest_blynk_ota.cloud.site import Limits, Site
 from pytest_blynk_ota.cloud.tls import Authority
@@ -59,6 +62,7 @@ class CloudServer:
         doors: the ports to listen on.
         authority: who its TLS ports are; a CA of its own if one is needed and none given.
         limits: what it puts up with.
+        relay: another Blynk server that answers in its place, on the binary protocol.
 
     Raises:
         UsageError: ``speed`` is no positive number, or there is no door.
@@ -68,23 +72,30 @@ class CloudServer:
         self, record: Record, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0,
         any_token: bool = False, doors: Sequence[Door] | None = None,
         authority: Authority | None = None, limits: Limits | None = None,
+        relay: Upstream | None = None,
     ) -> None:  # fmt: skip
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"speed is device seconds in a wall second, above 0; got {speed}")
         self._doors = (Door("tcp", port),) if doors is None else tuple(doors)
         if not self._doors:
             raise UsageError("the cloud needs a port to listen on, got none")
+        if relay is not None and any(Speech.MQTT in KINDS[one.kind].speaks for one in self._doors):
+            raise UsageError(
+                "relay: the binary protocol is passed on, MQTT is not: open no such port"
+            )
         self._host = host
+        self._relay = relay
         self._registry = Registry(any_token=any_token)
         limits = limits or Limits()
         self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
         self._waiting = WaitingRoom(limits.waiting_per_peer)
-        self._http = HttpRoom(self._site, HTTP_PARTS)
+        self._http = HttpRoom(self._site, HTTP_PARTS if relay is None else ())
         self._authority = authority
         self._visits: dict[int, Visit] = {}
         self._count = 0
         self._servers: list[asyncio.Server] = []
-        self._open: list[tuple[str, tuple[str, int]]] = []
+        self._open: list[tuple[Door, tuple[str, int]]] = []
+        """Doors with the ports that they have in truth, and their addresses."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._all_gone = asyncio.Event()
 
@@ -95,15 +106,19 @@ class CloudServer:
             RigError: a port cannot be listened on; says why, and what to do.
         """
         self._loop = asyncio.get_running_loop()
+        await self._listen(self._doors)
+
+    async def _listen(self, doors: Sequence[Door]) -> None:
         try:
             await self._http.open()
-            for door in self._doors:
-                await self._start(door, self._loop)
+            for door in doors:
+                await self._start(door)
         except BaseException:
             await self.stop()
             raise
 
-    async def _start(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+    async def _start(self, door: Door) -> None:
+        loop = asyncio.get_running_loop()
         context = None
         if Speech.MQTT in KINDS[door.kind].speaks:
             _mqtt()  # now, and not when the first device waits
@@ -122,7 +137,7 @@ class CloudServer:
             raise RigError(why_not(door.kind, self._host, door.port, error)) from error
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
-        self._open.append((door.kind, (host, port)))
+        self._open.append((Door(door.kind, port), (host, port)))
 
     async def stop(self) -> None:
         """Close every connection and stop to listen. Reports stay readable.
@@ -130,14 +145,21 @@ class CloudServer:
         Raises:
             RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
         """
-        servers, self._servers, self._open = self._servers, [], []
+        self._open = []
+        await self.suspend(STOPPED)
+
+    async def suspend(self, why: str) -> None:
+        """Close every connection and stop to listen; what is known of the devices stays.
+
+        Raises:
+            RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
+        """
+        servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        if not servers:
-            return
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._end_all()
+                await self._end_all(why)
                 for server in servers:
                     await server.wait_closed()
                 await self._http.close()
@@ -147,13 +169,24 @@ class CloudServer:
                 f"{STOP_TIMEOUT_S:g} s"
             ) from error
 
-    async def _end_all(self) -> None:
+    async def _end_all(self, why: str) -> None:
         while self._visits:
             self._all_gone.clear()
             for visit in tuple(self._visits.values()):
-                visit.close(STOPPED)
+                visit.close(why)
                 visit.abort()
             await self._all_gone.wait()
+
+    async def resume(self) -> None:
+        """Listen again, at the same ports as before :meth:`suspend`. Stopped, it stays stopped.
+
+        Raises:
+            RigError: a port is somebody else's by now.
+        """
+        if self._servers:
+            return
+        doors, self._open = [door for door, _ in self._open], []
+        await self._listen(doors)
 
     @property
     def authority(self) -> Authority:
@@ -179,16 +212,16 @@ class CloudServer:
         Raises:
             RigError: no such door is open.
         """
-        for name, address in self._open:
-            if name == kind:
+        for door, address in self._open:
+            if door.kind == kind:
                 return address
-        known = ", ".join(name for name, _ in self._open) or "none"
+        known = ", ".join(door.kind for door, _ in self._open) or "none"
         raise RigError(f"the cloud has no {kind} port open; it has: {known}")
 
     @property
     def addresses(self) -> Mapping[str, tuple[str, int]]:
         """Host and port of each kind that is open; of several of one kind the first."""
-        return dict(reversed(self._open))
+        return {door.kind: address for door, address in reversed(self._open)}
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -240,7 +273,26 @@ class CloudServer:
         request = OtaRequest(offer, url, size, tuple((tag or {}).items()))
         link = device.current
         _check_size(request, link.ota_bytes(request) if link else ota_bytes(request), device.state)
+        if device.mischief is not None:
+            return await device.mischief.send(request)
         return link.number if link is not None and link.send_ota(request) else None
+
+    async def misbehave(
+        self, board: str, faults: Sequence[CloudFault], other_url: Callable[[], str] | None = None
+    ) -> Mischief:
+        """From now on offers to a device go wrong like this, until the end of what is returned.
+
+        Args:
+            other_url: gives a URL of the image that runs, for the fault ``other``.
+
+        Raises:
+            UsageError: no such device, or it has faults already.
+        """
+        device = self._registry.get(board)
+        if device.mischief is not None:
+            raise UsageError(f"board {board}: the cloud has faults for it already")
+        device.mischief = Mischief(device, faults, self._site, self, other_url)
+        return device.mischief
 
     async def send_command(self, board: str, command: str) -> int | None:
         """Type a line at a device's console (INTERNAL ``dbg``); answers are ``cloud/console``.
@@ -266,6 +318,17 @@ class CloudServer:
         link = self._registry.get(board).current
         return link.number if link is not None and link.redirect(host, port) else None
 
+    def exchange(self, board: str, how: Callable[[str], str | None] | None) -> None:
+        """Behind a relay: what a device gets in place of the URL of the other server's update.
+
+        Args:
+            how: called on the cloud's loop with their URL; None as its answer lets it pass.
+
+        Raises:
+            UsageError: no such device.
+        """
+        self._registry.get(board).exchange = how
+
     # What connections tell.
 
     def _enter(self, speech: Speech, porch: Porch) -> asyncio.Protocol:
@@ -278,7 +341,11 @@ class CloudServer:
             mqtt = _mqtt()(porch.number, self._site, porch.started, porch.door.kind)
             self._visits[porch.number] = mqtt
             return mqtt
-        session = Session(porch.number, self._site, porch.started)
+        session: Session
+        if self._relay is not None:
+            session = RelayedSession(porch.number, self._site, porch.started, self._relay)
+        else:
+            session = Session(porch.number, self._site, porch.started)
         self._visits[porch.number] = session
         return session
 

@@ -134,7 +134,7 @@ class Session(asyncio.Protocol):
         Raises:
             ValueError: a string holds a NUL.
         """
-        if self._ended or self.device is None:
+        if self._ended or self.device is None or self.device.manners.is_silent(time.monotonic()):
             return False
         self._last_id = self._last_id % 0xFFFF + 1  # a device closes on id 0
         self._write(frame(cmd, self._last_id, *parts))
@@ -190,6 +190,8 @@ class Session(asyncio.Protocol):
             self._cut_off(f"{name} with message id 0")
         elif self.device is None and message.cmd != Cmd.LOGIN:
             self._cut_off(f"{name} before login")
+        elif self.device is not None and self.device.manners.is_silent(time.monotonic()):
+            return  # a fault of the cloud: as if nothing had come
         elif (rule := RULES.get(message.cmd)) is None:
             self._cut_off(f"{name} is not for a device to send")
         else:
@@ -214,6 +216,11 @@ class Session(asyncio.Protocol):
             self._say("refused", why=f"a token {what}")
             self._cut_off(f"login refused: a token {what}")
             return
+        if device.manners.is_silent(time.monotonic()):
+            return
+        if device.manners.refuses(time.monotonic()):
+            self._turn_away(message, device)
+            return
         self.device = device
         before = device.logged_in(self, self._started)
         if before is not None:
@@ -222,6 +229,14 @@ class Session(asyncio.Protocol):
         self._say("login")
         self._answer(message)
         self._timer.look()
+
+    def _turn_away(self, message: Frame, device: Device) -> None:
+        """No login, as a fault of the cloud has it."""
+        status = device.manners.refuse_status
+        self._site.say("refused", device, self.number, why=f"a fault of the cloud, status {status}")
+        if status is not None:
+            self._answer(message, status)
+        self.close("login refused: a fault of the cloud")
 
     def _ping(self, message: Frame) -> None:
         self._answer(message)
@@ -306,7 +321,7 @@ class Session(asyncio.Protocol):
 
     # Output and end.
 
-    def _answer(self, message: Frame, status: Status = Status.OK) -> None:
+    def _answer(self, message: Frame, status: int = Status.OK) -> None:
         self._write(response(message.id, status))
 
     def _reply(self, message: Frame, *parts: str) -> None:
@@ -314,6 +329,13 @@ class Session(asyncio.Protocol):
         self._write(frame(Cmd.INTERNAL, message.id, *parts))
 
     def _write(self, message: Frame) -> None:
+        slow_s = self.device.manners.slow_s if self.device is not None else 0.0
+        if slow_s:
+            asyncio.get_running_loop().call_later(slow_s, self._write_now, message)
+        else:
+            self._write_now(message)
+
+    def _write_now(self, message: Frame) -> None:
         if self._transport is not None and not self._ended:
             self._transport.write(encode(message))
 

@@ -28,6 +28,7 @@ class Chip:
         dram_base, iram_base: where built images put what is loaded into RAM.
         ram: where a bootloader lets a segment be loaded to; empty: not known.
         newest_revision: that ESP-IDF knows of, major * 100 + minor (``*_REV_MAX_FULL``).
+        usb_jtag: whether the chip has a USB-Serial-JTAG port of its own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Chip:
     iram_base: int
     ram: tuple[range, ...] = ()
     newest_revision: int = 0xFFFF
+    usb_jtag: bool = False
 
     @property
     def drom_base(self) -> int:
@@ -92,6 +94,7 @@ CHIPS: Mapping[str, Chip] = {
                 range(0x50000000, 0x50002000),
             ),
             newest_revision=199,
+            usb_jtag=True,
         ),
         Chip(
             name="esp32s3",
@@ -109,6 +112,7 @@ CHIPS: Mapping[str, Chip] = {
                 range(0x50000000, 0x50002000),
             ),
             newest_revision=99,
+            usb_jtag=True,
         ),
     )
 }

@@ -50,6 +50,7 @@ class Bootloader:
         rollback, anti_rollback: whether it was built with them; ``None``: its bytes do not say.
         said_by: what says so, for ``rollback``.
         problem: why the ROM would not start it; ``None``: it would.
+        malformed: what is wrong with its behaviour segment, which is no matter to a ROM.
     """
 
     chip: Chip
@@ -59,6 +60,7 @@ class Bootloader:
     anti_rollback: bool | None
     said_by: str
     problem: str | None
+    malformed: str | None
 
 
 class Flash:
@@ -169,7 +171,8 @@ def _bootloader(image: Image, chip: Chip) -> Bootloader:
     texts = b"\0".join(part.data for part in image.segments)
     rollback, anti, said_by = _options(image, texts)
     # Its SHA-256 is not looked at: esptool changes the header when it writes.
-    problems = [text for text in image.problems if "SHA-256" not in text]
+    malformed = image.malformed_behaviour
+    problems = [text for text in image.problems if "SHA-256" not in text and text != malformed]
     return Bootloader(
         chip=chip,
         flash_size=flash_bytes(image.data),
@@ -178,6 +181,7 @@ def _bootloader(image: Image, chip: Chip) -> Bootloader:
         anti_rollback=anti,
         said_by=said_by,
         problem=problems[0] if problems else None,
+        malformed=malformed,
     )
 
 

@@ -268,6 +268,8 @@ def _notes(
         yield f"The bootloader is for the {bootloader.chip.name}, not for the {chip.name}."
     elif bootloader.problem is not None:
         yield f"The ROM would not start the bootloader: {bootloader.problem}."
+    if bootloader is not None and bootloader.malformed is not None:
+        yield f"How the bootloader was built cannot be read: {bootloader.malformed}."
     short = [app.partition.label for app in apps if app.problem and _is_beyond(app.problem)]
     if short:
         yield (

@@ -130,6 +130,11 @@ class Image:
         return f"<image {what} for {self.chip}, {len(self.data)} bytes{state}>"
 
     @property
+    def malformed_behaviour(self) -> str | None:
+        """What is wrong with its behaviour segment, which matters to virtual boards only."""
+        return next((text for text in self.problems if text.startswith("behaviour segment")), None)
+
+    @property
     def version(self) -> str | None:
         """What the device is to report: the tag's version, else the app description's."""
         if self.tag is not None and self.tag.version is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_blynk_ota.cloud.doors import Door
+from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.rig.config import BoardSection, CloudSection, RigConfig
 from pytest_blynk_ota.rig.profiles import PROFILES
@@ -32,3 +33,14 @@ def authority(cloud: CloudSection) -> Authority | None:
     if cloud.certificate is None or cloud.key is None:
         return None
     return Authority.given(Path(cloud.certificate), Path(cloud.key))
+
+
+def upstream(cloud: CloudSection) -> Upstream | None:
+    """The server that the rig file has relayed to.
+
+    Raises:
+        UsageError: its CA cannot be read.
+    """
+    if cloud.relay is None:
+        return None
+    return Upstream.parse(cloud.relay, Path(cloud.relay_ca) if cloud.relay_ca else None)

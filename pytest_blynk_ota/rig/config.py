@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationError,
     field_validator,
     model_validator,
@@ -25,8 +26,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from pytest_blynk_ota.cloud.doors import KINDS
-from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.profiles import PROFILES
 
 VIRTUAL = "virtual"
@@ -52,6 +55,17 @@ def from_environment(what: str) -> AfterValidator:
         if text.startswith("env:"):
             return text
         raise ValueError(f'expected "env:NAME": a {what} does not stand in a rig file in clear')
+
+    return AfterValidator(check)
+
+
+def shaped(what: str, pattern: str) -> AfterValidator:
+    """A validator for text of one form; ``what`` names it, with an example."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        raise ValueError(f"expected a {what}, got {text!r}")
 
     return AfterValidator(check)
 
@@ -126,18 +140,29 @@ class Bootloader(Section):
     rollback: bool
 
 
+MAC = shaped("MAC address as 02:b1:6e:00:00:01", r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
+REVISION = shaped('chip revision as "v3.0"', r"v?\d+\.\d+")
+USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
+
+
 class VirtualBoard(Section):
     """Keys that only a board made of software has."""
 
     outlet: Annotated[str, one_of("kind of outlet", ["bridge", "hub"])] = "bridge"
     wire: Annotated[str, one_of("wire", ["rfc2217", "socket", "pty"])] = "rfc2217"
     usb: Annotated[str, one_of("USB port", ["bridge", "jtag"])] = "bridge"
-    paced: bool = False
+    paced: StrictBool = False
     flash: str | None = None
     efuse: str | None = None
-    bad_sectors: list[Annotated[int, Field(ge=0)]] = []
-    mac: str | None = None
-    revision: str | None = None
+    bad_sectors: list[Annotated[int, Field(ge=0, multiple_of=SECTOR_BYTES)]] = []
+    mac: Annotated[str, MAC] | None = None
+    revision: Annotated[str, REVISION] | None = None
+
+    @model_validator(mode="after")
+    def _usb_has_no_rate(self) -> VirtualBoard:
+        if self.usb == "jtag" and self.paced:
+            raise ValueError('paced: usb = "jtag" has no baud rate; expected false')
+        return self
 
 
 class BoardSection(Section):
@@ -155,6 +180,16 @@ class BoardSection(Section):
     tags: list[str] = []
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
+
+    @model_validator(mode="after")
+    def _usb_is_there(self) -> BoardSection:
+        wants = self.virtual is not None and self.virtual.usb == "jtag"
+        if wants and not CHIPS[self.chip].usb_jtag:
+            raise ValueError(
+                f"virtual.usb: an {self.chip} has no USB port of its own ({USB_CHIPS} have); "
+                'expected "bridge"'
+            )
+        return self
 
     @property
     def is_virtual(self) -> bool:
@@ -195,11 +230,27 @@ class CloudSection(Section):
     ports: dict[Annotated[str, one_of("kind of cloud port", KINDS)], list[Port]] = {}
     certificate: str | None = None
     key: str | None = None
+    relay: str | None = None
+    relay_ca: str | None = None
+    ping_s: float | None = Field(default=None, gt=0)
+    flood_per_s: float | None = Field(default=10.0, gt=0)
+
+    @field_validator("relay")
+    @classmethod
+    def _server(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                Upstream.parse(text)
+            except UsageError as error:
+                raise ValueError(str(error).partition(": ")[2]) from None
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> CloudSection:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("expected certificate and key together, or neither of them")
+        if self.relay_ca is not None and self.relay is None:
+            raise ValueError("relay_ca is for a relay, and none is named; expected relay, too")
         every = [port for ports in self.ports.values() for port in ports]
         twice = sorted({port for port in every if every.count(port) > 1})
         if twice:
@@ -339,6 +390,7 @@ def _keys_beside(key: str) -> list[str]:
         "board.provision": Provision,
         "board.bootloader": Bootloader,
         "board.virtual": VirtualBoard,
+        "cloud": CloudSection,
         "network": NetworkSection,
         "network.ap": AccessPoint,
     }

@@ -152,8 +152,15 @@ class RackControl:
 
     def wifi(self, board: str, *, on: bool) -> None:
         """Take one board out of the access point's range, or bring it back."""
-        (self._out_of_range.discard if on else self._out_of_range.add)(board)
-        self._kept_away("wifi", board, not on, f"/{board}/wifi", b"1" if on else b"0")
+        if not on:
+            self._out_of_range.add(board)  # before it is: mending must not depend on the answer
+        try:
+            self._kept_away("wifi", board, not on, f"/{board}/wifi", b"1" if on else b"0")
+        except UsageError:  # there is no such board, and nothing to mend
+            self._out_of_range.discard(board)
+            raise
+        if on:
+            self._out_of_range.discard(board)
 
     def access_point(self, *, on: bool) -> None:
         """Switch the rack's access point off, for every board, or on."""

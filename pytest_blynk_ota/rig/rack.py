@@ -14,12 +14,13 @@ from typing import Any
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
+from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.background import Background
-from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials
+from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
 from pytest_blynk_ota.rig.lease import Lease
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
@@ -125,6 +126,10 @@ class Rig:
                     speed=self.speed,
                     doors=cloud_doors(self.config),
                     authority=authority(self.config.cloud),
+                    relay=upstream(self.config.cloud),
+                    limits=Limits(
+                        flood_per_s=self.config.cloud.flood_per_s, ping_s=self.config.cloud.ping_s
+                    ),
                 )
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
@@ -228,7 +233,12 @@ class Rig:
         if self._virtual is None or section.virtual is None or section.virtual.wire == "rfc2217":
             return None
         control, path = self._virtual.control, f"/{section.name}/reset"
-        return lambda download: control.request("POST", path, {"download": download})
+
+        def press(download: bool) -> None:
+            with contextlib.suppress(UsageError):  # of a board without power it does nothing
+                control.request("POST", path, {"download": download})
+
+        return press
 
     def _furnish(
         self, section: BoardSection, board: Board, outlet: Outlet | None, lease: Lease | None

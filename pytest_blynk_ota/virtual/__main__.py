@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 import traceback
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ EXAMPLE = """example:
 
 
 def positive(text: str) -> float:
-    """An argument that must be a number above 0."""
+    """An argument that must be a number above 0, and one that clocks can be multiplied by."""
     number = float(text)
-    if not number > 0:
+    if not (number > 0 and math.isfinite(number)):
         raise ValueError(text)
     return number
 

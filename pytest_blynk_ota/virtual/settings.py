@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import ConfigError, UsageError
+from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.virtual.chip.chips import (
     MODELS,
     ChipModel,
@@ -87,7 +89,8 @@ def load(path: Path | None, names: Sequence[str] = (), speed: float | None = Non
     problems: list[str] = []
     section = data.get("rig", {})
     rate = speed if speed is not None else section.get("speed", 1) if is_table(section) else 1
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+    numeric = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if not numeric or not 0 < rate < math.inf:
         problems.append(f"rig.speed: expected a number above 0, not {rate!r}")
     listed = data.get("board", [])
     tables = [one for one in listed if is_table(one)] if isinstance(listed, list) else []
@@ -202,8 +205,8 @@ def _check_usb(own: Mapping[str, Any], model: ChipModel) -> None:
     """Raises UsageError for a USB port that the chip cannot have, or a rate that USB has not."""
     if own.get("usb") != "jtag":
         return
-    if not model.usb_jtag:
-        able = ", ".join(name for name, one in MODELS.items() if one.usb_jtag)
+    if not CHIPS[model.name].usb_jtag:
+        able = ", ".join(name for name in MODELS if CHIPS[name].usb_jtag)
         raise UsageError(
             f"virtual.usb: an {model.name} has no USB port of its own ({able} have); "
             "expected 'bridge'"

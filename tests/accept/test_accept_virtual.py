@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 
+import pytest
 import serial
 from accept_bench import (
     APP_OFFSET,
@@ -135,5 +136,8 @@ def test_a_rig_file_without_virtual_boards_is_refused():
     assert "no board has port" in done.stderr
 
 
-def test_a_speed_of_zero_is_wrong_usage():
-    assert run("virtual", "--speed", 0).returncode == 2
+@pytest.mark.parametrize("speed", ["0", "nan", "inf", "1001"])
+def test_a_speed_that_no_clock_can_have_is_wrong_usage(speed):
+    done = run("virtual", "--speed", speed)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

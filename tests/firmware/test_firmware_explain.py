@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import recipe
+from pytest_blynk_ota.firmware.behaviour import MAGIC
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.explain import explain
 from pytest_blynk_ota.firmware.explain_reasons import reasons
@@ -163,6 +164,17 @@ def test_a_bootloader_that_the_rom_refuses_is_told():
     image = flipped(bootloader(b"x"), 40)
     found = explain(with_bootloader(dump(), image))
     assert found.notes == ("The ROM would not start the bootloader: checksum is wrong.",)
+
+
+def test_a_malformed_behaviour_keeps_no_rom_from_starting_a_bootloader():
+    malformed = Segment(0, MAGIC + b"\4\0\0\0what")
+    code = Segment(C3.iram_base, bytes(64))
+    found = explain(with_bootloader(dump(), build_image(C3, [malformed, code], C3.iram_base)))
+    (note,) = found.notes
+    assert note.startswith(
+        "How the bootloader was built cannot be read: behaviour segment: no JSON"
+    )
+    assert not found.rollback.known
 
 
 def test_esptool_may_have_changed_the_bootloaders_header_so_its_hash_is_no_matter():

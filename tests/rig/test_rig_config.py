@@ -108,6 +108,34 @@ def test_keys_that_do_not_fit_the_port_are_refused(board, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("virtual", "problem"),
+    [
+        (
+            {"mac": "zz"},
+            "board[0].virtual.mac: expected a MAC address as 02:b1:6e:00:00:01, got 'zz'",
+        ),
+        (
+            {"revision": "3"},
+            "board[0].virtual.revision: expected a chip revision as \"v3.0\", got '3'",
+        ),
+        ({"paced": "yes"}, "board[0].virtual.paced: expected a valid boolean, got 'yes'"),
+        (
+            {"bad_sectors": [7]},
+            "board[0].virtual.bad_sectors[0]: expected a multiple of 4096, got 7",
+        ),
+        ({"usb": "jtag"}, "board[0]: virtual.usb: an esp32 has no USB port of its own"),
+        ({"usb": "jtag", "paced": True}, 'board[0].virtual: paced: usb = "jtag" has no baud rate'),
+    ],
+)
+def test_what_a_virtual_board_cannot_be_is_a_mistake_of_the_rig_file(virtual, problem):
+    board = {"name": "a", "chip": "esp32", "port": "virtual", "virtual": virtual}
+    with pytest.raises(ConfigError) as caught:
+        check({"rig": {"name": "x"}, "board": [board]}, "x")
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
+
+
 def test_two_boards_on_one_port_are_refused():
     boards = [{"name": name, "chip": "esp32", "port": "/dev/p"} for name in "ab"]
     with pytest.raises(ConfigError, match="two boards have the port /dev/p"):

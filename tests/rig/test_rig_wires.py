@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 from pytest_blynk_ota.board.patterns import ROM_BANNER
+from pytest_blynk_ota.errors import LoaderSilent
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.rig.config import check
@@ -47,3 +48,14 @@ def test_a_board_is_reset_into_its_loader_and_out_again(rig, name):
     banner = board.console.find(ROM_BANNER, after=cursor, wall_s=5)
     assert banner
     assert banner.string.startswith(RESETS.get(name, "rst:0x1 (POWERON)"))
+
+
+def test_a_board_without_lines_and_power_is_silent_in_its_loader_a_fault_of_the_rack(rig):
+    place = rig.place("socket")
+    place.power.off()
+    try:
+        with pytest.raises(LoaderSilent):
+            place.board.identity()
+    finally:
+        place.power.on()
+    assert place.board.identity().chip == "esp32c3"

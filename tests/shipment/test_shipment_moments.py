@@ -2,6 +2,7 @@
 
 import pytest
 
+from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.moments import moment
 
@@ -47,10 +48,22 @@ def test_progress_of_another_download_does_not_count():
     assert reached(DOWNLOAD, progress=0.5, download=2) is None
 
 
+def test_an_air_status_is_waited_for_by_its_name():
+    events = [
+        Event(1, 0.0, 0.0, "ota", "operation", "a", {"images": {}, "offered": "new", "limit": 3}),
+        Event(2, 0.0, 0.0, "cloud", "ota_sent", "a", {"session": 1}),
+        delivery("request", method="GET", conn=1),
+    ]
+    assert reached(events, air_status=AirStatus.REQUEST_SENT) == "ota_sent"
+    assert reached(events, air_status="New Firmware Requested") == "request"
+    assert reached(events, air_status=AirStatus.DOWNLOADED) is None
+
+
 @pytest.mark.parametrize(
     "asked",
     [
         {},
+        {"air_status": AirStatus.SUCCESS, "report": "1.0.0"},
         {"progress": 0.5, "log": "x"},
         {"progress": 0},
         {"progress": 60},

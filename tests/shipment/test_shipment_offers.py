@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.air import Shipment
+from pytest_blynk_ota.air import AirRules, Follower, Named, Shipment
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.shipment import Offers, Operation
@@ -84,12 +84,25 @@ def rig():
 
 
 @pytest.fixture
-def offers(rig):
-    made = Offers(rig, SimpleNamespace(name="a"), rig.made, Shipment(3, "2.0.0"), 0)
-    made.start()
-    yield made
+def offering(rig):
+    """Starts offers by some rules."""
+    started = []
+
+    def start(**rules) -> Offers:
+        air = Follower(Shipment(Named("2.0.0"), AirRules(**rules)), "a")
+        started.append(Offers(rig, SimpleNamespace(name="a"), rig.made, air, 0))
+        started[-1].start()
+        return started[-1]
+
+    yield start
     rig.cloud.go.set()
-    made.stop()
+    for made in started:
+        made.stop()
+
+
+@pytest.fixture
+def offers(offering):
+    return offering()
 
 
 def test_a_cancel_waits_for_the_offer_that_goes_out(rig, offers):
@@ -118,8 +131,105 @@ def test_a_session_that_took_over_is_not_offered_twice(rig, offers):
     assert rig.cloud.sent == ["o1", "o2"]  # the second one for session 3
 
 
+def test_a_pause_waits_for_the_offer_that_goes_out(rig, offers):
+    rig.cloud.go.clear()
+    rig.report(1)
+    assert rig.cloud.sending.wait(WAIT_S)
+    pause = threading.Thread(target=offers.pause)
+    pause.start()
+    pause.join(0.05)
+    assert "paused" not in rig.kinds()
+    rig.cloud.go.set()
+    pause.join(WAIT_S)
+    assert rig.kinds() == ["offer", "paused"]
+
+
+def test_a_paused_device_gets_its_offer_when_the_shipment_goes_on(rig, offers):
+    offers.pause()
+    offers.pause()
+    rig.report(1)
+    rig.report(1)
+    assert not rig.cloud.sending.wait(0.05)
+    offers.resume()
+    offers.resume()
+    rig.until(lambda: rig.cloud.sent)
+    offers.stop()
+    assert rig.kinds() == ["paused", "resumed", "offer"]
+
+
+def test_a_click_lets_the_offer_out(rig, offering):
+    offers = offering(auto_update=False)
+    rig.report(1)
+    assert not rig.cloud.sending.wait(0.05)
+    offers.click()
+    rig.until(lambda: rig.cloud.sent)
+    assert rig.kinds() == ["clicked", "offer"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"auto_update": False}, "awaiting the user"),
+        ({"devices": ("other",)}, "not chosen"),
+        ({"condition": "lower library"}, "condition not met"),
+    ],
+)
+def test_what_only_a_hand_could_open_is_closed_when_the_hands_are_gone(rig, offering, rules, why):
+    offers = offering(**rules)
+    rig.report(1)
+    offers.hands_off()
+    rig.until(lambda: rig.kinds())
+    (closed,) = [e for e in rig.recorder.timeline.events() if e.kind == "closed"]
+    assert closed.data["why"] == why
+    offers.click()
+    rig.report(2)
+    offers.stop()
+    assert not rig.cloud.sent
+
+
+def test_a_window_that_will_open_is_waited_for(rig, offering):
+    noon = AirRules(window="night", begins_at="2026-11-23T12:00")
+    rig.recorder(
+        "ota", "operation", "a", images={"new": {"version": "2.0.0"}}, offered="new", limit=3,
+        air=noon.to_data(), speed=1.0,
+    )  # fmt: skip
+    offers = offering()
+    rig.report(1)
+    offers.hands_off()
+    assert not rig.cloud.sending.wait(0.05)
+    assert rig.kinds() == ["operation"]
+
+
+def test_a_moment_that_changes_something_by_itself_is_on_record(rig, offering):
+    """Air's clock of these tests begins at the host's: silence since then is over at once."""
+    offers = offering(upload_failure_after_s=0.05)
+    rig.recorder("delivery", "request", "a", method="GET", conn=1, attempt=1)
+    rig.until(lambda: rig.kinds())
+    offers.stop()
+    assert rig.kinds()[0] == "clock"
+
+
+def test_a_device_that_is_there_already_is_taken_as_having_just_come(rig, offering):
+    rig.recorder("cloud", "info", "a", session=7, pairs={"blynk": "1.3.2"})
+    rig.recorder(
+        "cloud", "report", "a", session=7, version="1.0.0", build="b", fw_type="TMPL"
+    )  # fmt: skip
+    rig.cloud.device = lambda board: SimpleNamespace(
+        online=True, session=7, session_started=1.0,
+        reports=[SimpleNamespace(session=7, version="1.0.0", build="b")],
+    )  # fmt: skip
+    offers = offering(condition="lower version")
+    rig.until(lambda: rig.cloud.sent)
+    offers.stop()
+    online = next(e for e in rig.recorder.timeline.events() if e.kind == "online")
+    assert online.data == {
+        "session": 7, "version": "1.0.0", "build": "b", "fw_type": "TMPL", "library": "1.3.2",
+    }  # fmt: skip
+    assert rig.cloud.sent == ["o1"]
+
+
 def operation(rig, describe):
-    return Operation(rig, rig.place, b"", (), describe, None, lambda: None)
+    return Operation(rig, rig.place, b"", (), describe, False, lambda: None)
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):

@@ -331,6 +331,8 @@ def test_the_clock_is_right_wrong_or_starts_at_the_boot():
         ({"forward": {"443": 8080}}, "forward: expected"),
         ({"forward": {"443": "127.0.0.1:65536"}}, "forward: expected"),
         ({"clock_offset_s": "1"}, "clock_offset_s: expected seconds"),
+        ({"clock_offset_s": float("inf")}, "clock_offset_s: expected seconds"),
+        ({"clock_offset_s": float("nan")}, "clock_offset_s: expected seconds"),
     ],
 )
 def test_a_wrong_value_is_refused_and_changes_nothing(table, words):

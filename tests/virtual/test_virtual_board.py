@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from virtual_bench import SPEED, Terminal, echo
 
-from pytest_blynk_ota.virtual.chip.board import Board, State
+from pytest_blynk_ota.virtual.chip.board import LINK_BACK_S, Board, State
 from pytest_blynk_ota.virtual.chip.chips import MODELS, default_mac, make_chip
 from pytest_blynk_ota.virtual.settings import BoardSettings
 
@@ -110,6 +110,43 @@ def test_power_off_stops_everything_and_power_on_boots():
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("ms", [50, 500])
+def test_power_comes_back_after_a_dip_whose_end_nobody_waits_for(ms):
+    async def scenario():
+        async with running() as board:
+            asked = asyncio.create_task(board.dip(ms))
+            await asyncio.sleep(0)
+            assert board.state is not State.RUNNING
+            asked.cancel()
+            await asyncio.sleep(ms / 1000 / SPEED + 0.01)
+            assert board.state is State.RUNNING
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ms", [50, 500])
+def test_an_outlet_that_is_switched_off_in_a_dip_stays_off(ms):
+    async def scenario():
+        async with running() as board:
+            asked = asyncio.create_task(board.dip(ms))
+            await asyncio.sleep(0)
+            board.power(False)
+            await asked
+            assert board.state is State.OFF
+
+    asyncio.run(scenario())
+
+
+def test_a_board_that_is_held_in_reset_stays_so_after_a_dip():
+    async def scenario():
+        async with running() as board:
+            move(board, (False, True))
+            await board.dip(50)
+            assert board.state is State.HELD
+
+    asyncio.run(scenario())
+
+
 def test_a_reset_does_not_wake_a_board_without_power():
     async def scenario():
         async with running() as board:
@@ -153,6 +190,28 @@ def test_a_hub_takes_the_link_and_gives_it_back_on_the_same_port_too_late_for_th
             assert board.clock.now() - began >= 1.0, "a bridge has to enumerate"
             back.writer.write(b"late\n")
             assert await back.until("late") == "echo late\r\n", "the boot was not heard"
+
+    asyncio.run(scenario())
+
+
+def test_a_hub_that_loses_its_power_again_gives_no_link():
+    async def scenario():
+        async with running(hub=True) as board:
+            board.power(False)
+            board.power(True)
+            board.power(False)
+            await asyncio.sleep(max(LINK_BACK_S) / SPEED + 0.02)
+            assert not board.uart.linked
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("asked", "rate"), [(1, 39), (115200, 115200), (1 << 31, 5_000_000)])
+def test_a_chip_sets_no_rate_that_its_divider_cannot_make(asked, rate):
+    async def scenario():
+        async with running() as board:
+            board._set_baud(asked)
+            assert board.uart.chip_baud == rate
 
     asyncio.run(scenario())
 
@@ -264,6 +323,54 @@ def test_a_reset_leaves_connections_half_open_until_the_network_is_up_again():
                 move(board, (False, False))
                 await gone.wait()
             assert seen == [b"here", "reset"]
+
+    asyncio.run(scenario())
+
+
+def test_a_software_restart_leaves_its_connections_half_open_too():
+    again = asyncio.Event()
+
+    async def online(machine, cause):
+        if cause == 0xC:
+            again.set()
+            return await asyncio.Future()
+        machine.network.up()
+        port = int(await machine.read_line())
+        await machine.network.open_connection("127.0.0.1", port)
+        return 0xC
+
+    async def scenario():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        async with running(online) as board, server:
+            terminal = await Terminal.open(board.uart.url)
+            terminal.writer.write(b"%d\n" % server.sockets[0].getsockname()[1])
+            async with asyncio.timeout(5):
+                await again.wait()
+            assert board.network.ghosts == 1
+            assert not board.network.joined
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("software", [True, False])
+def test_what_was_typed_before_a_reset_is_not_for_the_next_boot(software):
+    async def slow(machine, _cause):
+        machine.print("ready\n")
+        while (line := await machine.read_line()) not in ("restart", "sleep"):
+            machine.print(f"echo {line}\n")
+        return 0xC if line == "restart" else await asyncio.Future()
+
+    async def scenario():
+        async with running(slow) as board:
+            await asyncio.sleep(0)
+            board._received(b"restart\nold\nhalf" if software else b"sleep\nold\nhalf")
+            terminal = await Terminal.open(board.uart.url)
+            if not software:
+                move(board, (False, True), (False, False))
+                await terminal.until("ready")
+            terminal.writer.write(b"new\n")
+            assert (await terminal.until("new")).endswith("echo new\r\n")
+            assert "old" not in terminal.text
 
     asyncio.run(scenario())
 

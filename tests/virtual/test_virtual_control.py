@@ -229,6 +229,33 @@ def test_mending_undoes_all_of_it_once(rack, control, evidence):
     assert rack.rack.air.state() == type(rack.rack.air)().state()
 
 
+def test_mending_keeps_the_ports_that_the_rig_itself_forwards(rack, control):
+    control.furnish({"127.0.0.1:443": "127.0.0.1:8443"})
+    control.furnish({"127.0.0.1:8883": "127.0.0.1:9000"})
+    control.network(forward={})
+    control.mend()
+    assert rack.rack.air.forward == {
+        "127.0.0.1:443": "127.0.0.1:8443",
+        "127.0.0.1:8883": "127.0.0.1:9000",
+    }
+
+
+def test_a_board_that_there_is_not_needs_no_mending(control):
+    with pytest.raises(UsageError, match="no board 'c3'"):
+        control.wifi("c3", on=False)
+    control.mend()
+
+
+def test_a_board_stays_to_be_mended_if_the_rack_did_not_answer(rack, control, monkeypatch):
+    control.wifi(BOARD, on=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(control, "url", "http://127.0.0.1:1")
+        with pytest.raises(RigError):
+            control.mend()
+    control.mend()
+    assert board(rack).network.in_range
+
+
 # ---- the end
 
 

@@ -290,6 +290,23 @@ def test_a_flash_file_of_another_size_is_refused_and_kept(tmp_path: Path):
     assert path.read_bytes() == b"precious"
 
 
+def test_a_flash_file_belongs_to_one_board_at_a_time(tmp_path: Path):
+    path = tmp_path / "flash.bin"
+    first = NorFlash(path, SMALL)
+    with pytest.raises(UsageError, match=r"flash\.bin is in use by another board"):
+        NorFlash(path, SMALL)
+    first.close()
+    NorFlash(path, SMALL).close()
+
+
+def test_a_flash_file_gets_its_folders_and_one_that_cannot_be_opened_is_told(tmp_path: Path):
+    path = tmp_path / "boards" / "c3-a" / "flash.bin"
+    NorFlash(path, SMALL).close()
+    assert path.stat().st_size == SMALL
+    with pytest.raises(UsageError, match="c3-a cannot be opened: Is a directory"):
+        NorFlash(path.parent, SMALL)
+
+
 def test_erases_use_64_kb_blocks_only_where_aligned_and_whole():
     assert erase_steps(0xF000, 0x12000) == [
         (0xF000, SECTOR_BYTES),

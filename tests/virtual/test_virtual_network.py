@@ -95,6 +95,25 @@ def test_aborting_resets():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel acknowledges a little")
+def test_what_did_not_fit_when_the_air_came_back_goes_before_what_is_written_next():
+    async def scenario():
+        async with pair() as (_network, connection, reader, _):
+            filled = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    filled += connection._sock.send(bytes(1 << 16))
+            connection.leave_air()
+            await connection.write(b"early ")
+            connection.return_to_air()
+            late = asyncio.create_task(connection.write(b"late"))
+            async with asyncio.timeout(5):
+                await reader.readexactly(filled)
+                assert await reader.readexactly(10) == b"early late"
+                await late
+
+    asyncio.run(scenario())
+
+
 def test_a_ghost_acknowledges_nothing():
     async def scenario():
         async with pair() as (network, connection, _, writer):

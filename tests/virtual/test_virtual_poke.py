@@ -10,7 +10,17 @@ from virtual_dump import dump
 
 from pytest_blynk_ota import cli
 from pytest_blynk_ota.cli.flashtext import flash_text
+from pytest_blynk_ota.firmware import loaderinfo
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.firmware.image import Segment, build_image
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.firmware.partitions import (
+    DEFAULT_TABLE,
+    TABLE_BYTES,
+    TABLE_OFFSET,
+    Partition,
+    PartitionTable,
+)
 from pytest_blynk_ota.virtual.chip.board import State as Doing
 from pytest_blynk_ota.virtual.chip.flash import FLASH_BYTES
 from pytest_blynk_ota.virtual.control.flashmap import flash_map
@@ -55,7 +65,9 @@ def test_the_boards_are_listed(poke, rack):
     first, *_, last = poke("--list").splitlines()
     assert first.split()[:4] == [BOARD, "esp32c3", board(rack).chip.mac_text, board(rack).uart.url]
     assert last.endswith("running from flash")
-    assert [one["name"] for one in json.loads(poke("--list", "--json"))] == list(rack.rack.boards)
+    assert [one["name"] for one in json.loads(poke("--list", "--json"))["boards"]] == list(
+        rack.rack.boards
+    )
 
 
 def test_the_power_is_cut_and_given_back(poke, rack):
@@ -156,3 +168,26 @@ def test_without_an_address_it_asks_for_one(blynk_ota):
 def test_people_are_told_what_boots_and_what_does_not(rack, content, words):
     rack.call(board(rack).flash.load, content)
     assert words in flash_text(flash_map(board(rack)))
+
+
+BEYOND = PartitionTable((*DEFAULT_TABLE.rows, Partition("more", 1, 0x81, FLASH_BYTES, 0x1000)))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [(b"", "partition table: blank"), (BEYOND.build(), "exceeds flash chip size")],
+)
+def test_without_a_table_nothing_is_said_of_otadata(rack, table, said):
+    chip, content = CHIPS["esp32c3"], bytearray(dump("esp32c3"))
+    parts = [
+        Segment(chip.dram_base, loaderinfo.build("v5.1.4", "Nov 23 2026 17:29:49")),
+        Segment(chip.iram_base, b"\1" * 64),
+    ]
+    loader = build_image(chip, parts, chip.iram_base)
+    content[: len(loader)] = loader
+    content[TABLE_OFFSET : TABLE_OFFSET + TABLE_BYTES] = table.ljust(TABLE_BYTES, b"\xff")
+    rack.call(board(rack).flash.load, bytes(content))
+    _, problem, boots = flash_text(flash_map(board(rack))).splitlines()
+    assert said in problem
+    assert boots.startswith("next boot: nothing starts")
+    assert "otadata" not in boots

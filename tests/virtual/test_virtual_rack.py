@@ -94,6 +94,13 @@ def test_all_mistakes_of_a_rig_file_are_told_at_once(tmp_path):
         assert words in text
 
 
+@pytest.mark.parametrize("speed", ["nan", "inf", "true", '"fast"'])
+def test_a_speed_that_is_none_is_refused(rig, speed):
+    rig.write_text(RIG.replace("speed = 20", f"speed = {speed}"))
+    with pytest.raises(ConfigError, match=r"rig\.speed: expected a number above 0"):
+        load(rig)
+
+
 @pytest.mark.parametrize("content", ["[rig", "", "board = 3", "[[board]]\nname = 1"])
 def test_a_file_that_is_no_rig_file_is_a_config_error(tmp_path, content):
     path = tmp_path / "bad.toml"
@@ -177,6 +184,26 @@ def test_a_wrong_rig_file_is_exit_code_2_and_words(tmp_path):
     assert done.returncode == 2
     assert "none.toml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("virtual", "words"),
+    [
+        ('flash = "{folder}"', "board one: flash file {folder} cannot be opened: Is a directory"),
+        ('flash = "{folder}/short"', "board one: flash file {folder}/short has 5 bytes; expected"),
+        ("bad_sectors = [0x100]", "board one: bad_sectors: 0x100 is no sector"),
+    ],
+)
+def test_a_flash_that_cannot_be_is_exit_code_2_with_its_board(tmp_path, virtual, words):
+    (tmp_path / "short").write_bytes(b"short")
+    rig = tmp_path / "rig.toml"
+    own = virtual.format(folder=tmp_path)
+    rig.write_text(
+        f'[[board]]\nname = "one"\nchip = "esp32"\nport = "virtual"\nvirtual = {{ {own} }}\n'
+    )
+    done = subprocess.run([*PROGRAM, str(rig)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(words.format(folder=tmp_path))
 
 
 PARENT = """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep_bench import APP0, APP1, OTADATA, fill, image, in_lab, update
@@ -17,12 +19,15 @@ from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.virtual.chip.driver import Cut
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES, NorFlash, Operation, Tear
+from pytest_blynk_ota.virtual.sweep import routes
+from pytest_blynk_ota.virtual.sweep.groups import WHOLE, CutPoint, Group
 from pytest_blynk_ota.virtual.sweep.memo import Memo
-from pytest_blynk_ota.virtual.sweep.paper import boot
+from pytest_blynk_ota.virtual.sweep.paper import Boot, boot
 from pytest_blynk_ota.virtual.sweep.phases import phases
 from pytest_blynk_ota.virtual.sweep.routes import _in_slices
 from pytest_blynk_ota.virtual.sweep.state import FlashState
 
+NOWHERE = Boot(None, None, None, ())
 SMALL = 8 * SECTOR_BYTES
 SAMPLE = 40
 """Cut points that are decided without the cache, too: each costs some milliseconds."""
@@ -158,6 +163,17 @@ def test_a_sweep_repeats_with_its_seed_and_not_with_another():
         assert all(len(group["members"]) == min(2, group["count"]) for group in one["groups"])
 
     in_lab(scenario)
+
+
+def test_each_cut_point_of_a_group_has_the_same_chance():
+    points = [CutPoint(number, WHOLE) for number in range(4)]
+    drawn = Counter()
+    for seed in range(400):
+        group = Group("", NOWHERE, points[0], points[0], random.Random(seed))
+        for point in points:
+            group.add(point, 1)
+        drawn.update(group.members)
+    assert all(70 < drawn[point] < 130 for point in points)
 
 
 def test_an_armed_cut_leaves_the_flash_and_starts_the_slot_that_were_decided():
@@ -386,6 +402,44 @@ def test_a_cut_is_armed_on_a_board_without_power_only(rack, control):
     assert rack.rack.boards["a"].driver.cut is None
     with pytest.raises(UsageError, match="no sweep"):
         control.request("PUT", "/a/cut", {"operation": 1, "variant": 0})
+
+
+def test_a_new_recording_disarms_the_cut_of_the_last_sweep(rack, control):
+    board = rack.rack.boards["a"]
+    control.request("PUT", "/a/journal")
+    rack.call(board.erase, APP1.offset, SECTOR_BYTES)
+    control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
+    control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
+    control.request("PUT", "/a", b"1")
+    control.request("PUT", "/a/journal")
+    rack.call(board.erase, APP1.offset, SECTOR_BYTES)
+    assert control.request("GET", "/a") == "1"
+
+
+def test_a_sweep_that_was_broken_off_arms_no_cut(rack, control, monkeypatch):
+    async def broken_off(_work):
+        raise web.HTTPRequestTimeout(text="gone")
+
+    monkeypatch.setattr(routes, "_in_slices", broken_off)
+    control.request("PUT", "/a/journal")
+    rack.call(rack.rack.boards["a"].erase, APP1.offset, SECTOR_BYTES)
+    with pytest.raises(UsageError, match="gone"):
+        control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
+    with pytest.raises(UsageError, match="no sweep"):
+        control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
+
+
+def test_arming_a_cut_gives_the_efuses_back_as_they_were_before_the_recording(rack, control):
+    board = rack.rack.boards["a"]
+    control.request("PUT", "/a/journal")
+    board.efuses.burn_secure_version(2)
+    rack.call(board.erase, APP1.offset, SECTOR_BYTES)
+    control.request("POST", "/a/sweep")
+    control.request("PUT", "/a", b"0")
+    control.request("PUT", "/a/cut", {"operation": 0, "variant": 0})
+    assert board.efuses.secure_version == 0
 
 
 def test_a_cut_where_nothing_is_done_is_refused(rack, control):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -78,3 +79,13 @@ def test_by_hand(name, data, sent_at, read_at, expected):
 def test_the_same_bytes_become_the_same_garbage():
     noise = random.Random(3).randbytes(5000)
     assert heard(noise, 921600, 115200) == heard(noise, 921600, 115200)
+
+
+def test_a_rate_that_no_port_has_costs_no_memory():
+    tracemalloc.start()
+    try:
+        assert heard(SENTENCE, 5_000_000, 1) == b""
+        assert heard(SENTENCE, 1, 0xFFFFFFFF)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

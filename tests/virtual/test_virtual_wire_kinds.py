@@ -150,6 +150,20 @@ def test_a_pseudo_terminal_hears_from_the_moment_it_is_opened(pty, rack):
         os.close(client)
 
 
+def test_what_the_last_client_of_a_pseudo_terminal_left_unread_is_not_for_the_next(pty, rack):
+    client = os.open(pty.uart.url, os.O_RDWR | os.O_NOCTTY)
+    assert until(lambda: pty.uart.connected)
+    rack.call(lambda: pty.uart.send(b"never read"))
+    os.close(client)
+    assert until(lambda: not pty.uart.connected)
+    client = os.open(pty.uart.url, os.O_RDWR | os.O_NOCTTY)  # pyserial would empty it itself
+    try:
+        rack.call(lambda: pty.uart.send(b"first"))
+        assert os.read(client, 100) == b"first"
+    finally:
+        os.close(client)
+
+
 def test_a_pseudo_terminal_at_no_rate_understands_all(pty):
     with opened(pty) as port:
         settings = termios.tcgetattr(port.fileno())

@@ -83,6 +83,20 @@ def test_a_byte_takes_ten_bit_times_of_device_time(baud, speed, expected):
     assert half == pytest.approx(5760, rel=0.1)
 
 
+def test_a_line_that_was_idle_is_no_faster_for_it():
+    async def scenario(now):
+        came = []
+        line = Pacer(lambda data, _: came.append((now(), data)), 1)
+        await asyncio.sleep(60)
+        line.put(bytes(11520), 115200)
+        await line.empty()
+        return len(came[0][1]), came[-1][0] - 60
+
+    first, took = run(scenario)
+    assert first < 100
+    assert took == pytest.approx(1, abs=2 * GRAIN_S)
+
+
 def test_both_directions_keep_their_order():
     async def scenario(_now):
         uart, host, arrived = paced()
@@ -149,6 +163,27 @@ def test_a_board_that_restarts_for_ever_gets_no_further_than_its_log():
     assert run(scenario) in range(18, 23)
 
 
+def test_a_brownout_swallows_the_log_but_not_the_word_of_its_detector():
+    async def execute(machine, _cause):
+        machine.stage = "app"
+        machine.print("x" * 1152)
+        await asyncio.Event().wait()
+
+    async def scenario(_now):
+        settings = board_settings({"name": "a", "chip": "esp32", "virtual": {"paced": True}})
+        board, host = Board(settings, execute, failed=lambda error: None), Host()
+        board.power(True)
+        board.uart.adopt(host)
+        await asyncio.sleep(0.01)
+        await board.dip(50)
+        await board.dark()
+        return bytes(host.got)
+
+    said = run(scenario)
+    assert said.endswith(b"Brownout detector was triggered\r\n\r\n")
+    assert said.count(b"x") < 1152
+
+
 def test_a_host_that_sends_faster_than_the_chip_reads_is_held_up():
     async def scenario(_now):
         uart, host, arrived = paced()
@@ -169,6 +204,35 @@ def test_what_does_not_fit_is_lost():
         return len(host.got)
 
     assert run(scenario) == MAX_WAITING
+
+
+def test_what_a_reset_has_swallowed_takes_no_room():
+    async def scenario(_now):
+        came = bytearray()
+        line = Pacer(lambda data, _: came.extend(data), 1)
+        for _ in range(2):
+            line.put(bytes(MAX_WAITING), 115200)
+            line.clear()
+        line.put(b"next", 115200)
+        await line.empty()
+        return bytes(came)
+
+    assert run(scenario) == b"next"
+
+
+def test_the_next_client_of_a_port_that_held_the_last_one_is_held_up_as_well():
+    async def scenario(_now):
+        uart, first, _ = paced()
+        uart.receive(bytes(HELD_BYTES + 1))
+        uart.release(first)
+        second = Host()
+        uart.adopt(second)
+        uart.receive(b"x")
+        held = list(second.held)
+        await uart._to_chip.empty()
+        return held, second.held
+
+    assert run(scenario) == ([True], [True, False])
 
 
 def test_a_purge_takes_back_what_the_chip_has_not_got():

@@ -229,6 +229,15 @@ def test_a_malformed_behaviour_is_named_on_the_board_and_to_the_rack():
         )
 
 
+def test_a_bootloader_with_a_malformed_behaviour_starts_and_is_complained_of():
+    with Bench() as bench:
+        bench.malformed_bootloader()
+        story(bench.until("Connecting to WiFi"))
+        (complaint,) = bench.machine.complaints
+        assert complaint.startswith("its bootloader's behaviour segment: no JSON")
+        assert complaint.endswith("taken for one that does not roll back")
+
+
 def test_a_partition_table_beyond_the_flash_is_refused_and_complained_of():
     rows = (*DEFAULT_TABLE.rows, Partition("more", 1, 0x81, 0x400000, 0x10000))
     with Bench() as bench:

@@ -129,6 +129,10 @@ class Bench:
         segments.append(Segment(chip.iram_base, Random(1).randbytes(SEGMENT_BYTES)))
         self._flash(chip.bootloader_offset, build_image(chip, segments, chip.iram_base))
 
+    def malformed_bootloader(self) -> None:
+        """One of ours whose behaviour segment holds no JSON."""
+        self._bootloader(MAGIC + b"\4\0\0\0what")
+
     def foreign_bootloader(self) -> None:
         """One that is none of ours; it logs at INFO, as its strings show."""
         chip = self.chip

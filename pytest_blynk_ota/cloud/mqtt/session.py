@@ -17,6 +17,7 @@ The rules, in order:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -43,6 +44,7 @@ from pytest_blynk_ota.cloud.mqtt.packets import (
 from pytest_blynk_ota.cloud.mqtt.reading import Decoder
 from pytest_blynk_ota.cloud.mqtt.topics import PING, UNASKED, matches, wrong_filter
 from pytest_blynk_ota.cloud.mqtt.uplinks import NotTaken, Uplinks, known
+from pytest_blynk_ota.cloud.protocol import Status
 from pytest_blynk_ota.cloud.site import Flood, Site, Timer
 
 MAX_UNREAD_BYTES: Final = 1 << 16
@@ -53,6 +55,8 @@ MAX_HALF_DONE: Final = 64
 """Messages of QoS 2 that may wait for their PUBREL. Our choice."""
 KEEPALIVE_FACTOR: Final = 1.5
 """Silence of more keepalives than this ends a session ([MQTT-3.1.2-24])."""
+REFUSALS: Final[Mapping[int, Reason]] = {Status.INVALID_TOKEN: Reason.BAD_CREDENTIALS}
+"""What MQTT has for a status of the binary protocol with which a fault refuses a login."""
 
 log = logging.getLogger(__name__)
 log.addHandler(logging.NullHandler())  # silent where nobody has set logging up
@@ -228,6 +232,8 @@ class MqttSession:
         if self.device is None and not isinstance(packet, Connect):
             self.cut_off(f"{name} before CONNECT")
             return
+        if self._is_silent(self.device):
+            return  # a fault of the cloud: as if nothing had come
         if self.device is not None:  # the time for a login does not begin again
             self._heard, self._pinged = time.monotonic(), False
         flood = self._flood.one_more(time.monotonic() * self._site.speed)
@@ -247,8 +253,18 @@ class MqttSession:
             self._say("refused", why=why)
             self._write(writing.connack(min(asked.level, 5), code))
             self._write_no_more(f"login refused: {why}")
-            return
-        self._let_in(device, asked)
+        elif device.manners.refuses(time.monotonic()):
+            self._turn_away(device, asked.level)
+        elif not self._is_silent(device):
+            self._let_in(device, asked)
+
+    def _turn_away(self, device: Device, level: int) -> None:
+        """No login, as a fault of the cloud has it."""
+        status = device.manners.refuse_status
+        self._site.say("refused", device, self.number, why=f"a fault of the cloud, status {status}")
+        if status is not None:
+            self._write(writing.connack(level, REFUSALS.get(status, Reason.UNAVAILABLE)))
+        self.close("login refused: a fault of the cloud")
 
     def _let_in(self, device: Device, asked: Connect) -> None:
         self.device = device
@@ -336,7 +352,7 @@ class MqttSession:
 
     def _publish(self, message: Publish) -> bool:
         """Send it with the QoS that it has by its topic and by the subscription."""
-        if self._ended or self.device is None:
+        if self._ended or self.device is None or self._is_silent(self.device):
             return False
         qos = [qos for text, qos in self._filters.items() if matches(text, message.topic)]
         if message.topic in UNASKED:
@@ -369,7 +385,17 @@ class MqttSession:
     def _board(self) -> str:
         return self.device.board if self.device else "not logged in"
 
+    def _is_silent(self, device: Device | None) -> bool:
+        return device is not None and device.manners.is_silent(time.monotonic())
+
     def _write(self, data: bytes) -> None:
+        slow_s = self.device.manners.slow_s if self.device is not None else 0.0
+        if slow_s:
+            asyncio.get_running_loop().call_later(slow_s, self._write_now, data)
+        else:
+            self._write_now(data)
+
+    def _write_now(self, data: bytes) -> None:
         if not self._ended:
             self._wire.write(data)
 

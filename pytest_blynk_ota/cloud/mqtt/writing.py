@@ -32,6 +32,7 @@ RETURN_CODES: Final[Mapping[Reason, int]] = {
     Reason.OK: 0,
     Reason.UNSUPPORTED_VERSION: 1,
     Reason.BAD_IDENTIFIER: 2,
+    Reason.UNAVAILABLE: 3,
     Reason.BAD_CREDENTIALS: 4,
 }
 SUBSCRIPTION_FAILED: Final = 0x80

@@ -87,15 +87,14 @@ async def _not_ours(machine: Machine, log: Log, image: Image) -> NoReturn:
     """A real chip would run it; this one says why it does not."""
     desc = image.app_desc
     what = f"{desc.project} {desc.version}" if desc else "no application description"
-    malformed = [text for text in image.problems if text.startswith("behaviour segment")]
-    why = "cannot be read" if malformed else "is not there"
+    why = "cannot be read" if image.malformed_behaviour else "is not there"
     log.text(
         f"virtual board: the behaviour segment of the image in this slot ({what}) {why}:",
         "virtual board: its code cannot be run here; the board stays up and does nothing.",
         *(f"virtual board: {problem}" for problem in image.problems),
     )
     machine.complain(f"the image {what} does not run here: "
-                     f"{'; '.join(malformed) or 'it has no behaviour segment'}")  # fmt: skip
+                     f"{image.malformed_behaviour or 'it has no behaviour segment'}")  # fmt: skip
     await asyncio.Event().wait()
     raise AssertionError("an event that nobody sets was set")
 

@@ -121,6 +121,11 @@ def _build(machine: Machine, own: Image) -> Build:
         if told.coloured is not None:
             coloured = told.coloured
         rollback = bool(machine.foreign_rollback)
+        if own.malformed_behaviour:
+            machine.complain(
+                f"its bootloader's {own.malformed_behaviour}; "
+                f"taken for one that {'rolls' if rollback else 'does not roll'} back"
+            )
         return Build(rollback, told.verbose, coloured, False, told.idf, told.built)
     return Build(
         behaviour.rollback,

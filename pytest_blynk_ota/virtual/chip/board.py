@@ -23,6 +23,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
+from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.virtual.boot.rom import ROMS, download_banner
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
@@ -74,7 +75,7 @@ class Board:
         air: the rack's access point and router; one of its own if none is given.
 
     Raises:
-        UsageError: the flash file does not fit.
+        UsageError: the flash file does not fit, or there is no such bad sector; names the board.
     """
 
     def __init__(
@@ -90,12 +91,7 @@ class Board:
         self.efuses = EFuses(settings.chip, settings.efuse, settings.fixed)
         self.chip = self.efuses.chip
         self.foreign_rollback = settings.foreign_rollback
-        self.flash = NorFlash(
-            settings.flash,
-            seed=settings.name,
-            bad_sectors=settings.bad_sectors,
-            author=lambda: (self.stage, self.boots, self.efuses.secure_version),
-        )
+        self.flash = self._flash(settings)
         self.clock = DeviceClock(speed)
         self.driver = FlashDriver(self.flash, self.clock, lambda: self.power(False))
         self.network = Network(air, self.clock)
@@ -121,10 +117,22 @@ class Board:
         self._life: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()  # one life at a time: the next waits for the last to end
         self._link_back: asyncio.TimerHandle | None = None
+        self._power_back: asyncio.TimerHandle | None = None  # after a dip
         self._random = random.Random(settings.name)
         self._typed = asyncio.Queue[str]()
         self._line = bytearray()
         self._complaints: set[str] = set()
+
+    def _flash(self, settings: BoardSettings) -> NorFlash:
+        try:
+            return NorFlash(
+                settings.flash,
+                seed=settings.name,
+                bad_sectors=settings.bad_sectors,
+                author=lambda: (self.stage, self.boots, self.efuses.secure_version),
+            )
+        except UsageError as error:
+            raise UsageError(f"board {self.name}: {error}") from error
 
     async def start(self) -> None:
         """Open the serial port and switch the power on."""
@@ -133,9 +141,7 @@ class Board:
 
     async def stop(self) -> None:
         """Switch off for good and let go of everything."""
-        self.power(False)
-        async with self._alone:
-            pass
+        await self.dark()
         await self.uart.stop()
         self.network.close()
         self.flash.close()
@@ -149,6 +155,7 @@ class Board:
 
     def power(self, on: bool) -> None:
         """Switch the outlet; nothing happens if it is so already."""
+        self._forget_dip()
         if on is self.powered:
             return
         if on:
@@ -174,23 +181,40 @@ class Board:
             pass
 
     async def dip(self, ms: float) -> str:
-        """Take the power away for ``ms`` device milliseconds; returns what came of it."""
+        """Take the power away for ``ms`` device milliseconds; returns what came of it.
+
+        It comes back also if nobody waits for the end, but not if the outlet is switched meanwhile.
+        """
         if not self.powered or ms < HOLD_UP_MS:
             return "nothing"
-        if ms >= DRAINED_MS:
+        drained = ms >= DRAINED_MS
+        if drained:
             self.power(False)
-            await self.clock.sleep(ms / 1000)
-            self.power(True)
-            return "power-on"
-        if self.stage == "app" and self.state is State.RUNNING:
-            self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
+        else:
+            self._brown_out()
+        again = (lambda: self.power(True)) if drained else self._recover
+        delay = ms / 1000 / self.clock.speed
+        self._power_back = asyncio.get_running_loop().call_later(delay, again)
+        await asyncio.sleep(delay)
+        return "power-on" if drained else "brownout"
+
+    def _brown_out(self) -> None:
+        detected = self.stage == "app" and self.state is State.RUNNING
+        self._forget_dip()
         self._end_life()
         self.uart.reset()
         self.state = State.HELD
-        await self.clock.sleep(ms / 1000)
-        if self.state is State.HELD and not self._circuit.holds:  # nobody switched meanwhile
+        if detected:
+            self.print("\nBrownout detector was triggered\n\n")  # brownout.c of ESP-IDF
+
+    def _recover(self) -> None:
+        if self.state is State.HELD and not self._circuit.holds:  # no reset meanwhile
             self._boot(BROWNOUT)
-        return "brownout"
+
+    def _forget_dip(self) -> None:
+        if self._power_back is not None:
+            self._power_back.cancel()
+            self._power_back = None
 
     def press_reset(self, *, download: bool = False) -> None:
         """Press EN, with IO0 held low for download mode; without power nothing happens."""
@@ -230,8 +254,7 @@ class Board:
         self.network.drop()
         self._loader = None
         self._set_watchdog(None)
-        self._line.clear()
-        self._typed = asyncio.Queue()
+        self._forget_typed()
         if self._life is not None:
             self._life.cancel()
             self._life = None
@@ -244,6 +267,7 @@ class Board:
                 self.network.drop()
                 await self.uart.sent()
                 self.uart.restart()
+                self._forget_typed()
                 await asyncio.sleep(0)  # a boot that waits for nothing must not stop the others
         except Exception as error:
             self._failed(error)
@@ -314,6 +338,11 @@ class Board:
             self._type(data)
             if not self.uart.wire.has_lines and self._watch.sees(data):
                 self.press_reset(download=True)
+
+    def _forget_typed(self) -> None:
+        """Any reset empties the receive buffer."""
+        self._line.clear()
+        self._typed = asyncio.Queue()
 
     def _type(self, data: bytes) -> None:
         *lines, rest = (

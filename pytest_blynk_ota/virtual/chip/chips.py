@@ -82,7 +82,6 @@ class ChipModel:
         revision: of a board whose rig file gives none; major * 100 + minor.
         fixed: words that read as something else than 0 on every chip.
         stub_words: words that the stub changes when it starts.
-        usb_jtag: whether the chip has a USB-Serial-JTAG port of its own.
     """
 
     name: str
@@ -96,7 +95,6 @@ class ChipModel:
     fixed: Mapping[int, int]
     stub_words: Mapping[int, int] = field(default_factory=dict)
     uart_clock_divider: int | None = None
-    usb_jtag: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,6 @@ MODELS: dict[str, ChipModel] = {
         begin_words=5,
         revision=3,
         fixed=SPI_C3_IDLE,
-        usb_jtag=True,
     ),
     "esp32s3": ChipModel(
         name="esp32s3",
@@ -203,7 +200,6 @@ MODELS: dict[str, ChipModel] = {
         revision=2,
         # EFUSE_RD_SYS_PART1_DATA4: blocks of version 1, as all but the first chips
         fixed={**SPI_C3_IDLE, 0x6000706C: 1},
-        usb_jtag=True,
     ),
 }
 

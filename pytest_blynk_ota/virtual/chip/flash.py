@@ -7,6 +7,7 @@ that the flash can be told as it was after each of them.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -99,7 +100,7 @@ class NorFlash:
         recording: the one under way, if any.
 
     Raises:
-        UsageError: the file exists with another size, or a bad sector is none.
+        UsageError: the file cannot be used, or a bad sector is none.
     """
 
     def __init__(
@@ -266,11 +267,18 @@ class NorFlash:
 
 
 def open_flash_file(path: Path | None, size: int) -> IO[bytes]:
-    """Open ``path``, or an unnamed file; a new one is all ones."""
+    """Open ``path``, or an unnamed file; a new one is all ones.
+
+    A named file is locked until all that was made of the opened one, such as a mapping, is closed:
+    two boards that write to one flash would both boot what neither has written.
+
+    Raises:
+        UsageError: it has another size, is another board's, or cannot be opened.
+    """
     if path is None:
         file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     else:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        file = _open_and_lock(path)
     found = file.seek(0, os.SEEK_END)
     if found not in (0, size):
         file.close()
@@ -278,4 +286,20 @@ def open_flash_file(path: Path | None, size: int) -> IO[bytes]:
     if found == 0:
         file.write(ERASED * size)
         file.flush()
+    return file
+
+
+def _open_and_lock(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+    except OSError as error:
+        raise UsageError(f"flash file {path} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise UsageError(
+            f"flash file {path} is in use by another board, perhaps of a rack that still runs"
+        ) from error
     return file

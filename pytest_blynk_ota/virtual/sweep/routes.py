@@ -1,7 +1,7 @@
 """The control routes of a sweep: record an update, decide all its cuts, make one come true.
 
 =====================  ==================================================================
-``PUT /NAME/journal``  begin a recording, from the flash as it is now
+``PUT /NAME/journal``  begin a recording, from the flash as it is now; no cut any more
 ``POST /NAME/sweep``   end it, decide every cut point, tell the groups
 ``PUT /NAME/cut``      go back to the flash before the recording, and arm one cut
 ``GET /NAME/cut``      wait until it has struck
@@ -65,6 +65,7 @@ def add_routes(app: web.Application, boards: Mapping[str, Board]) -> None:
 async def begin(request: web.Request) -> web.Response:
     """``PUT /NAME/journal``."""
     board = board_of(request)
+    board.driver.cut = None  # it belongs to the sweep that is forgotten here
     recording = board.flash.record()
     request.app[BENCHES][board.name] = _Bench(board.efuses.secure_version)
     return web.json_response({"operations": recording.start})
@@ -87,10 +88,11 @@ async def sweep(request: web.Request) -> web.Response:
     board.flash.stop_recording()
     hardware = Hardware(board.chip, board.flash.size, board.foreign_rollback, bench.secure_version)
     began = time.perf_counter()
-    bench.sweep = Sweep(recording, hardware, board.flash.bad.limit, plan)
-    await _in_slices(bench.sweep)
+    made = Sweep(recording, hardware, board.flash.bad.limit, plan)
+    await _in_slices(made)
+    bench.sweep = made  # only now: no cut is armed out of a sweep that was broken off
     seconds = round(time.perf_counter() - began, 3)
-    return web.json_response({**bench.sweep.to_json(), "seconds": seconds})
+    return web.json_response({**made.to_json(), "seconds": seconds})
 
 
 async def _in_slices(work: Sweep) -> None:

@@ -1,0 +1,190 @@
+"""The machine on evidence: what Blynk.Air would show after these events. Pure.
+
+The judge reads a stored timeline with it, a running operation the timeline that grows: the same
+events give the same status. Time passes with events alone; where time itself changes something,
+the running operation writes an ``ota/clock`` event when it is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_blynk_ota.air.machine import Shipment
+from pytest_blynk_ota.air.rules import BARE, AirRules
+from pytest_blynk_ota.air.status import AirStatus
+from pytest_blynk_ota.air.versions import Named
+from pytest_blynk_ota.evidence.event import Event
+
+LIBRARY_KEYS = ("blynk", "ver")
+"""Info keys that name the library's version: Arduino's, and that of the other clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Air's clock, from the host's: device seconds that begin at a moment of the shipment's.
+
+    Attributes:
+        t: host monotonic seconds of the begin.
+        starts: epoch seconds of Air's clock then.
+        speed: device seconds in a host second.
+    """
+
+    t: float = 0.0
+    starts: float = 0.0
+    speed: float = 1.0
+
+    def at(self, t: float) -> float:
+        """Air's time at a host time."""
+        return self.starts + (t - self.t) * self.speed
+
+    def host(self, now: float) -> float:
+        """The host time of an Air's time."""
+        return self.t + (now - self.starts) / self.speed
+
+
+class Follower:
+    """Takes the events of a timeline, in order, to the machine of one device.
+
+    Args:
+        shipment: the machine; made anew by each ``ota/operation`` event.
+        board: whose events count, beside those of no board.
+    """
+
+    def __init__(self, shipment: Shipment | None = None, board: str | None = None) -> None:
+        self.shipment = shipment or Shipment(Named(), BARE)
+        self.clock = Clock()
+        self._board = board
+        self._answers: dict[int, int] = {}
+        self._methods: dict[int, str] = {}
+        self._moved: dict[int, tuple[int, int]] = {}
+        self._libraries: dict[int, str] = {}
+
+    def see(self, event: Event) -> None:
+        """One event."""
+        if (event.source, event.kind) == ("ota", "operation"):
+            self._begin(event)
+        elif event.board in (self._board, None):
+            self.shipment.advance(self.clock.at(event.t))
+            heard = HEARD.get((event.source, event.kind))
+            if heard is not None:
+                heard(self, event.data, self.clock.at(event.t))
+
+    def due_in(self, t: float) -> float | None:
+        """Host seconds from ``t`` until time alone changes something; None: never."""
+        due = self.shipment.due()
+        return None if due is None else max(0.0, self.clock.host(due) - t)
+
+    def _begin(self, event: Event) -> None:
+        data = event.data
+        images = data["images"]
+        rules = rules_of(data)
+        self.clock = Clock(event.t, rules.starts(event.wall), data.get("speed", 1.0))
+        self._board = event.board
+        ran = images.get(data.get("running") or "", {}).get("version")
+        self.shipment = Shipment(
+            named(images.get(data["offered"], {})),
+            rules,
+            board=event.board or "",
+            now=self.clock.starts,
+            ran=[ran] if ran else [],
+        )
+
+    def _info(self, data: Mapping[str, Any], now: float) -> None:
+        pairs = data["pairs"]
+        library = next((pairs[key] for key in LIBRARY_KEYS if pairs.get(key)), "")
+        self._libraries[data["session"]] = str(library)
+
+    def _login(self, data: Mapping[str, Any], now: float) -> None:
+        session = data["session"]
+        runs = Named(
+            data["version"] or "",
+            data["build"] or "",
+            data.get("fw_type") or "",
+            data.get("library") or self._libraries.get(session, ""),
+        )
+        self.shipment.on_login(session, runs, now)
+
+    def _request(self, data: Mapping[str, Any], now: float) -> None:
+        self._methods[data["conn"]] = data["method"]
+        if data["method"] == "GET":
+            self.shipment.on_get(data["attempt"], now)
+
+    def _progress(self, data: Mapping[str, Any], now: float) -> None:
+        moved = (data["written"], data["acked"])
+        if self._moved.get(data["conn"]) != moved:
+            self._moved[data["conn"]] = moved
+            self.shipment.on_moved(now)
+
+    def _ended(self, data: Mapping[str, Any], now: float) -> None:
+        conn = data["conn"]
+        if is_whole_file(data, self._answers.get(conn, data.get("status") or 200)):
+            self.shipment.on_whole(now)
+        elif self._methods.get(conn) == "GET":
+            self.shipment.on_broken(now)
+
+    def _answered(self, data: Mapping[str, Any], now: float) -> None:
+        self._answers[data["conn"]] = data["status"]
+
+
+HEARD: Mapping[tuple[str, str], Callable[[Follower, Mapping[str, Any], float], None]] = {
+    ("cloud", "info"): Follower._info,
+    ("cloud", "report"): Follower._login,
+    ("cloud", "closed"): lambda one, data, now: one.shipment.on_gone(data["session"], now),
+    ("cloud", "ota_sent"): lambda one, data, now: one.shipment.on_sent(data["session"], now),
+    ("delivery", "request"): Follower._request,
+    ("delivery", "response"): Follower._answered,
+    ("delivery", "progress"): Follower._progress,
+    ("delivery", "ended"): Follower._ended,
+    ("ota", "online"): Follower._login,
+    ("ota", "paused"): lambda one, data, now: one.shipment.pause(now),
+    ("ota", "resumed"): lambda one, data, now: one.shipment.resume(now),
+    ("ota", "cancelled"): lambda one, data, now: one.shipment.cancel(now),
+    ("ota", "clicked"): lambda one, data, now: one.shipment.click(now),
+}
+"""What of the evidence Air would know of. An ``ota/clock`` event only lets time pass."""
+
+
+def named(facts: Mapping[str, Any]) -> Named:
+    """What an image calls itself, from its facts in the ``ota/operation`` event."""
+    return Named(*(str(facts.get(key) or "") for key in ("version", "build", "fw_type", "library")))
+
+
+def rules_of(data: Mapping[str, Any]) -> AirRules:
+    """The rules in an ``ota/operation`` event; evidence of before there were any has a limit."""
+    if data.get("air") is not None:
+        return AirRules.of(data["air"])
+    return AirRules.of(BARE.to_data() | {"download_limit": data["limit"]})
+
+
+def air_status(events: Sequence[Event]) -> AirStatus:
+    """What the console would show after these events, from Cloud and Delivery alone.
+
+    Args:
+        events: of one operation, from its ``ota/operation`` event on; more operations: the last.
+    """
+    return followed(events).status
+
+
+def air_history(events: Sequence[Event]) -> tuple[AirStatus, ...]:
+    """The statuses that the console would have shown one after the other."""
+    return tuple(followed(events).history)
+
+
+def followed(events: Sequence[Event]) -> Shipment:
+    """The machine after these events."""
+    follower = Follower()
+    for event in events:
+        follower.see(event)
+    return follower.shipment
+
+
+def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
+    """Whether a ``delivery/ended`` event tells of a file sent whole: no page, no HEAD, no 404."""
+    return (
+        ended["how"] == "complete"
+        and not ended.get("page")
+        and ended.get("announced") != 0
+        and 200 <= status < 300
+    )

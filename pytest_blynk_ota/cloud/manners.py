@@ -1,0 +1,31 @@
+"""How the cloud treats one device: well, unless a fault says otherwise. No sockets, no clock."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Manners:
+    """What a fault of the cloud does to one device. Times are monotonic host seconds.
+
+    Attributes:
+        silent_until: nothing that the device says is heard or answered until then.
+        refused_until: no login is let in until then.
+        refuse_status: what such a login is answered with; None: nothing.
+        slow_s: host seconds by which each message of the cloud comes late.
+    """
+
+    silent_until: float = -math.inf
+    refused_until: float = -math.inf
+    refuse_status: int | None = None
+    slow_s: float = 0.0
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the cloud says nothing to the device."""
+        return now < self.silent_until
+
+    def refuses(self, now: float) -> bool:
+        """Whether the cloud lets the device not in."""
+        return now < self.refused_until

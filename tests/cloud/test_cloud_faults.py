@@ -1,0 +1,270 @@
+"""Faults of the cloud: their words, and what a device sees of each at its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, until
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_blynk_ota.cloud import faults
+from pytest_blynk_ota.cloud.faults import PARAMETERS, CloudFault, parse
+from pytest_blynk_ota.cloud.protocol import Cmd, response
+from pytest_blynk_ota.errors import FaultError, UsageError
+
+URL = "http://h/f/new?token=x&s=0"
+numbers = st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6).map(lambda n: round(n, 3)))
+VALUES = {
+    "seconds": numbers,
+    "at": st.sampled_from(list(faults.PHASES)),
+    "status": st.integers(1, 199),
+    "text": st.text(st.characters(codec="utf-8", exclude_characters='\0"'), max_size=40),
+}
+
+
+@st.composite
+def cloud_fault(draw):
+    kind = draw(st.sampled_from(list(PARAMETERS)))
+    values = {name: draw(VALUES[name]) for name in PARAMETERS[kind]}
+    offers = draw(st.none() | st.lists(st.integers(1, 99), min_size=1, max_size=3).map(tuple))
+    return CloudFault(kind, values, offers)
+
+
+@given(cloud_fault())
+def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
+    assert parse(str(fault)) == fault
+    assert eval(repr(fault), {"cloud_faults": faults}) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("restrat", "did you mean 'restart'"),
+        ("", "unknown cloud fault ''"),
+        ("drop seconds=3", "drop has no parameter 'seconds'; it has none"),
+        ("delay", "delay: seconds is missing"),
+        ("delay secs=3", "did you mean 'seconds'"),
+        ("delay seconds=-1", "a number above 0"),
+        ("delay seconds=nan", "a number above 0"),
+        ("delay 3", "'3' in 'delay 3' is no name=value"),
+        ("delay seconds=1 seconds=2", "stands twice"),
+        ("silent seconds=1 at=reboot", "is no phase"),
+        ("refuse seconds=1 status=200", "other than 200"),
+        ("drop on offer 0", "0 is no offer"),
+    ],
+)
+def test_words_that_are_no_fault_are_refused_by_name(text, words):
+    with pytest.raises(FaultError, match=words):
+        parse(text)
+
+
+class Victim:
+    """A device in trouble, and one beside it that must not feel it."""
+
+    def __init__(self, cloud: Cloud, *asked: CloudFault, other: str = "") -> None:
+        self.cloud = cloud
+        self._asked, self._other = asked, other
+
+    async def __aenter__(self) -> Victim:
+        self.peer, self.beside = await self.cloud.login(), await self.cloud.login(OTHER_TOKEN)
+        await self.peer.ask(Cmd.INTERNAL, 2, *INFO)
+        self.mischief = await self.cloud.server.misbehave("a", self._asked, lambda: self._other)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.mischief.end()
+        self.peer.leave()
+        self.beside.leave()
+
+    async def offer(self, number: int = 1) -> int | None:
+        return await self.cloud.server.send_ota("a", URL, offer=f"o{number}")
+
+    async def url(self) -> str:
+        message = await self.peer.receive()
+        assert (message.cmd, message.parts[0]) == (Cmd.INTERNAL, "ota")
+        return message.parts[1]
+
+    def fired(self) -> list[str]:
+        return [event.data["text"] for event in self.cloud.seen("fault", "a")]
+
+    def held(self) -> list[str]:
+        return [event.data["what"] for event in self.cloud.seen("action", "a")]
+
+
+@pytest.mark.asyncio
+async def test_an_ignored_offer_is_withheld_and_the_next_goes_out():
+    async with Cloud() as cloud, Victim(cloud, faults.ignore().on_offer(1)) as victim:
+        assert await victim.offer() is not None
+        assert cloud.seen("ota_sent") == []
+        assert len(cloud.seen("withheld", "a")) == 1
+        await victim.offer(2)
+        assert await victim.url() == URL
+        assert victim.fired() == ["ignore on offer 1"]
+
+
+@pytest.mark.asyncio
+async def test_a_dropped_link_comes_after_the_url():
+    async with Cloud() as cloud, Victim(cloud, faults.drop()) as victim:
+        await victim.offer()
+        assert await victim.url() == URL
+        assert await victim.peer.closed() == b""
+        assert await victim.beside.alive()
+
+
+@pytest.mark.asyncio
+async def test_a_late_offer_comes_late_and_once():
+    async with Cloud(speed=100) as cloud, Victim(cloud, faults.delay(seconds=20)) as victim:
+        begun = time.monotonic()
+        await victim.offer()
+        assert await victim.peer.alive()
+        assert cloud.seen("ota_sent") == []
+        assert await victim.url() == URL
+        assert time.monotonic() - begun >= 0.2
+        assert len(cloud.seen("ota_sent", "a")) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_offer_comes_twice():
+    async with Cloud(speed=100) as cloud, Victim(cloud, faults.twice(seconds=2)) as victim:
+        await victim.offer()
+        assert [await victim.url(), await victim.url()] == [URL, URL]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["", "x" * 2000, "no scheme", "ftp://h/x"])
+async def test_a_bad_url_goes_out_as_it_is(text):
+    async with Cloud() as cloud, Victim(cloud, faults.url(text)) as victim:
+        await victim.offer()
+        assert await victim.url() == text
+
+
+@pytest.mark.asyncio
+async def test_the_other_image_is_offered_in_place_of_the_new_one():
+    async with Cloud() as cloud, Victim(cloud, faults.other(), other="http://h/old") as victim:
+        await victim.offer()
+        assert await victim.url() == "http://h/old"
+
+
+@pytest.mark.asyncio
+async def test_a_restart_drops_all_and_comes_back_at_the_same_port_with_the_same_devices():
+    async with Cloud(speed=20) as cloud, Victim(cloud, faults.restart(seconds=4)) as victim:
+        address = cloud.server.address
+        await victim.offer()
+        for peer in (victim.peer, victim.beside):
+            await peer.closed()
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection(*address)
+        await until("the cloud to be back", lambda: victim.held() == ["cloud.off", "cloud.on"])
+        assert cloud.server.address == address
+        assert cloud.server.device("a").reports[0].version == "1.2.3"
+        (await cloud.login()).leave()
+
+
+@pytest.mark.asyncio
+async def test_a_stop_within_a_restart_stays_a_stop():
+    async with Cloud() as cloud, Victim(cloud, faults.restart(seconds=60)) as victim:
+        await victim.offer()
+        await victim.peer.closed()
+        await cloud.server.stop()
+        await victim.mischief.end()
+        assert cloud.server._servers == []
+
+
+@pytest.mark.asyncio
+async def test_a_silent_cloud_reads_and_answers_nothing_not_even_a_login():
+    async with Cloud(speed=20) as cloud, Victim(cloud, faults.silent(seconds=8)) as victim:
+        await victim.offer()
+        await victim.url()
+        victim.peer.send(Cmd.PING, 5)
+        again = await cloud.connect()
+        again.send(Cmd.LOGIN, 1, TOKEN)
+        assert await victim.beside.alive()
+        await until("the silence to end", lambda: victim.held() == ["cloud.off", "cloud.on"])
+        assert await again.ask(Cmd.LOGIN, 1, TOKEN) == response(1)
+        again.leave()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("status", [None, 9])
+async def test_logins_are_refused_with_no_answer_or_with_the_status_asked_for(status):
+    fault = faults.refuse(seconds=8, status=status)
+    async with Cloud(speed=20) as cloud, Victim(cloud, fault) as victim:
+        await victim.offer()
+        await victim.url()
+        assert await victim.peer.closed() == b""
+        again = await cloud.connect()
+        again.send(Cmd.LOGIN, 1, TOKEN)
+        if status is not None:
+            assert await again.receive() == response(1, 9)
+        assert await again.closed() == b""
+        assert "a fault of the cloud" in cloud.seen("refused", "a")[0].data["why"]
+        await until("the end of it", lambda: victim.held() == ["cloud.off", "cloud.on"])
+        (await cloud.login()).leave()
+
+
+@pytest.mark.asyncio
+async def test_a_slow_cloud_answers_late_and_in_order():
+    async with Cloud(speed=20) as cloud, Victim(cloud, faults.slow(seconds=4)) as victim:
+        await victim.offer()
+        await victim.url()
+        begun = time.monotonic()
+        victim.peer.send(Cmd.PING, 5)
+        victim.peer.send(Cmd.PING, 6)
+        assert [await victim.peer.receive(), await victim.peer.receive()] == [
+            response(5),
+            response(6),
+        ]
+        assert time.monotonic() - begun >= 0.2
+        await victim.mischief.end()
+        assert await victim.peer.alive()
+
+
+PHASES = {
+    "request": ("delivery", "request", {"method": "GET"}),
+    "delivered": ("delivery", "ended", {"how": "complete"}),
+    "login": ("cloud", "login", {}),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("phase", PHASES)
+async def test_a_fault_begins_at_its_phase_once_in_each_offer(phase):
+    async with Cloud() as cloud, Victim(cloud, faults.slow(seconds=1, at=phase)) as victim:
+        story = list(PHASES.values())
+        for source, kind, data in story:  # before there is an offer
+            victim.mischief.follow(cloud.timeline.add(source, kind, "a", **data))
+        await victim.offer()
+        assert victim.fired() == []
+        for source, kind, data in story[: list(PHASES).index(phase)]:
+            victim.mischief.follow(cloud.timeline.add(source, kind, "a", **data))
+        assert victim.fired() == []
+        source, kind, data = PHASES[phase]
+        for _ in range(2):
+            victim.mischief.follow(cloud.timeline.add(source, kind, "b", **data))
+            victim.mischief.follow(cloud.timeline.add(source, kind, "a", **data))
+        assert len(victim.fired()) == 1
+        await victim.offer(2)
+        for source, kind, data in story:
+            victim.mischief.follow(cloud.timeline.add(source, kind, "a", **data))
+        assert len(victim.fired()) == 2
+
+
+@pytest.mark.asyncio
+async def test_one_operation_at_a_time_has_faults_for_a_device_and_its_end_is_an_end():
+    async with Cloud() as cloud:
+        async with Victim(cloud, faults.delay(seconds=60)) as victim:
+            with pytest.raises(UsageError, match="faults for it already"):
+                await cloud.server.misbehave("a", [])
+            await victim.offer()
+        assert cloud.seen("ota_sent") == []
+        assert not [
+            task
+            for task in asyncio.all_tasks()
+            if "wait" in task.get_coro().__qualname__ and "Mischief" in task.get_coro().__qualname__
+        ]
+        async with Victim(cloud) as victim:
+            await victim.offer()
+            assert await victim.url() == URL
