@@ -17,6 +17,7 @@ from pytest_blynk_ota.air import AirStatus, Follower, air_status
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
@@ -31,11 +32,14 @@ class Offers:
 
     Args:
         air: follows the events by the rules of a Blynk.Air shipment; None: one bare offer.
+        image: the file that is offered: a device on MQTT is told of its size and its tag.
     """
 
     def __init__(
-        self, rig: Rig, place: Place, campaign: Campaign, air: Follower | None, after: int
-    ) -> None:
+        self, rig: Rig, place: Place, campaign: Campaign, air: Follower | None, after: int,
+        image: bytes = b"",
+    ) -> None:  # fmt: skip
+        self._image = image
         self._rig = rig
         self._place = place
         self._campaign = campaign
@@ -190,7 +194,9 @@ class Offers:
         url = self._campaign.offer(offer)
         self._rig.recorder("ota", "offer", self._place.name, offer=offer, number=self._count + 1)
         sent = self._rig.background.call(
-            self._rig.cloud.send_ota(self._place.name, url, offer=offer)
+            self._rig.cloud.send_ota(
+                self._place.name, url, offer=offer, size=len(self._image), tag=_tag(self._image)
+            )
         )
         if sent is None:
             return False
@@ -216,6 +222,13 @@ def said_of_itself(events: Sequence[Event], session: int) -> dict[str, str]:
             follower.see(replace(event, board=None))
     runs = follower.shipment.runs
     return {"fw_type": runs.fw_type, "library": runs.library}
+
+
+def _tag(image: bytes) -> dict[str, str]:
+    """What ``downlink/ota/json`` says of a file, as far as its blnkinf tag does."""
+    tag = find(image)
+    said = {"type": tag.fw_type, "ver": tag.version, "build": tag.build} if tag else {}
+    return {key: value for key, value in said.items() if value}
 
 
 class Operation:
@@ -274,7 +287,9 @@ class Operation:
             self._after = self._timeline.cursor
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
             air = Follower() if self._ships else None
-            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after)
+            self._offers = Offers(
+                self._rig, self._place, self._campaign, air, self._after, self._image
+            )
             self._offers.start()
             self._place.busy = True
         except BaseException:
