@@ -19,6 +19,7 @@ from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
@@ -207,7 +208,13 @@ class Offers:
         url = self._campaign.offer(offer)
         self._rig.recorder("ota", "offer", self._place.name, offer=offer, number=self._count + 1)
         sent = self._rig.background.call(
-            self._rig.cloud.send_ota(self._place.name, url, offer=offer)
+            self._rig.cloud.send_ota(
+                self._place.name,
+                url,
+                offer=offer,
+                size=len(self._campaign.data),
+                tag=_tag(self._campaign.data),
+            )
         )
         if sent is None:
             return False
@@ -233,6 +240,13 @@ def said_of_itself(events: Sequence[Event], session: int) -> dict[str, str]:
             follower.see(replace(event, board=None))
     runs = follower.shipment.runs
     return {"fw_type": runs.fw_type, "library": runs.library}
+
+
+def _tag(image: bytes) -> dict[str, str]:
+    """What ``downlink/ota/json`` says of a file, as far as its blnkinf tag does."""
+    tag = find(image)
+    said = {"type": tag.fw_type, "ver": tag.version, "build": tag.build} if tag else {}
+    return {key: value for key, value in said.items() if value}
 
 
 class Operation:

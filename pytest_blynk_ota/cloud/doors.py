@@ -42,8 +42,10 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     # Blynk documentation: security.md, device-mqtt-api, device-https-api. MQTT over WebSocket and
     # the HTTPS API share their port with the binary protocol.
-    "tcp": Kind((Speech.BLYNK,), tls=False, usual=(80, 8080)),
-    "tls": Kind((Speech.BLYNK,), tls=True, usual=(443, 9443)),
+    "tcp": Kind((Speech.BLYNK, Speech.HTTP), tls=False, usual=(80, 8080)),
+    "tls": Kind((Speech.BLYNK, Speech.HTTP), tls=True, usual=(443, 9443)),
+    "mqtt": Kind((Speech.MQTT,), tls=False, usual=(1883,)),
+    "mqtts": Kind((Speech.MQTT,), tls=True, usual=(8883,)),
 }
 
 

@@ -31,6 +31,9 @@ class Link(Protocol):
     def number(self) -> int:
         """Unique on its server."""
 
+    def ota_bytes(self, request: OtaRequest) -> int:
+        """Bytes of the message that :meth:`send_ota` would send, as ``buff-in`` counts them."""
+
     def send_ota(self, request: OtaRequest) -> bool:
         """Tell the device to update; False if the session is over."""
 

@@ -82,7 +82,8 @@ class Porch(asyncio.Protocol):
             return
         speech = speech_of(data[0])
         if speech not in kind.speaks:
-            self.close(f"{speech.upper()} at a port for {' and '.join(kind.speaks).upper()}")
+            taken = " and ".join(one.upper() for one in kind.speaks)
+            self.close(f"{speech.upper()} at a port for {taken}")
             return
         self._timer.stop()
         inside = self._enter(speech, self)

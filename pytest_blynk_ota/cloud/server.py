@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
 from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.mischief import Mischief
+from pytest_blynk_ota.cloud.mqtt.websocket import add_websocket
 from pytest_blynk_ota.cloud.porch import Porch
-from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
 from pytest_blynk_ota.cloud.relay import RelayedSession, Upstream
-from pytest_blynk_ota.cloud.session import Session
+from pytest_blynk_ota.cloud.session import Session, ota_bytes
 from pytest_blynk_ota.cloud.site import Limits, Site
 from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.cloud.waiting import WaitingRoom
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
+if TYPE_CHECKING:
+    from pytest_blynk_ota.cloud.mqtt.connection import MqttProtocol
+
 STOP_TIMEOUT_S: Final = 2.0
 """Wall seconds for the connections to go when the server stops: it drops them itself."""
 STOPPED: Final = "the cloud was stopped"
 LOCAL_NAMES: Final = ("localhost",)
 """Names that every certificate of our own has beside the address."""
+HTTP_PARTS: Final[Sequence[Part]] = (add_websocket,)
+"""What answers HTTP at the ports that it shares with the binary protocol."""
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a whole fleet comes back at once."""
 
@@ -73,12 +79,17 @@ class CloudServer:
         self._doors = (Door("tcp", port),) if doors is None else tuple(doors)
         if not self._doors:
             raise UsageError("the cloud needs a port to listen on, got none")
+        if relay is not None and any(Speech.MQTT in KINDS[one.kind].speaks for one in self._doors):
+            raise UsageError(
+                "relay: the binary protocol is passed on, MQTT is not: open no such port"
+            )
         self._host = host
         self._relay = relay
         self._registry = Registry(any_token=any_token)
         limits = limits or Limits()
         self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
         self._waiting = WaitingRoom(limits.waiting_per_peer)
+        self._http = HttpRoom(self._site, HTTP_PARTS if relay is None else ())
         self._authority = authority
         self._visits: dict[int, Visit] = {}
         self._count = 0
@@ -99,6 +110,7 @@ class CloudServer:
 
     async def _listen(self, doors: Sequence[Door]) -> None:
         try:
+            await self._http.open()
             for door in doors:
                 await self._start(door)
         except BaseException:
@@ -108,6 +120,8 @@ class CloudServer:
     async def _start(self, door: Door) -> None:
         loop = asyncio.get_running_loop()
         context = None
+        if Speech.MQTT in KINDS[door.kind].speaks:
+            _mqtt()  # now, and not when the first device waits
         if KINDS[door.kind].tls:
             context = self.authority.server_context((self._host, *LOCAL_NAMES))
 
@@ -148,6 +162,7 @@ class CloudServer:
                 await self._end_all(why)
                 for server in servers:
                     await server.wait_closed()
+                await self._http.close()
         except TimeoutError as error:
             raise RigError(
                 f"the cloud did not get rid of its {len(self._visits)} connections within "
@@ -255,11 +270,11 @@ class CloudServer:
             UsageError: no such device, or the URL does not fit its receive buffer.
         """
         device = self._registry.get(board)
-        _check_url(url, device.state)
         request = OtaRequest(offer, url, size, tuple((tag or {}).items()))
+        link = device.current
+        _check_size(request, link.ota_bytes(request) if link else ota_bytes(request), device.state)
         if device.mischief is not None:
             return await device.mischief.send(request)
-        link = device.current
         return link.number if link is not None and link.send_ota(request) else None
 
     async def misbehave(self, board: str, faults: Sequence[CloudFault]) -> Mischief:
@@ -313,6 +328,14 @@ class CloudServer:
 
     def _enter(self, speech: Speech, porch: Porch) -> asyncio.Protocol:
         """The protocol that goes on with a connection."""
+        if speech is Speech.HTTP:
+            guest = self._http.enter(porch)
+            self._visits[porch.number] = guest
+            return guest
+        if speech is Speech.MQTT:
+            mqtt = _mqtt()(porch.number, self._site, porch.started, porch.door.kind)
+            self._visits[porch.number] = mqtt
+            return mqtt
         session: Session
         if self._relay is not None:
             session = RelayedSession(porch.number, self._site, porch.started, self._relay)
@@ -340,11 +363,17 @@ class CloudServer:
             self._all_gone.set()
 
 
-def _check_url(url: str, state: DeviceState) -> None:
+def _mqtt() -> type[MqttProtocol]:
+    """Imported by the first door that needs it: amqtt takes its time."""
+    from pytest_blynk_ota.cloud.mqtt.connection import MqttProtocol
+
+    return MqttProtocol
+
+
+def _check_size(request: OtaRequest, size: int, state: DeviceState) -> None:
     """A message larger than ``buff-in`` makes the device drop the connection."""
-    if "\0" in url:
+    if "\0" in request.url:
         raise UsageError(f"board {state.board}: a URL may not hold a NUL")
-    size = len(frame(Cmd.INTERNAL, 1, "ota", url).body) + HEADER_BYTES
     if size > state.buff_in:
         raise UsageError(
             f"board {state.board}: the OTA message would have {size} bytes, but the device "

@@ -22,6 +22,7 @@ from typing import Final
 from pytest_blynk_ota.cloud.device import Device, field, is_token
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
+    HEADER_BYTES,
     Cmd,
     Decoder,
     Frame,
@@ -107,6 +108,10 @@ class Session(asyncio.Protocol):
         self._site.over(self.number)
 
     # What the server calls, on its loop.
+
+    def ota_bytes(self, request: OtaRequest) -> int:
+        """Bytes of the message that :meth:`send_ota` would send, header included."""
+        return ota_bytes(request)
 
     def send_ota(self, request: OtaRequest) -> bool:
         """Send ``ota NUL URL`` in one piece; False if the session is over."""
@@ -353,6 +358,11 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         self._say("closed", by=by, why=why)
+
+
+def ota_bytes(request: OtaRequest) -> int:
+    """Bytes of the message that tells a device of an update, header included."""
+    return len(frame(Cmd.INTERNAL, 1, "ota", *request.url.split("\0")).body) + HEADER_BYTES
 
 
 RULES: Final[Mapping[int, Callable[[Session, Frame], None]]] = {

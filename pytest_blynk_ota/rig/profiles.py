@@ -89,6 +89,7 @@ PROFILES: dict[str, Profile] = {
             rollback=False,
             log="info",
             fixture="mqtt-idf",
+            dials="mqtt",
         ),
         # Ours. It tries three times in one boot, 2 s and 4 s apart, and stays online after that. An
         # image on trial looks for its cloud for 10 minutes before it goes back: no shorter absence

@@ -23,6 +23,31 @@ def test_a_stall(ota):
     assert result.outcome is Outcome.STALLED
     assert not result.findings
 """
+MQTT = """
+import pytest
+from pytest_blynk_ota import Outcome, faults
+
+pytestmark = pytest.mark.finding("secret in the log")  # it prints the URL, with its token
+
+
+def test_a_shipment(ota):
+    result = ota.ship()
+    assert result.outcome is Outcome.UPGRADED
+    assert {one.name for one in result.findings} == {"secret in the log"}
+
+
+@pytest.mark.finding("hang")  # esp_https_ota() waits for ever
+def test_a_stall(ota):
+    result = ota.offer(faults=[faults.stall(after="50%")])
+    assert result.outcome is Outcome.STALLED
+    assert {one.name for one in result.findings} == {"hang", "secret in the log"}
+    assert ota.ship().outcome is Outcome.UPGRADED
+
+
+def test_a_rollback(ota, firmware):
+    result = ota.ship(firmware.recipe("new-self-test-fails"))
+    assert result.outcome is Outcome.ROLLED_BACK
+"""
 SWEPT = """
 def test_every_cut(ota):
     sweep = ota.sweep_power_cuts(torn=0, seed=1)
@@ -80,6 +105,24 @@ def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, ru
         if one["kind"] == "connected" and one["source"] == "cloud"
     }
     assert doors == {"tls"}
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "mqtts"])
+def test_over_mqtt_the_sample_ships_stalls_and_rolls_back(pytester, run_folder, kind):
+    """ESP-IDF's default bootloader has no rollback; the rig's baseline has one with it."""
+    rig_file(pytester, 60)
+    path = pytester.path / "rig.toml"
+    path.write_text(path.read_text().replace("[[board]]", f'[[board]]\ndials = "{kind}"'))
+    pytester.makepyfile(test_it=MQTT)
+    pytester.runpytest_subprocess("--rig=rig.toml", "--board=mqtt-idf").assert_outcomes(passed=3)
+    (bundle,) = run_folder().glob("tests/*a_stall*")
+    events = [json.loads(line) for line in (bundle / "events.jsonl").open()]
+    logins = [one for one in events if (one["source"], one["kind"]) == ("cloud", "login")]
+    assert {one["data"]["scheme"] for one in logins} == {kind}
+    offered = next(n for n, one in enumerate(events) if one["kind"] == "ota_sent")
+    after = [(one["source"], one["kind"]) for one in events[offered:]]
+    assert ("uart", "reset") not in after, "it goes on after a failure"
+    assert after.count(("delivery", "request")) == 1
 
 
 def test_settings_are_compiled_into_images_made_from_recipes_only(pytester, images):

@@ -32,7 +32,7 @@ class Cloud:
     def device(self, board):
         return SimpleNamespace(online=False, reports=(), session=None, session_started=0.0)
 
-    def send_ota(self, board, url, *, offer):
+    def send_ota(self, board, url, *, offer, **about):
         self.sending.set()
         assert self.go.wait(WAIT_S)
         self.sent.append(offer)
@@ -41,6 +41,7 @@ class Cloud:
 
 class Campaign:
     """URLs that are never asked for."""
+    data = b\"\"
 
     def __init__(self) -> None:
         self.closed = False

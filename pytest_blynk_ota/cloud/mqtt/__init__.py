@@ -1,0 +1,1 @@
+"""Blynk's MQTT device API (Blynk documentation, device-mqtt-api)."""
