@@ -41,7 +41,8 @@ class Cloud:
 
 class Campaign:
     """URLs that are never asked for."""
-    data = b\"\"
+
+    data = b""
 
     def __init__(self) -> None:
         self.closed = False
