@@ -70,6 +70,9 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     ("cloud", "log_event"): "event {code}: {text}",
     ("cloud", "meta"): "sets {field} to {value}",
     ("cloud", "console"): "console: {text}",
+    ("cloud", "value"): "v{pin} is set to {values}",
+    ("cloud", "upload"): "uploads {name}: {size} bytes, SHA-256 {sha256}",
+    ("cloud", "provisioned"): "is provisioned: {pairs}",
     ("cloud", "ota_sent"): "told to update from {url}",
     ("cloud", "ota_relayed"): "told by the other server to update from {url}",
     ("cloud", "redirected"): "redirected by the other server to {to}",
@@ -86,7 +89,7 @@ def sentence(source: str, kind: str, board: str | None, data: Mapping[str, Any])
     session = data.get("session")
     who = (board or "unknown device") + (f" (session {session})" if session is not None else "")
     fields = dict(data)
-    if kind == "info":
+    if "pairs" in data:
         fields["pairs"] = ", ".join(f"{key}={value}" for key, value in data["pairs"].items())
     text = f"{who} {SENTENCES[source, kind].format_map(fields)}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

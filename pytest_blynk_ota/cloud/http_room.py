@@ -11,11 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from pytest_blynk_ota.cloud.http_heads import FirstHead
 from pytest_blynk_ota.cloud.site import Site, Timer
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ aiohttp_log = logging.getLogger(f"{__name__}.aiohttp")
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Not a request that aiohttp cannot read: it quotes those, and they may hold a token."""
+    """Neither a request that aiohttp cannot read (it quotes those, and they may hold a token) nor a
+    connection lost under a handler, which is on record as ``closed``.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
 aiohttp_log.addFilter(_is_ours)
@@ -78,6 +81,7 @@ class HttpRoom:
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, logger=aiohttp_log,
             keepalive_timeout=2 * self.site.wall(REQUEST_S),  # a guest's own patience ends first
+            auto_decompress=False,  # a small body would become a large one
         )  # fmt: skip
         await self._runner.setup()
 
@@ -136,6 +140,9 @@ class Guest(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._heard = self._begun = porch.started
         self._timer = Timer(self._patience)
+        self._head = FirstHead()
+        self._lost = asyncio.Event()
+        self._ignored = ""
         self._left_by = "server"  # aiohttp ends a connection without a word
         self._ended = False
 
@@ -150,6 +157,24 @@ class Guest(asyncio.Protocol):
         """A request is done with."""
         self._begun = self._heard = time.monotonic()
 
+    async def ignore(self, why: str) -> NoReturn:
+        """Answer nothing until the patience of either end is over.
+
+        Raises:
+            ConnectionAbortedError: it is.
+        """
+        self._ignored = why
+        await self._lost.wait()
+        raise ConnectionAbortedError(why)
+
+    async def lost_within(self, seconds: float) -> bool:
+        """Wait so many wall seconds; whether the connection was lost meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._lost.wait()
+        except TimeoutError:
+            return False
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -162,11 +187,14 @@ class Guest(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """For aiohttp."""
         self._heard = time.monotonic()
-        self._handler.data_received(data)
+        if mended := self._head.feed(data):
+            self._handler.data_received(mended)
 
     def eof_received(self) -> bool | None:
         """For aiohttp."""
         self._left_by = "device"
+        if held := self._head.rest():
+            self._handler.data_received(held)
         self._handler.eof_received()
         return None
 
@@ -182,6 +210,7 @@ class Guest(asyncio.Protocol):
         """Note how it ended, unless somebody else does."""
         self._handler.connection_lost(exc)
         self._left(self._handler)
+        self._lost.set()
         if self._occupant is not None:
             self._occupant.gone(exc)
         else:
@@ -216,7 +245,7 @@ class Guest(asyncio.Protocol):
         if silent > 0 and slow > 0:
             return min(silent, slow)
         why = "no request that is whole within {:g} s" if slow <= 0 else "no request for {:g} s"
-        why = why.format(REQUEST_S if slow <= 0 else login_s)
+        why = self._ignored or why.format(REQUEST_S if slow <= 0 else login_s)
         if self._begun == self.started:  # who has been answered may keep silent
             log.warning("cloud session %d (HTTP) cut off: %s", self.number, why)
         self.close(why)

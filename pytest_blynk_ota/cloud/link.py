@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,9 @@ class Link(Protocol):
 
     def send_command(self, command: str) -> bool:
         """Type a line at the device's console; False if the session is over."""
+
+    def send_value(self, pin: str, values: Sequence[str]) -> bool:
+        """Tell the device a datastream's value; False if the session is over, or wants none."""
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server; False if the session is over."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pytest_blynk_ota.cloud.device import Device, field, is_token
@@ -123,6 +123,10 @@ class Session(asyncio.Protocol):
     def send_command(self, command: str) -> bool:
         """Send ``dbg NUL COMMAND``, which Edgent types at its own console."""
         return self.send(Cmd.INTERNAL, "dbg", command)
+
+    def send_value(self, pin: str, values: Sequence[str]) -> bool:
+        """HARDWARE ``vw NUL PIN NUL VALUE…``; False if the session is over."""
+        return self.send(Cmd.HARDWARE, "vw", pin, *values)
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server (REDIRECT, ``host NUL port``)."""

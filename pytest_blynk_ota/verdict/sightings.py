@@ -274,6 +274,8 @@ class Sightings:
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
+        elif data.get("via") == "http":
+            return  # of a connection that nobody logs in on
         elif kind in ("login", "info", "report", "log_event"):
             session = self._session(event)
             session.said.append(event.t)

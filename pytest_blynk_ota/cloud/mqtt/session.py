@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from amqtt.mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
@@ -170,6 +170,10 @@ class MqttSession:
             UsageError: it is none of them.
         """
         return self._publish(orders.command(self._board, command))
+
+    def send_value(self, pin: str, values: Sequence[str]) -> bool:
+        """Publish ``downlink/ds/PIN``; False if the session is over, or it has not subscribed."""
+        return self.downlink(f"downlink/ds/{pin}", "\0".join(values))
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server, by the door that it came in at."""
