@@ -22,9 +22,7 @@ class Printer:
         listeners: told of each event, too: source, kind, board and data.
     """
 
-    def __init__(
-        self, lines: Lines, tokens: Sequence[tuple[str, str]], *, as_json: bool
-    ) -> None:
+    def __init__(self, lines: Lines, tokens: Sequence[tuple[str, str]], *, as_json: bool) -> None:
         from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 
         self.listeners: list[Callable[[str, str, str | None, Mapping[str, Any]], None]] = []

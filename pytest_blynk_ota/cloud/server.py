@@ -221,7 +221,10 @@ class CloudServer:
     @property
     def addresses(self) -> Mapping[str, tuple[str, int]]:
         """Host and port of each kind that is open; of several of one kind the first."""
-        return {door.kind: address for door, address in reversed(self._open)}
+        found: dict[str, tuple[str, int]] = {}
+        for door, address in self._open:
+            found.setdefault(door.kind, address)
+        return found
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.
