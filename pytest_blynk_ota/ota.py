@@ -21,13 +21,14 @@ from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.relayed import TheirOffers
 from pytest_blynk_ota.restore import Restored, await_settled, restore
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
-from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.shipment import Offers, Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import Outcome, Verdict, judge
@@ -199,6 +200,43 @@ class Ota:
         """``offer`` as a context manager, for a hand in the middle."""
         return self._operation("offer", image, faults, BARE_OFFER, timeout)
 
+    def relayed(
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[AnyFault] = (),
+        timeout: float | None = None,
+    ) -> Result:
+        """An update that the relayed server begins, watched to its end: its file is served here.
+
+        Args:
+            image: what it ships; the firmware's New if None.
+            faults: what goes wrong with the downloads.
+            timeout: device seconds, those until it begins included.
+
+        Raises:
+            UsageError: the rig file names no relay.
+            RigError: it ships another file, or the file cannot be had; or as for ``ship``.
+        """
+        with self.relaying(image, faults=faults, timeout=timeout) as relaying:
+            pass
+        return relaying.result
+
+    def relaying(
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[AnyFault] = (),
+        timeout: float | None = None,
+    ) -> Operation:
+        """``relayed`` as a context manager, for a hand in the middle."""
+        if self._rig.config.cloud.relay is None:
+            raise UsageError(
+                f"rig {self._rig.name} has no relay, so no other server can begin an update; its "
+                f'file would say: [cloud] relay = "HOST:PORT"'
+            )
+        return self._operation("offer", image, faults, BARE_OFFER, timeout, TheirOffers)
+
     def sweep_power_cuts(
         self,
         image: Image | None = None,
@@ -240,6 +278,7 @@ class Ota:
         faults: Sequence[AnyFault],
         rules: AirRules,
         timeout: float | None,
+        offers: type[Offers] = Offers,
     ) -> Operation:
         limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
@@ -261,7 +300,7 @@ class Ota:
 
         ships = op == "ship"
         return Operation(
-            self._rig, self._place, offered.data, faults, describe, ships, self._judged
+            self._rig, self._place, offered.data, faults, describe, ships, self._judged, offers
         )
 
     def _profile(self, offered: Image) -> Profile:

@@ -213,7 +213,7 @@ class Offers:
                 url,
                 offer=offer,
                 size=len(self._campaign.data),
-                tag=_tag(self._campaign.data),
+                tag=tag_of(self._campaign.data),
             )
         )
         if sent is None:
@@ -242,7 +242,7 @@ def said_of_itself(events: Sequence[Event], session: int) -> dict[str, str]:
     return {"fw_type": runs.fw_type, "library": runs.library}
 
 
-def _tag(image: bytes) -> dict[str, str]:
+def tag_of(image: bytes) -> dict[str, str]:
     """What ``downlink/ota/json`` says of a file, as far as its blnkinf tag does."""
     tag = find(image)
     said = {"type": tag.fw_type, "ver": tag.version, "build": tag.build} if tag else {}
@@ -255,6 +255,7 @@ class Operation:
     Args:
         describe: the data of the ``ota/operation`` event.
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
+        offers: who makes the offers.
         judged: called when the watch is over; gives the result.
     """
 
@@ -267,7 +268,9 @@ class Operation:
         describe: Callable[[], Mapping[str, Any]],
         ships: bool,
         judged: Callable[[], Result],
+        offers: type[Offers] = Offers,
     ) -> None:
+        self._made_by = offers
         self._rig = rig
         self._place = place
         self._image = image
@@ -307,7 +310,9 @@ class Operation:
             self._after = self._timeline.cursor
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
             air = Follower() if self._ships else None
-            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after, cloud)
+            self._offers = self._made_by(
+                self._rig, self._place, self._campaign, air, self._after, cloud
+            )
             self._offers.start()
             self._place.busy = True
         except BaseException:

@@ -316,8 +316,8 @@ class CloudServer:
         link = self._registry.get(board).current
         return link.number if link is not None and link.redirect(host, port) else None
 
-    def exchange(self, board: str, how: Callable[[str], str | None] | None) -> None:
-        """Behind a relay: what a device gets in place of the URL of the other server's update.
+    def exchange(self, board: str, how: Callable[[str], OtaRequest | None] | None) -> None:
+        """Behind a relay: what a device is told in place of the other server's update.
 
         Args:
             how: called on the cloud's loop with their URL; None as its answer lets it pass.
