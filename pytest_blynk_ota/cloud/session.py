@@ -63,6 +63,8 @@ class Session(asyncio.Protocol):
         self._flood = Flood(site.limits)
         self._timer = Timer(self._watch)
         self._last_id = 0
+        self._answers: bytearray | None = None
+        """Those to the messages that came together; None while none are handled."""
         self._ended = False
 
     # What asyncio calls.
@@ -78,6 +80,13 @@ class Session(asyncio.Protocol):
         """Handle each message that is now whole."""
         if self._ended:
             return
+        self._answers = bytearray()
+        try:
+            self._take(data)
+        finally:
+            self._send_answers()
+
+    def _take(self, data: bytes) -> None:
         broken: ProtocolError | None = None
         try:
             frames = self._decoder.feed(data)
@@ -185,15 +194,14 @@ class Session(asyncio.Protocol):
     # Messages.
 
     def _handle(self, message: Frame) -> None:
-        name = command_name(message.cmd)
         if message.id == 0:
-            self._cut_off(f"{name} with message id 0")
+            self._cut_off(f"{command_name(message.cmd)} with message id 0")
         elif self.device is None and message.cmd != Cmd.LOGIN:
-            self._cut_off(f"{name} before login")
+            self._cut_off(f"{command_name(message.cmd)} before login")
         elif self.device is not None and self.device.manners.is_silent(time.monotonic()):
             return  # a fault of the cloud: as if nothing had come
         elif (rule := RULES.get(message.cmd)) is None:
-            self._cut_off(f"{name} is not for a device to send")
+            self._cut_off(f"{command_name(message.cmd)} is not for a device to send")
         else:
             self._heard, self._pinged = time.monotonic(), False
             flood = self._flood.one_more(self._heard * self._site.speed)
@@ -336,8 +344,18 @@ class Session(asyncio.Protocol):
             self._write_now(message)
 
     def _write_now(self, message: Frame) -> None:
-        if self._transport is not None and not self._ended:
+        if self._transport is None or self._ended:
+            return
+        if self._answers is not None:
+            self._answers += encode(message)
+        else:
             self._transport.write(encode(message))
+
+    def _send_answers(self) -> None:
+        """Those to what came together go together: most of the time goes into sending."""
+        answers, self._answers = self._answers, None
+        if answers and self._transport is not None:
+            self._transport.write(bytes(answers))
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
         self._site.say(kind, self.device, self.number, t=t, **data)
@@ -355,6 +373,7 @@ class Session(asyncio.Protocol):
         self._timer.stop()
         if self.device is not None:
             self.device.logged_out(self)
+        self._send_answers()
         if self._transport is not None:
             self._transport.close()
         self._say("closed", by=by, why=why)
