@@ -159,6 +159,23 @@ def test_a_paused_device_gets_its_offer_when_the_shipment_goes_on(rig, offers):
     assert rig.kinds() == ["paused", "resumed", "offer"]
 
 
+def test_no_offer_goes_out_after_a_pause_that_the_offers_have_not_read_of_yet(rig, offers):
+    see, reading, go = offers._air.see, threading.Event(), threading.Event()
+
+    def slow(event):
+        see(event)
+        reading.set()
+        assert go.wait(WAIT_S)
+
+    offers._air.see = slow
+    rig.report(1)
+    assert reading.wait(WAIT_S)
+    offers.pause()
+    go.set()
+    offers.stop()
+    assert not rig.cloud.sent
+
+
 def test_a_click_lets_the_offer_out(rig, offering):
     offers = offering(auto_update=False)
     rig.report(1)
