@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("http://", "https://")
 EVERY_DEVICE = ""
+FROM_ENVIRONMENT = "env:"
 PORT_OPTIONS = {
     # Kind of port, its option, and what boards in the field dial.
     "tcp": (("--tcp", "--port"), "80, 8080"),
@@ -43,8 +45,9 @@ def _ports(command: Callable[..., None]) -> Callable[..., None]:
 @_ports
 @click.option("--any-token", is_flag=True, help="Let unknown tokens in, as device-1, device-2, …")
 @click.option(
-    "--token", "tokens", multiple=True, metavar="NAME=TOKEN",
-    help="Let the device with this token in, under this name. May be repeated.",
+    "--token", "tokens", multiple=True, metavar="NAME=env:VARIABLE",
+    help="Let the device in, under this name, whose token is in that environment variable. "
+    "NAME=TOKEN works too, and then stands in the list of processes. May be repeated.",
 )  # fmt: skip
 @click.option(
     "--ota", "offers", multiple=True, metavar="[NAME=]URL",
@@ -88,7 +91,7 @@ def command(
 
     Example:
 
-        blynk-ota cloud --tcp 8080 --token kitchen=$BLYNK_TOKEN
+        blynk-ota cloud --tcp 8080 --token kitchen=env:BLYNK_TOKEN
 
         blynk-ota cloud --any-token --ship new.bin
     """
@@ -126,15 +129,21 @@ def command(
     for name, token in named:
         server.add_device(name, token)
     if not named and not any_token:
-        click.echo("no device can log in: give --token NAME=TOKEN or --any-token", err=True)
+        click.echo("no device can log in: give --token NAME=env:VARIABLE or --any-token", err=True)
     asyncio.run(_serve(server, printer, lines, urls, images, limit))
 
 
 def _named(text: str) -> tuple[str, str]:
+    """A device and its token. Raises UsageError for what is neither NAME=env:VARIABLE nor a token."""
     name, _, token = text.partition("=")
     if not name or not token:
-        raise click.UsageError("--token wants NAME=TOKEN, for example kitchen=$BLYNK_TOKEN")
-    return name, token
+        raise click.UsageError("--token wants NAME=env:VARIABLE, as kitchen=env:BLYNK_TOKEN")
+    if not token.startswith(FROM_ENVIRONMENT):
+        return name, token
+    variable = token.removeprefix(FROM_ENVIRONMENT)
+    if variable not in os.environ:
+        raise click.UsageError(f"--token {text}: the environment variable {variable} is not set")
+    return name, os.environ[variable]
 
 
 def _known(option: str, name: str, names: Sequence[str] | None) -> None:

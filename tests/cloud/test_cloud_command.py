@@ -8,6 +8,7 @@ import signal
 import ssl
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -95,6 +96,20 @@ async def test_without_json_it_prints_sentences_with_no_control_characters():
         peer.leave()
 
 
+def listed_as(number: int) -> bytes:
+    """What everybody on the host can see of a process; nothing where there is no /proc."""
+    path = Path(f"/proc/{number}/cmdline")
+    return path.read_bytes() if path.exists() else b""
+
+
+async def test_a_token_can_stay_out_of_the_list_of_processes(monkeypatch):
+    monkeypatch.setenv("KITCHEN", TOKEN)
+    async with cloud("--json", "--token", "kitchen=env:KITCHEN") as process:
+        peer = await login(json.loads(await line(process))["tcp"], TOKEN)
+        assert TOKEN.encode() not in await asyncio.to_thread(listed_as, process.pid)
+        peer.leave()
+
+
 async def test_only_the_ports_that_are_asked_for_are_open_and_the_ca_is_written(tmp_path):
     ca = tmp_path / "ca.pem"
     async with cloud("--json", "--tls", "0", "--any-token", "--write-ca", str(ca)) as process:
@@ -161,7 +176,8 @@ async def test_it_ends_when_nobody_reads_its_output():
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--token", "kitchen"), 2, "--token wants NAME=TOKEN"),
+        (("--token", "kitchen"), 2, "--token wants NAME=env:VARIABLE"),
+        (("--token", "kitchen=env:NOT_THERE"), 2, "environment variable NOT_THERE is not set"),
         (("--token", "kitchen=abcde"), 2, "this one has 5 characters"),
         (("--port", "70000"), 2, "70000"),
         (("--host", "203.0.113.1"), 2, "cannot listen on 203.0.113.1:0"),
