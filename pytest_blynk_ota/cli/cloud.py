@@ -185,6 +185,7 @@ SENTENCES: Mapping[str, str] = {
     "info": "says {pairs}",
     "report": "runs {version} built {build}, type {fw_type}",
     "log_event": "event {code}: {text}",
+    "heard": "is still there: {what}",
     "ota_sent": "told to update from {url}",
     "closed": "closed by the {by}: {why}",
 }

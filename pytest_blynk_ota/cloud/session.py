@@ -9,6 +9,8 @@ The rules, in order:
 3. After that each command is answered as :data:`RULES` says.
 4. Silence of more than 2.3 heartbeats ends the session. The cloud itself sends no pings.
 5. A message that breaks the protocol ends this session and no other.
+6. That a device still speaks is on record, as ``heard``: a session that a reset has left half-open
+   speaks no more.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ from pytest_blynk_ota.evidence.timeline import Record
 LOGIN_TIMEOUT_S: Final = 10.0
 """Device seconds from the connection to the login. Our choice: more patient than the library, which
 gives its own login up after 6 s."""
+HEARD_S: Final = 10.0
+"""Device seconds without an event of a session, after which its next message is one: the shortest
+heartbeat, so that a device that talks all the time fills no evidence."""
 MIN_TIMEOUT_S: Final = 0.25
 """No scaled time-out is shorter than this, in wall seconds."""
 MAX_UNREAD_BYTES: Final = 1 << 16
@@ -71,7 +76,7 @@ class Session(asyncio.Protocol):
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._started = self._heard = time.monotonic()
+        self._started = self._heard = self._told = time.monotonic()
         self._last_id = 0
         self._ended = False
 
@@ -184,6 +189,8 @@ class Session(asyncio.Protocol):
         else:
             self._heard = time.monotonic()
             rule(self, message)
+            if self._heard - self._told >= HEARD_S / self._speed and not self._ended:
+                self._say("heard", t=self._heard, what=name)
 
     def _login(self, message: Frame) -> None:
         token = message.parts[0] if message.parts else ""
@@ -255,6 +262,7 @@ class Session(asyncio.Protocol):
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
         board = self.device.board if self.device else None
+        self._told = time.monotonic() if t is None else t
         self._record("cloud", kind, board, t=t, session=self.number, **data)
 
     def _cut_off(self, why: str) -> None:

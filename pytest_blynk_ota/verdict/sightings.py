@@ -266,7 +266,7 @@ class Sightings:
             self.offers.append(
                 Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
             )
-        elif kind in ("login", "info", "report", "log_event"):
+        elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
             if session.login is None:
