@@ -112,8 +112,9 @@ class EdgentNew:
 
     def _when_awake(self, command: Command) -> Command:
         async def run(words: Sequence[str]) -> None:
-            await self._awake.wait()
-            await command(words)
+            async with self.timers.busy:
+                await self._awake.wait()
+                await command(words)
 
         return run
 
@@ -332,7 +333,8 @@ class EdgentNew:
         self.state.set("OTA UPGRADE")
 
     async def _on_debug(self, command: str) -> None:
-        await console.execute(self.context.machine, self._commands, command)
+        async with self.timers.busy:
+            await console.execute(self.context.machine, self._commands, command)
 
     def _close_link(self) -> None:
         if self._client is not None:

@@ -124,8 +124,9 @@ class EdgentOld:
 
     def _when_awake(self, command: Command) -> Command:
         async def run(words: Sequence[str]) -> None:
-            await self._awake.wait()
-            await command(words)
+            async with self.timers.busy:
+                await self._awake.wait()
+                await command(words)
 
         return run
 
@@ -298,7 +299,8 @@ class EdgentOld:
 
     async def _on_debug(self, command: str) -> None:
         self.context.machine.print("\n")
-        await console.execute(self.context.machine, self._commands, command)
+        async with self.timers.busy:
+            await console.execute(self.context.machine, self._commands, command)
 
     def _close_link(self) -> None:
         if self._client is not None:
