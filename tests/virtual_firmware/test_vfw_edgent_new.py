@@ -22,6 +22,7 @@ from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.nvs import edgent_config, read_edgent_config
 from pytest_blynk_ota.firmware.nvs_store import Nvs
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.virtual.app.edgent_new_state import Stats
 from pytest_blynk_ota.virtual.network.tcp import Network
 
 HOST = "127.0.0.1"
@@ -189,6 +190,19 @@ def test_a_refused_token_ends_in_waiting_for_settings():
         async with listening(cloud.serve) as (_, port):
             with NewEdgent(port) as board:
                 await board.bench.until("State: WAIT CONFIG")
+
+    story(boot())
+
+
+def test_ten_minutes_after_a_refused_token_it_tries_again_with_what_it_has_kept():
+    async def boot() -> None:
+        cloud = BlynkPeer(login_status=9)
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await board.bench.machine.see("State: WAIT CONFIG")
+                    cloud.login_status = 200
+                    await board.bench.machine.see("State: RUNNING")
 
     story(boot())
 
@@ -507,6 +521,28 @@ COMMANDS: Sequence[tuple[str, str]] = [
 def test_the_console_answers(line, answer):
     with story(console(line, until=answer)):
         pass
+
+
+def test_it_counts_the_restarts_that_it_was_asked_for():
+    async def restart() -> NewEdgent:
+        board = NewEdgent(9)
+        async with board.bench.living():
+            await board.bench.machine.see("State: CONNECTING CLOUD")
+            board.typed.put_nowait("reboot")
+            await board.bench.machine.see("Rebooting")
+            board.typed.put_nowait("sys info")
+            await board.bench.machine.see("Cloud drops")
+        return board
+
+    with story(restart()) as board:
+        assert " Reboots total:   1" in board.bench.text
+        assert "      graceful:   1" in board.bench.text
+
+
+def test_the_restart_behind_an_update_is_not_counted_as_one_that_it_was_asked_for(new):
+    board, _ = story(update(WebPeer(new, head=head(new))))
+    with board:
+        assert Stats(board.bench.machine).graceful == 0
 
 
 def test_the_cloud_can_run_a_command():

@@ -8,7 +8,8 @@ is a build whose LOG_x lines are printed. A boot::
     CONNECTING CLOUD  crash "before_login"  fixed ports in turn, every 5 s for 50 s, 500 times
     RUNNING           crash "after_report"  confirm "login", self-test
     OTA UPGRADE       1 s after the command; ERROR  10 s, restart
-    WAIT CONFIG       without settings, or when the cloud refuses the token; IDLE  10 min later
+    WAIT CONFIG       without settings, or when the cloud refuses the token; 10 min later it tries
+                      again what it has kept, or goes to IDLE
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class EdgentNew:
         self._client: EdgentClient | None = None
         self._retries = {"CONNECTING NET": RETRIES, "CONNECTING CLOUD": RETRIES}
         self._url = self._uid = ""
-        self._greeted = self._token_refused = False
+        self._greeted = False
         self._awake, self._dump_due = asyncio.Event(), asyncio.Event()
         self._commands = EdgentNewConsole(self).commands()
 
@@ -122,7 +123,6 @@ class EdgentNew:
 
     def start_initial_connection(self) -> None:
         """Once each, network and cloud, with settings that nobody has tried."""
-        self._token_refused = False
         self._retries = dict.fromkeys(self._retries, 1)
         self.state.set("CONNECTING NET")
 
@@ -133,11 +133,21 @@ class EdgentNew:
 
     def stop_config(self) -> None:
         """Go on with what there is, if it is good for anything."""
-        if self.store.configured and not self._token_refused:
+        if self.store.configured:
             self.state.set("CONNECTING NET")
         else:
             self.networks.stop()
             self.state.set("IDLE")
+
+    async def reboot(self) -> NoReturn:
+        """``systemReboot()``: it counts."""
+        self.stats.count_graceful()
+        await self.restart()
+
+    async def restart(self) -> NoReturn:
+        """``BlynkUpdater::apply()``."""
+        await self._clock.sleep(REBOOT_S)
+        raise Reset(SOFTWARE_CPU)
 
     # ---- setup()
 
@@ -217,7 +227,6 @@ class EdgentNew:
                 CLOUD_TIMEOUT_S, self._dial(client), self.networks.until(False)
             )
         except TokenRefused:
-            self._token_refused = True
             self._restart_provisioning()
             return
         if self.state.now != "CONNECTING CLOUD":
@@ -285,7 +294,7 @@ class EdgentNew:
         """It blocks, so that timers and console wait until it is over."""
         self._awake.clear()
         if await download(self.context, self._url, self._say):
-            await self._restart()
+            await self.restart()
         self._awake.set()
         self.state.set("ERROR")
 
@@ -294,12 +303,7 @@ class EdgentNew:
         await self._stay(ERROR_S)
         if self.state.now == state:
             self._say("E", FILE, "Restarting after error.")
-            await self._restart()
-
-    async def _restart(self) -> NoReturn:
-        self.stats.count_graceful()
-        await self._clock.sleep(REBOOT_S)
-        raise Reset(SOFTWARE_CPU)
+            await self.reboot()
 
     async def _reset_config(self) -> None:
         self._say("W", FILE, "Resetting configuration!")
