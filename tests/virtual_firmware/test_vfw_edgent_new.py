@@ -17,7 +17,7 @@ import trustme
 from vfw_bench import APP1, NVS, Bench, entry, story
 from vfw_peer import TOKEN, BlynkPeer, Handler, PowerCut, WebPeer, listening, ota
 
-from pytest_blynk_ota.cloud.protocol import Cmd, frame
+from pytest_blynk_ota.cloud.protocol import Cmd, Frame, frame
 from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.nvs import edgent_config, read_edgent_config
 from pytest_blynk_ota.firmware.nvs_store import Nvs
@@ -171,17 +171,40 @@ def test_the_second_port_is_dialled_when_the_first_is_silent():
     story(boot())
 
 
-def test_a_redirection_moves_the_host_and_no_port():
-    async def boot() -> int:
+@dataclass
+class RedirectingPeer(BlynkPeer):
+    """A cloud that answers the first login with another address."""
+
+    def _answers(self, message: Frame, session: int) -> list[Frame]:
+        if message.cmd == Cmd.LOGIN and session == 1:
+            return [frame(Cmd.REDIRECT, 9, "localhost", "1")]
+        return super()._answers(message, session)
+
+
+def test_a_redirection_at_login_moves_the_host_and_no_port():
+    async def boot() -> None:
+        cloud = RedirectingPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await cloud.hears(lambda peer: peer.infos)
+                assert f"Connecting to localhost:{port}" in board.bench.text
+
+    story(boot())
+
+
+def test_a_redirection_in_a_session_leads_back_to_its_own_host():
+    async def boot() -> str:
         cloud = BlynkPeer(sends=[frame(Cmd.REDIRECT, 9, "localhost", "1")])
         async with listening(cloud.serve) as (_, port):
             with NewEdgent(port) as board:
                 async with board.bench.living():
                     await cloud.hears(lambda peer: peer.sessions == 2)
-                assert f"Connecting to localhost:{port}" in board.bench.text
-        return cloud.sessions
+                return board.bench.text.partition("Redirecting to")[2]
 
-    assert story(boot()) == 2
+    after = story(boot())
+    assert "State: CONNECTING CLOUD" in after
+    assert f"Connecting to {HOST}:" in after
 
 
 def test_a_refused_token_ends_in_waiting_for_settings():

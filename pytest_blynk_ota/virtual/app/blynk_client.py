@@ -67,6 +67,8 @@ class BlynkClient:
         on_ota: called with the URL of each ``ota`` command.
         on_debug: called with the text of each ``dbg`` command.
         trust: whom TLS trusts; None: plain TCP.
+        follows: whether it goes where it is redirected in the middle of a session. Edgent's own
+            loop begins anew there, with the address that it has kept; at login all follow.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class BlynkClient:
         on_ota: Callable[[str], None],
         on_debug: Callable[[str], Awaitable[None]] | None = None,
         trust: Trust | None = None,
+        follows: bool = True,
     ) -> None:
         self._machine = machine
         self._clock = machine.clock
@@ -93,6 +96,7 @@ class BlynkClient:
         self._on_ota = on_ota
         self._on_debug = on_debug
         self._trust = trust
+        self._follows = follows
         self._connection: Connection | None = None
         self._reading: asyncio.Task[bytes] | None = None
         self._inbox: list[Frame] = []
@@ -104,6 +108,17 @@ class BlynkClient:
     def connected(self) -> bool:
         """Whether a session is open."""
         return self._connection is not None
+
+    async def keep_dialling(self) -> None:
+        """``Blynk.run()`` without a session: try until it is in, 5 s from one try to the next.
+
+        Raises:
+            TokenRefused: the cloud does not know the token.
+        """
+        begun = self._clock.now()
+        while not await self.login():
+            await self._clock.sleep(begun + RETRY_S - self._clock.now())
+            begun = self._clock.now()
 
     async def login(self) -> bool:
         """One try to open a session and to send the info.
@@ -189,7 +204,7 @@ class BlynkClient:
                 await self._heartbeat()
             except Redirected:
                 self.close()
-                if not await self.login():
+                if not self._follows or not await self.login():
                     return False
             except LinkLost:
                 self.close()

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.cloud.protocol import Cmd
 from pytest_blynk_ota.virtual.app import console
-from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, TokenRefused
+from pytest_blynk_ota.virtual.app.blynk_client import TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
+from pytest_blynk_ota.virtual.app.dial import cloud_of
 from pytest_blynk_ota.virtual.app.edgent_log import logger
 from pytest_blynk_ota.virtual.app.edgent_name import RULE, hotspot_name
 from pytest_blynk_ota.virtual.app.edgent_new_client import EdgentClient
@@ -217,14 +218,14 @@ class EdgentNew:
         client = self._client = EdgentClient(
             self.context,
             token=self.store.token,
-            host=self.store.host,
+            host=cloud_of(self.context.behaviour, self.store.host),
             say=self._say,
             on_ota=self._on_ota,
             on_debug=self._on_debug,
         )
         try:
             in_time = await self._stay(
-                CLOUD_TIMEOUT_S, self._dial(client), self.networks.until(False)
+                CLOUD_TIMEOUT_S, client.keep_dialling(), self.networks.until(False)
             )
         except TokenRefused:
             self._restart_provisioning()
@@ -238,13 +239,6 @@ class EdgentNew:
         elif not in_time:
             self._say("E", FILE, "Cloud connection timeout")
             self._count_down()
-
-    async def _dial(self, client: EdgentClient) -> None:
-        while True:
-            begun = self._clock.now()
-            if self.context.behaviour.finds_cloud and await client.login():
-                return
-            await self._clock.sleep(begun + RETRY_S - self._clock.now())
 
     async def _arrived(self, client: EdgentClient) -> None:
         if not self.store.saved:
