@@ -236,3 +236,16 @@ def test_an_edgent_does_not_follow_a_redirection_in_a_session():
         assert second.sessions == 0
 
     run(story())
+
+
+def test_a_login_that_is_given_up_has_opened_no_session():
+    async def story():
+        peer = BlynkPeer(silent=True)
+        async with device(peer, speed=1.0) as (_, client, _):
+            login = asyncio.ensure_future(client.login())
+            await peer.hears(lambda p: p.heard)
+            login.cancel()
+            await asyncio.wait({login})
+            assert not client.connected
+
+    run(story())

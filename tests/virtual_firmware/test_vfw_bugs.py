@@ -238,3 +238,18 @@ def test_an_image_that_does_not_find_the_cloud_never_dials_it(profile):
         settings = {**mine, "passphrase": "long enough"}
         trial(bench, profile=profile, finds_cloud=False, settings=settings)
         assert story(watch(bench)) == 0
+
+
+@pytest.mark.parametrize("profile", ["edgent-old", "edgent-new"])
+def test_a_cloud_that_answers_no_login_is_not_taken_for_a_session(profile):
+    async def watch(bench: Bench) -> None:
+        async with listening(BlynkPeer(silent=True).serve) as (host, port):
+            mine = {"ssid": "lab", "token": TOKEN, "host": host, "port": port}
+            bench._flash(NVS.offset, edgent_config(**mine, password="long enough"))
+            trial(bench, profile=profile, ports=[port])
+            async with bench.living():
+                await bench.machine.see("(?s)(Timeout|timeout).*(Timeout|timeout)")
+
+    with Bench() as bench:
+        story(watch(bench))
+        assert "RUNNING" not in bench.text

@@ -99,6 +99,7 @@ class BlynkClient:
         self._follows = follows
         self._connection: Connection | None = None
         self._reading: asyncio.Task[bytes] | None = None
+        self._let_in = False
         self._inbox: list[Frame] = []
         self._decoder = Decoder()
         self._last_id = 0
@@ -106,8 +107,8 @@ class BlynkClient:
 
     @property
     def connected(self) -> bool:
-        """Whether a session is open."""
-        return self._connection is not None
+        """Whether a session is open: the cloud has let it in, and it has said what it is."""
+        return self._let_in
 
     async def keep_dialling(self) -> None:
         """``Blynk.run()`` without a session: try until it is in, 5 s from one try to the next.
@@ -153,6 +154,7 @@ class BlynkClient:
             await self._login_answer()
             self._log.blynk(f"Ready (ping: {int((self._clock.now() - asked) * 1000)}ms).")
             await self.send(Cmd.INTERNAL, *self._info)
+            self._let_in = True
         except Redirected:
             raise
         except LinkLost:
@@ -218,6 +220,7 @@ class BlynkClient:
 
     def close(self) -> None:
         """Close the connection with FIN."""
+        self._let_in = False
         self.halt()
         if self._connection is not None:
             self._connection.close()
