@@ -579,6 +579,25 @@ def test_the_cloud_can_run_a_command():
     story(boot())
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("assert", "assert failed: "), ("crash", "Store access fault")],
+)
+def test_a_crash_on_command_leaves_the_clouds_connection_half_open(what, words):
+    async def crash() -> None:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                boot = asyncio.ensure_future(board.bench.boot())
+                await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+                board.typed.put_nowait(f"sys coredump test {what}")
+                await board.bench.machine.see(words)
+                assert board.bench.machine.network.ghosts == 1
+                assert await boot == 0xC
+
+    story(crash())
+
+
 @dataclass
 class DumpPeer(BlynkPeer):
     """A cloud that takes core dumps on the port of its sessions, as Blynk's does on 443."""

@@ -9,7 +9,6 @@ from pytest_blynk_ota.virtual.app.edgent_new_dump import clear_core_dump, stored
 from pytest_blynk_ota.virtual.app.netmgr import ACCESS_POINT, CHANNEL, RSSI, SCAN_S
 from pytest_blynk_ota.virtual.app.report import device
 from pytest_blynk_ota.virtual.app.update import IMAGE_MAGIC, roll_back
-from pytest_blynk_ota.virtual.boot.endings import Panic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,9 +168,9 @@ class EdgentNewConsole:
         elif what == "clear":
             await clear_core_dump(self._context)
         elif what == "test" and words[1:] == ["assert"]:
-            raise Panic("assert")
+            self._context.crash.now("assert")
         elif what == "test" and words[1:] == ["crash"]:
-            raise Panic("store")
+            self._context.crash.now("store")
 
     async def _wifi(self, words: Sequence[str]) -> None:
         networks = self._edgent.networks

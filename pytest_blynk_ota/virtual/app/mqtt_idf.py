@@ -25,7 +25,7 @@ from pytest_blynk_ota.virtual.app.report import claimed
 from pytest_blynk_ota.virtual.app.station import Station
 from pytest_blynk_ota.virtual.app.timers import Timers
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
-from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
+from pytest_blynk_ota.virtual.boot.endings import Reset
 from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.network.tls import TlsFailed
 
@@ -204,8 +204,7 @@ class MqttIdf:
         order = _parsed(payload)
         for key in OTA_KEYS:
             if key not in order:
-                self._context.machine.network.drop()
-                raise Panic("panic")
+                self._context.crash.now("panic")
             self._tell(OTA_TAG, f"{key}[{order[key]}]")
         url = str(order["url"])
         self._tell(OTA_TAG, f"Attempting to download update from {url}")
