@@ -132,12 +132,12 @@ class EdgentNew:
         self._close_link()
         self.state.set("WAIT CONFIG")
 
-    def stop_config(self) -> None:
+    async def stop_config(self) -> None:
         """Go on with what there is, if it is good for anything."""
         if self.store.configured:
             self.state.set("CONNECTING NET")
         else:
-            self.networks.stop()
+            await self.networks.off()
             self.state.set("IDLE")
 
     async def reboot(self) -> NoReturn:
@@ -197,7 +197,7 @@ class EdgentNew:
     async def _wait_config(self) -> None:
         """BLE or an access point of its own, which no phone of ours reaches."""
         if not await self._stay(CONFIG_TIMEOUT_S):
-            self.stop_config()
+            await self.stop_config()
 
     async def _connect_net(self) -> None:
         self.context.crash.at("wifi")

@@ -85,7 +85,7 @@ class EdgentNewConsole:
         if what == "start":
             self._edgent.start_config()
         elif what == "stop":
-            self._edgent.stop_config()
+            await self._edgent.stop_config()
         elif what == "erase":
             await self._edgent.networks.clear()
             self._edgent.state.set("RESET CONFIG")
@@ -191,7 +191,7 @@ class EdgentNewConsole:
         elif what == "on":
             networks.on()
         elif what == "off":
-            networks.stop()
+            await networks.off()
         else:
             self._say(WIFI_HELP)
 
