@@ -592,8 +592,9 @@ def test_a_crash_on_command_leaves_the_clouds_connection_half_open(what, words):
                 await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
                 board.typed.put_nowait(f"sys coredump test {what}")
                 await board.bench.machine.see(words)
-                assert board.bench.machine.network.ghosts == 1
                 assert await boot == 0xC
+                assert board.bench.machine.network.ghosts == 1
+                assert "Lost network" not in board.bench.text
 
     story(crash())
 
