@@ -286,7 +286,6 @@ class EdgentOld:
         self.state.set("OTA_UPGRADE")
 
     async def _on_debug(self, command: str) -> None:
-        self.context.machine.print("\n")
         async with self.timers.busy:
             await console.execute(self.context.machine, self._commands, command)
 
