@@ -181,6 +181,22 @@ class RedirectingPeer(BlynkPeer):
         return super()._answers(message, session)
 
 
+@pytest.mark.parametrize(("tls", "ports"), [(False, (80, 8080)), (True, (443, 9443))])
+def test_no_setting_names_a_port(tls, ports):
+    """Blynk's own, in turn, whatever the old settings say."""
+
+    async def boot() -> list[int]:
+        async with listening(BlynkPeer().serve) as (_, port):
+            gone = port
+        with NewEdgent(tls=tls, ca=trustme.CA().cert_pem.bytes().decode()) as board:
+            forward = dict.fromkeys(map(str, (80, 8080, 443, 9443)), f"{HOST}:{gone}")
+            board.bench.machine.network._air.set({"forward": forward})
+            await board.bench.until(f"Connecting to {HOST}:{ports[1]}")
+            return [int(one) for one in re.findall(r"Connecting to \S+:(\d+)", board.bench.text)]
+
+    assert tuple(story(boot())[:2]) == ports
+
+
 def test_a_redirection_at_login_moves_the_host_and_no_port():
     async def boot() -> None:
         cloud = RedirectingPeer()
@@ -636,3 +652,18 @@ def test_a_core_dump_goes_to_the_cloud_and_is_erased():
     assert post.startswith(b"POST /external/api/upload?type=DUMP&token=" + TOKEN.encode())
     assert b'name="upfile"; filename="coredump.bin"' in post
     assert b"\x7fELF" in post
+
+
+def test_a_core_dump_that_nobody_takes_is_erased_all_the_same():
+    async def crash() -> None:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            crash = {"when": "after_report", "times": 1}
+            with NewEdgent(port, coredump="flash", crash=crash) as board:
+                board.bench.machine.network._air.set({"forward": {"80": f"{HOST}:{port}"}})
+                async with board.bench.living():
+                    await board.bench.machine.see("Core dump upload failed")
+                    board.typed.put_nowait("sys coredump")
+                    await board.bench.machine.see("No core dump available")
+
+    story(crash())
