@@ -23,6 +23,8 @@ of ESP-IDF's ``esp_wifi_types.h``; 0 is ours, for a station that gets no DHCP le
 
 NXDOMAIN, SILENCE = "nxdomain", "silence"
 """What the router's DNS says instead of an address."""
+NOBODY = ".invalid"
+"""RFC 6761, 6.4: no DNS has such a name."""
 ANY = "*"
 """In the DNS table: every name that has no row of its own."""
 
@@ -85,8 +87,10 @@ class Air:
         """Where a connection to ``host`` goes, or what the DNS says instead.
 
         An address in the DNS table is gone to as it stands; else a forwarded port is, whatever
-        the name; else the host looks the name up.
+        the name; else the host looks the name up. Names below ``.invalid`` are nobody's.
         """
+        if host.endswith(NOBODY):
+            return NXDOMAIN
         if not is_address(host):
             row = self.dns.get(host, self.dns.get(ANY))
             if row is not None:
