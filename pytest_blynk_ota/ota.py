@@ -31,7 +31,7 @@ from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import Offers, Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
-from pytest_blynk_ota.verdict import Outcome, Verdict, judge
+from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
 
 DOWNLOAD_LIMIT = 3
 """Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
@@ -405,7 +405,7 @@ class Ota:
                     raise
             else:
                 # Whether New is confirmed, so that it stays, is told by otadata alone.
-                if verdict.outcome is not Outcome.UPGRADED or "flash" in asked:
+                if verdict.outcome not in NEW_RUNS or "flash" in asked:
                     break
                 wanted = ["flash"]
             asked.add(wanted[0])

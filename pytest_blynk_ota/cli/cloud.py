@@ -134,7 +134,7 @@ def command(
 
 
 def _named(text: str) -> tuple[str, str]:
-    """A device and its token. Raises UsageError for what is neither NAME=env:VARIABLE nor a token."""
+    """A device and its token. Raises UsageError for what names none."""
     name, _, token = text.partition("=")
     if not name or not token:
         raise click.UsageError("--token wants NAME=env:VARIABLE, as kitchen=env:BLYNK_TOKEN")

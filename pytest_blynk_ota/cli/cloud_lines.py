@@ -66,6 +66,7 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     ("cloud", "info"): "says {pairs}",
     ("cloud", "report"): "runs {version} built {build}, type {fw_type}",
     ("cloud", "log_event"): "event {code}: {text}",
+    ("cloud", "heard"): "is still there: {what}",
     ("cloud", "meta"): "sets {field} to {value}",
     ("cloud", "console"): "console: {text}",
     ("cloud", "ota_sent"): "told to update from {url}",

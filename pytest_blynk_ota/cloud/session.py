@@ -9,6 +9,8 @@ The rules, in order:
 3. After that each command is answered as :data:`RULES` says.
 4. Silence of more than 2.3 heartbeats ends the session, and so do too many messages.
 5. A message that breaks the protocol ends this session and no other.
+6. That a device still speaks is on record, as ``heard``: a session that a reset has left half-open
+   speaks no more.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Session(asyncio.Protocol):
         self._site = site
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
-        self._started = self._heard = started
+        self._started = self._heard = self._told = started
         self._pinged = False
         self._flood = Flood(site.limits)
         self._timer = Timer(self._watch)
@@ -207,8 +209,10 @@ class Session(asyncio.Protocol):
             flood = self._flood.one_more(self._heard * self._site.speed)
             if flood is not None and message.cmd != Cmd.RESPONSE:
                 self._cut_off(flood)
-            else:
-                rule(self, message)
+                return
+            rule(self, message)
+            if self._site.is_old_news(self._told, self._heard) and not self._ended:
+                self._say("heard", t=self._heard, what=command_name(message.cmd))
 
     def _login(self, message: Frame) -> None:
         token = message.parts[0] if message.parts else ""
@@ -358,6 +362,7 @@ class Session(asyncio.Protocol):
             self._transport.write(bytes(answers))
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
+        self._told = time.monotonic() if t is None else t
         self._site.say(kind, self.device, self.number, t=t, **data)
 
     def _cut_off(self, why: str) -> None:

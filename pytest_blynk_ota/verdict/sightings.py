@@ -274,7 +274,7 @@ class Sightings:
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
-        elif kind in ("login", "info", "report", "log_event"):
+        elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
             if session.login is None:

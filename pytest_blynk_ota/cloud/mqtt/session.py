@@ -93,7 +93,7 @@ class MqttSession:
         self._wire = wire
         self._decoder = Decoder()
         self._uplinks: Uplinks | None = None
-        self._started = self._heard = started
+        self._started = self._heard = self._told = started
         self._keepalive_s = 0
         self._will: tuple[str, bytes] | None = None
         self._filters: dict[str, int] = {}
@@ -241,6 +241,9 @@ class MqttSession:
             self.cut_off(flood, Reason.RATE_TOO_HIGH)
             return
         HANDLERS[type(packet)](self, packet)
+        now = time.monotonic()
+        if self.device is not None and not self._ended and self._site.is_old_news(self._told, now):
+            self._say("heard", t=now, what=name)
 
     def _connect(self, asked: Connect) -> None:
         if self.device is not None:
@@ -400,6 +403,7 @@ class MqttSession:
             self._wire.write(data)
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
+        self._told = time.monotonic() if t is None else t
         self._site.say(kind, self.device, self.number, t=t, **data)
 
     def _write_no_more(self, why: str) -> None:
