@@ -288,19 +288,29 @@ class Ota:
         if self._running is not None:
             refuse_equal(self._running, offered, ("the running image", "the offered image"))
         self._number += 1
-        self._names = self._named(offered)
+        others = self._others(offered, faults)
+        self._names = self._named(offered, *others.values())
+        named = {image.sha256: name for name, image in self._names.items()}
         profile = self._profile(offered)
         deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
 
         def describe() -> Mapping[str, Any]:
             told = self._describe(op, limit, deadline, profile, faults)
             told = {**told, "air": rules.to_data()}
-            self._unjudged.append(offered)  # until a verdict says what became of it
+            self._unjudged += [offered, *others.values()]  # until a verdict says what became of it
             return told
 
         ships = op == "ship"
         return Operation(
-            self._rig, self._place, offered.data, faults, describe, ships, self._judged, offers
+            self._rig,
+            self._place,
+            offered.data,
+            faults,
+            describe,
+            ships,
+            self._judged,
+            offers,
+            {version: (named[image.sha256], image.data) for version, image in others.items()},
         )
 
     def _profile(self, offered: Image) -> Profile:
@@ -311,13 +321,25 @@ class Ota:
             return profile.with_self_test(behaviour.self_test.after_s)
         return profile
 
-    def _named(self, offered: Image) -> dict[str, Image]:
+    def _others(self, offered: Image, faults: Sequence[AnyFault]) -> dict[str, Image]:
+        """What faults of the cloud send in its place, by version."""
+        versions = [
+            str(fault.values["version"])
+            for fault in faults
+            if isinstance(fault, CloudFault) and fault.kind == "other"
+        ]
+        others = {version: self._firmware.restamped(offered, version) for version in versions}
+        for image in others.values():
+            refuse_equal(offered, image, ("the offered image", "the other one"))
+        return others
+
+    def _named(self, offered: Image, *others: Image) -> dict[str, Image]:
         """Names of the images in this operation's evidence: old runs now, new is offered."""
         names = {"new": offered}
         if self._running is not None:
             names["old"] = self._running
         known = {image.sha256 for image in names.values()}
-        for image in (*self._names.values(), self._firmware.old, self._firmware.new):
+        for image in (*others, *self._names.values(), self._firmware.old, self._firmware.new):
             if image.sha256 not in known:
                 known.add(image.sha256)
                 names[f"third-{len(known) - 2}"] = image

@@ -178,6 +178,8 @@ class Sightings:
         self.last_t = LONG_AGO
         self._operation = 0
         self._offered: dict[str, int] = {}
+        self.files: dict[tuple[int, str], str] = {}
+        """By operation and offer the name of the image behind the URL, where it was said."""
         self._live: dict[int, Request] = {}
         self._lost: float | None = None
 
@@ -322,6 +324,8 @@ class Sightings:
             self._operation = event.seq
         elif event.kind == "offer":
             self._offered[event.data["offer"]] = self._operation
+            if event.data.get("image"):
+                self.files[self._operation, event.data["offer"]] = str(event.data["image"])
         self.notes.append(Noted(event.t, event.seq, event.kind, event.data))
 
     def _flash(self, event: Event) -> None:

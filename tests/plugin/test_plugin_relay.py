@@ -84,7 +84,7 @@ class Far:
     def __init__(self, image: bytes, kind: str, go: Path) -> None:
         self.log: list[tuple[str, str, dict]] = []
         self._go = go
-        self._runs = ""
+        self._runs: dict[int, str] = {}
         self._told: set[int] = set()
         self._background = Background()
         self.cloud = CloudServer(self._record, speed=40, doors=[Door(kind)])
@@ -98,7 +98,7 @@ class Far:
     def _record(self, source, kind, board=None, /, *, t=None, **data) -> None:
         self.log.append((source, kind, data))
         if (source, kind) == ("cloud", "report"):
-            self._runs = data["version"]
+            self._runs[data["session"]] = data["version"]
 
     async def _begin(self) -> None:
         self._offers = asyncio.ensure_future(self._offer())
@@ -106,7 +106,8 @@ class Far:
     async def _offer(self) -> None:
         while True:
             state = self.cloud.device("far")
-            wanted = state.session not in self._told and self._runs == "1.0.0"
+            runs = self._runs.get(state.session)
+            wanted = state.session not in self._told and runs == "1.0.0"
             if self._go.exists() and state.online and wanted:
                 self._told.add(state.session)
                 name = f"far{len(self._told)}"

@@ -48,7 +48,7 @@ class Campaign:
         self.closed = False
         self.offers_lived = False
 
-    def offer(self, offer_id):
+    def offer(self, offer_id, data=None):
         return f"http://x/{offer_id}"
 
     def close(self):
