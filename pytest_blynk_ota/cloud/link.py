@@ -40,6 +40,9 @@ class Link(Protocol):
     def send_command(self, command: str) -> bool:
         """Type a line at the device's console; False if the session is over."""
 
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """A new value of a datastream; False if the session is over."""
+
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server; False if the session is over."""
 

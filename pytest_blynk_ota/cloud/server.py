@@ -11,6 +11,7 @@ from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
 from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
+from pytest_blynk_ota.cloud.https_api import add_https_api
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.mischief import Mischief
 from pytest_blynk_ota.cloud.mqtt.websocket import add_websocket
@@ -31,7 +32,7 @@ STOP_TIMEOUT_S: Final = 2.0
 STOPPED: Final = "the cloud was stopped"
 LOCAL_NAMES: Final = ("localhost",)
 """Names that every certificate of our own has beside the address."""
-HTTP_PARTS: Final[Sequence[Part]] = (add_websocket,)
+HTTP_PARTS: Final[Sequence[Part]] = (add_websocket, add_https_api)
 """What answers HTTP at the ports that it shares with the binary protocol."""
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a whole fleet comes back at once."""

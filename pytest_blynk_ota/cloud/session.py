@@ -135,6 +135,10 @@ class Session(asyncio.Protocol):
         """Send ``dbg NUL COMMAND``, which Edgent types at its own console."""
         return self.send(Cmd.INTERNAL, "dbg", command)
 
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """Send ``vw NUL PIN NUL VALUE…``."""
+        return self.send(Cmd.HARDWARE, "vw", name, *values)
+
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server (REDIRECT, ``host NUL port``)."""
         return self.send(Cmd.REDIRECT, host, str(port))

@@ -171,6 +171,10 @@ class MqttSession:
         """
         return self._publish(orders.command(self._board, command))
 
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """Publish the value below ``downlink/ds/``; False if it has not subscribed."""
+        return self.downlink(f"downlink/ds/{name}", "\0".join(values))
+
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server, by the door that it came in at."""
         return self._publish(orders.redirect(self._scheme, host, port))
