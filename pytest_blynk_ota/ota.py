@@ -21,16 +21,17 @@ from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.relayed import TheirOffers
 from pytest_blynk_ota.restore import Restored, await_settled, restore
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
-from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.shipment import Offers, Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
-from pytest_blynk_ota.verdict import Outcome, Verdict, judge
+from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
 
 DOWNLOAD_LIMIT = 3
 """Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
@@ -199,6 +200,43 @@ class Ota:
         """``offer`` as a context manager, for a hand in the middle."""
         return self._operation("offer", image, faults, BARE_OFFER, timeout)
 
+    def relayed(
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[AnyFault] = (),
+        timeout: float | None = None,
+    ) -> Result:
+        """An update that the relayed server begins, watched to its end: its file is served here.
+
+        Args:
+            image: what it ships; the firmware's New if None.
+            faults: what goes wrong with the downloads.
+            timeout: device seconds, those until it begins included.
+
+        Raises:
+            UsageError: the rig file names no relay.
+            RigError: it ships another file, or the file cannot be had; or as for ``ship``.
+        """
+        with self.relaying(image, faults=faults, timeout=timeout) as relaying:
+            pass
+        return relaying.result
+
+    def relaying(
+        self,
+        image: Image | None = None,
+        *,
+        faults: Sequence[AnyFault] = (),
+        timeout: float | None = None,
+    ) -> Operation:
+        """``relayed`` as a context manager, for a hand in the middle."""
+        if self._rig.config.cloud.relay is None:
+            raise UsageError(
+                f"rig {self._rig.name} has no relay, so no other server can begin an update; its "
+                f'file would say: [cloud] relay = "HOST:PORT"'
+            )
+        return self._operation("offer", image, faults, BARE_OFFER, timeout, TheirOffers)
+
     def sweep_power_cuts(
         self,
         image: Image | None = None,
@@ -240,6 +278,7 @@ class Ota:
         faults: Sequence[AnyFault],
         rules: AirRules,
         timeout: float | None,
+        offers: type[Offers] = Offers,
     ) -> Operation:
         limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
@@ -249,19 +288,29 @@ class Ota:
         if self._running is not None:
             refuse_equal(self._running, offered, ("the running image", "the offered image"))
         self._number += 1
-        self._names = self._named(offered)
+        others = self._others(offered, faults)
+        self._names = self._named(offered, *others.values())
+        named = {image.sha256: name for name, image in self._names.items()}
         profile = self._profile(offered)
         deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
 
         def describe() -> Mapping[str, Any]:
             told = self._describe(op, limit, deadline, profile, faults)
             told = {**told, "air": rules.to_data()}
-            self._unjudged.append(offered)  # until a verdict says what became of it
+            self._unjudged += [offered, *others.values()]  # until a verdict says what became of it
             return told
 
         ships = op == "ship"
         return Operation(
-            self._rig, self._place, offered.data, faults, describe, ships, self._judged
+            self._rig,
+            self._place,
+            offered.data,
+            faults,
+            describe,
+            ships,
+            self._judged,
+            offers,
+            {version: (named[image.sha256], image.data) for version, image in others.items()},
         )
 
     def _profile(self, offered: Image) -> Profile:
@@ -272,13 +321,25 @@ class Ota:
             return profile.with_self_test(behaviour.self_test.after_s)
         return profile
 
-    def _named(self, offered: Image) -> dict[str, Image]:
+    def _others(self, offered: Image, faults: Sequence[AnyFault]) -> dict[str, Image]:
+        """What faults of the cloud send in its place, by version."""
+        versions = [
+            str(fault.values["version"])
+            for fault in faults
+            if isinstance(fault, CloudFault) and fault.kind == "other"
+        ]
+        others = {version: self._firmware.restamped(offered, version) for version in versions}
+        for image in others.values():
+            refuse_equal(offered, image, ("the offered image", "the other one"))
+        return others
+
+    def _named(self, offered: Image, *others: Image) -> dict[str, Image]:
         """Names of the images in this operation's evidence: old runs now, new is offered."""
         names = {"new": offered}
         if self._running is not None:
             names["old"] = self._running
         known = {image.sha256 for image in names.values()}
-        for image in (*self._names.values(), self._firmware.old, self._firmware.new):
+        for image in (*others, *self._names.values(), self._firmware.old, self._firmware.new):
             if image.sha256 not in known:
                 known.add(image.sha256)
                 names[f"third-{len(known) - 2}"] = image
@@ -366,7 +427,7 @@ class Ota:
                     raise
             else:
                 # Whether New is confirmed, so that it stays, is told by otadata alone.
-                if verdict.outcome is not Outcome.UPGRADED or "flash" in asked:
+                if verdict.outcome not in NEW_RUNS or "flash" in asked:
                     break
                 wanted = ["flash"]
             asked.add(wanted[0])

@@ -35,6 +35,7 @@ class Offers:
     Args:
         air: follows the events by the rules of a Blynk.Air shipment; None: one bare offer.
         faults: of the cloud.
+        others: what the fault ``other`` sends: by its version the image's name and its bytes.
     """
 
     def __init__(
@@ -45,7 +46,10 @@ class Offers:
         air: Follower | None,
         after: int,
         faults: Sequence[CloudFault] = (),
+        others: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> None:
+        self._faults = faults
+        self._others = others or {}
         self._rig = rig
         self._mischief: Mischief | None = None
         if faults:
@@ -204,16 +208,17 @@ class Offers:
                 self._closed = sent
 
     def _send(self) -> bool:
-        offer = f"o{self._count + 1}"
-        url = self._campaign.offer(offer)
-        self._rig.recorder("ota", "offer", self._place.name, offer=offer, number=self._count + 1)
+        number = self._count + 1
+        offer, (name, data) = f"o{number}", self._file(number)
+        url = self._campaign.offer(offer, data)
+        self._record("offer", offer=offer, number=number, image=name)
         sent = self._rig.background.call(
             self._rig.cloud.send_ota(
                 self._place.name,
                 url,
                 offer=offer,
-                size=len(self._campaign.data),
-                tag=_tag(self._campaign.data),
+                size=len(data),
+                tag=tag_of(data),
             )
         )
         if sent is None:
@@ -221,6 +226,13 @@ class Offers:
         self._considered.add(sent)  # a newer session than the one that reported has it now
         self._count += 1
         return True
+
+    def _file(self, number: int) -> tuple[str, bytes]:
+        """The image of an offer, by its name in the evidence: New, unless a fault sends another."""
+        for fault in self._faults:
+            if fault.kind == "other" and fault.due(number):
+                return self._others[fault.values["version"]]
+        return "new", self._campaign.data
 
     def _close(self, why: str) -> None:
         if not self._closed:
@@ -242,7 +254,7 @@ def said_of_itself(events: Sequence[Event], session: int) -> dict[str, str]:
     return {"fw_type": runs.fw_type, "library": runs.library}
 
 
-def _tag(image: bytes) -> dict[str, str]:
+def tag_of(image: bytes) -> dict[str, str]:
     """What ``downlink/ota/json`` says of a file, as far as its blnkinf tag does."""
     tag = find(image)
     said = {"type": tag.fw_type, "ver": tag.version, "build": tag.build} if tag else {}
@@ -255,6 +267,8 @@ class Operation:
     Args:
         describe: the data of the ``ota/operation`` event.
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
+        offers: who makes the offers.
+        others: what the fault ``other`` sends: by its version the image's name and its bytes.
         judged: called when the watch is over; gives the result.
     """
 
@@ -267,7 +281,11 @@ class Operation:
         describe: Callable[[], Mapping[str, Any]],
         ships: bool,
         judged: Callable[[], Result],
+        offers: type[Offers] = Offers,
+        others: Mapping[str, tuple[str, bytes]] | None = None,
     ) -> None:
+        self._made_by = offers
+        self._others = others
         self._rig = rig
         self._place = place
         self._image = image
@@ -307,7 +325,9 @@ class Operation:
             self._after = self._timeline.cursor
             self._rig.recorder("ota", "operation", self._place.name, **self._describe())
             air = Follower() if self._ships else None
-            self._offers = Offers(self._rig, self._place, self._campaign, air, self._after, cloud)
+            self._offers = self._made_by(
+                self._rig, self._place, self._campaign, air, self._after, cloud, self._others
+            )
             self._offers.start()
             self._place.busy = True
         except BaseException:

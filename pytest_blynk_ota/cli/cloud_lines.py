@@ -22,9 +22,7 @@ class Printer:
         listeners: told of each event, too: source, kind, board and data.
     """
 
-    def __init__(
-        self, lines: Lines, tokens: Sequence[tuple[str, str]], *, as_json: bool
-    ) -> None:
+    def __init__(self, lines: Lines, tokens: Sequence[tuple[str, str]], *, as_json: bool) -> None:
         from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 
         self.listeners: list[Callable[[str, str, str | None, Mapping[str, Any]], None]] = []
@@ -68,11 +66,14 @@ SENTENCES: Mapping[tuple[str, str], str] = {
     ("cloud", "info"): "says {pairs}",
     ("cloud", "report"): "runs {version} built {build}, type {fw_type}",
     ("cloud", "log_event"): "event {code}: {text}",
+    ("cloud", "heard"): "is still there: {what}",
+    ("cloud", "http"): "HTTP {what} for {name}: {status}",
+    ("cloud", "http_event"): "event {code} for {name} by HTTP: {text}",
+    ("cloud", "http_update"): "v{pin} of {name} set to {values} by HTTP",
+    ("cloud", "http_provision"): "{name} is provisioned by HTTP: {pairs}",
+    ("cloud", "upload"): "upload of {bytes} bytes for {name}, type {type}",
     ("cloud", "meta"): "sets {field} to {value}",
     ("cloud", "console"): "console: {text}",
-    ("cloud", "value"): "v{pin} is set to {values}",
-    ("cloud", "upload"): "uploads {name}: {size} bytes, SHA-256 {sha256}",
-    ("cloud", "provisioned"): "is provisioned: {pairs}",
     ("cloud", "ota_sent"): "told to update from {url}",
     ("cloud", "ota_relayed"): "told by the other server to update from {url}",
     ("cloud", "redirected"): "redirected by the other server to {to}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import rich_click as click
@@ -136,6 +136,3 @@ def tag_of(image: Image) -> dict[str, str]:
     """What the image's tag says, in the words of the MQTT device API."""
     words = {"type": image.fw_type, "ver": image.version, "build": image.build}
     return {key: value for key, value in words.items() if value}
-
-
-Listener = Callable[[str, str, "str | None", Mapping[str, Any]], None]

@@ -17,7 +17,7 @@ from pytest_blynk_ota.cloud.protocol import DEFAULT_BUFF_IN, TOKEN_CHARS
 from pytest_blynk_ota.errors import UsageError
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.cloud.link import Link
+    from pytest_blynk_ota.cloud.link import Link, OtaRequest
     from pytest_blynk_ota.cloud.mischief import Mischief
 
 DEFAULT_HEARTBEAT_S: Final = 45
@@ -124,7 +124,7 @@ class Device:
         self.meta: dict[str, str] = {}
         self.manners = Manners()
         self.mischief: Mischief | None = None
-        self.exchange: Callable[[str], str | None] | None = None
+        self.exchange: Callable[[str], OtaRequest | None] | None = None
 
     @property
     def board(self) -> str:

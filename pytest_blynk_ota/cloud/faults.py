@@ -67,6 +67,12 @@ def _text(value: object) -> str:
     raise FaultError(f"{value!r}: expected a text without NUL and quotation marks")
 
 
+def _version(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[\w.,:()-]{1,31}", value, re.ASCII):
+        return value
+    raise FaultError(f"{value!r}: expected a version, as '1.2.3'")
+
+
 PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
     # fault: {parameter: (default, reader)}. Scenario rows: C1 to C9, C16.
     "ignore": {},
@@ -74,6 +80,7 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
     "delay": {"seconds": (REQUIRED, _seconds)},
     "twice": {"seconds": (1, _seconds)},
     "url": {"text": (REQUIRED, _text)},
+    "other": {"version": (REQUIRED, _version)},
     "restart": {"at": ("offer", _phase), "seconds": (5, _seconds)},
     "silent": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
     "refuse": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds), "status": (None, _status)},
@@ -194,6 +201,11 @@ def twice(seconds: float = 1) -> CloudFault:
 def url(text: str) -> CloudFault:
     """This text goes out in place of the URL; it may be empty."""
     return CloudFault("url", {"text": text})
+
+
+def other(version: str) -> CloudFault:
+    """Another image than the one on offer goes out: the same under another version."""
+    return CloudFault("other", {"version": version})
 
 
 def restart(at: str = "offer", seconds: float = 5) -> CloudFault:

@@ -6,7 +6,8 @@ The rules, in order:
    documentation has it: no Edgent goes into its configuration mode for that.
 2. What is set here is set for the binary protocol and for MQTT too, and the device is told at once
    if it is logged in.
-3. Nobody logs in here: a device that only speaks HTTP is not connected.
+3. Nobody logs in here: a device that only speaks HTTP is not connected, and what is on record names
+   it in the data, not as the event's board.
 4. A body is read for an upload only, and no further than it may be.
 
 Source: Blynk documentation, device-https-api. A token stands in each URL, so no URL, query or
@@ -20,13 +21,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from aiohttp import web
 
 from pytest_blynk_ota.cloud import https_words as words
-from pytest_blynk_ota.cloud.device import Device, is_token
+from pytest_blynk_ota.cloud.device import Device
 from pytest_blynk_ota.cloud.https_upload import read_upload
 from pytest_blynk_ota.cloud.https_words import Query, Refusal, Values, first
 
@@ -46,7 +47,7 @@ class Call:
 
     Attributes:
         query: the parameters of its URL.
-        say: puts something on record, under the device and the connection.
+        say: puts something on record, with the name of the device.
     """
 
     device: Device
@@ -63,10 +64,7 @@ def add_https_api(app: web.Application, room: HttpRoom) -> None:
 
     def answering(rule: Rule) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
-            try:
-                return await _call(room, request, rule)
-            except Refusal as no:
-                return _refused(no)
+            return await _answer(room, request, rule)
 
         return answer
 
@@ -76,25 +74,23 @@ def add_https_api(app: web.Application, room: HttpRoom) -> None:
     app.router.add_get(UPLOADS + "/{name:.+}", _not_kept, allow_head=False)
 
 
-async def _call(room: HttpRoom, request: web.Request, rule: Rule) -> web.Response:
-    guest, site = room.guest(request), room.site
-    query = tuple(request.query.items())
-    token = first(query, "token")
-    device = site.registry.by_token(token)
-    if device is None:
-        what = "that the rig did not give out" if is_token(token) else "of the wrong form"
-        site.say("refused", None, guest.number, why=f"a token {what}")
-        raise Refusal(words.INVALID_TOKEN)
+async def _answer(room: HttpRoom, request: web.Request, rule: Rule) -> web.Response:
+    device = room.site.registry.by_token(request.query.get("token", ""))
+    name, number = device.board if device else None, room.guest(request).number
 
-    def say(kind: str, **data: Any) -> None:
-        site.say(kind, device, guest.number, **data)
+    def say(kind: str, **data: object) -> None:
+        room.site.say(kind, None, number, t=None, name=name, **data)
 
-    await _faults(device, guest)
+    why: dict[str, str] = {}
     try:
-        return await rule(Call(device, query, request, say))
+        if device is None:
+            raise Refusal(words.INVALID_TOKEN)
+        await _faults(device, room.guest(request))
+        answer = await rule(Call(device, tuple(request.query.items()), request, say))
     except Refusal as no:
-        say("refused", why=str(no))
-        raise
+        answer, why = _refused(no), {"why": str(no)}
+    say("http", what=request.path.removeprefix(BASE + "/"), status=answer.status, **why)
+    return answer
 
 
 async def _faults(device: Device, guest: Guest) -> None:
@@ -160,7 +156,7 @@ def _set(call: Call, found: Mapping[str, Values]) -> web.Response:
         call.device.values[pin] = values
         link = call.device.current
         sent = link is not None and link.send_value(pin, values)
-        call.say("value", pin=pin, values=list(values), sent=sent)
+        call.say("http_update", pin=pin, values=list(values), sent=sent)
     return web.Response()
 
 
@@ -169,7 +165,7 @@ async def _log_event(call: Call) -> web.Response:
     code = first(call.query, "code")
     if not code:
         raise Refusal(words.NO_CODE)
-    call.say("log_event", code=code, text=first(call.query, "description"), via="http")
+    call.say("http_event", code=code, text=first(call.query, "description"))
     return web.Response()
 
 
@@ -178,14 +174,14 @@ async def _provision(call: Call) -> web.Response:
 
     It names a version here; that is no report, since it may not run yet.
     """
-    call.say("provisioned", pairs=words.provisioned(call.query))
+    call.say("http_provision", pairs=words.provisioned(call.query))
     return web.Response()
 
 
 async def _upload(call: Call) -> web.Response:
     """Answered with the URL of the file (upload-a-file.md)."""
     upload = await read_upload(call.request)
-    call.say("upload", type=first(call.query, "type"), name=upload.name, size=upload.size,
+    call.say("upload", type=first(call.query, "type"), file=upload.name, bytes=upload.size,
              sha256=upload.sha256)  # fmt: skip
     suffix = PurePosixPath(upload.name).suffix
     plain = suffix if suffix[1:].isascii() and suffix[1:].isalnum() else ""

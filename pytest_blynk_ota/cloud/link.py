@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,8 +40,8 @@ class Link(Protocol):
     def send_command(self, command: str) -> bool:
         """Type a line at the device's console; False if the session is over."""
 
-    def send_value(self, pin: str, values: Sequence[str]) -> bool:
-        """Tell the device a datastream's value; False if the session is over, or wants none."""
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """A new value of a datastream; False if the session is over."""
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server; False if the session is over."""

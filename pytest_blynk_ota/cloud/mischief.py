@@ -65,6 +65,7 @@ class Mischief:
         self._offer += 1
         self._delivered = False
         request = self._twisted(request)
+        self._begins("other")  # whoever made the request has put its URL in
         if self._begins("ignore"):
             self._note("ota", "withheld", why=WHY)
             return link.number

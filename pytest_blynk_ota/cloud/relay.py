@@ -19,6 +19,7 @@ from typing import Final
 
 from pytest_blynk_ota.cloud.device import is_token
 from pytest_blynk_ota.cloud.doors import KINDS
+from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
     Cmd,
     Decoder,
@@ -38,8 +39,8 @@ MAX_REDIRECTS: Final = 5
 LOGGED_IN: Final = (Status.OK, Status.ALREADY_REGISTERED)
 """What BlynkProtocol.h takes for a login."""
 
-Exchange = Callable[[str], str | None]
-"""Gives the URL that a device shall have in place of the other server's; None: theirs."""
+Exchange = Callable[[str], OtaRequest | None]
+"""Gives what a device shall be told in place of the other server's URL; None: that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +229,11 @@ class RelayedSession(Session):
         assert self.device is not None
         url = message.parts[1] if len(message.parts) > 1 else ""
         mine = self.device.exchange(url) if self.device.exchange is not None else None
-        self._say("ota_relayed", url=url, exchanged=mine)
+        self._say("ota_relayed", url=url, exchanged=mine is not None)
         if mine is None:
             return message
-        return frame(Cmd.INTERNAL, message.id, "ota", mine)
+        self._say("ota_sent", offer=mine.name, url=mine.url)
+        return frame(Cmd.INTERNAL, message.id, "ota", mine.url)
 
     def _follow(self, message: Frame) -> None:
         """Go to the other server's other server, with the login that began here."""

@@ -222,7 +222,10 @@ class CloudServer:
     @property
     def addresses(self) -> Mapping[str, tuple[str, int]]:
         """Host and port of each kind that is open; of several of one kind the first."""
-        return {door.kind: address for door, address in reversed(self._open)}
+        found: dict[str, tuple[str, int]] = {}
+        for door, address in self._open:
+            found.setdefault(door.kind, address)
+        return found
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -314,8 +317,8 @@ class CloudServer:
         link = self._registry.get(board).current
         return link.number if link is not None and link.redirect(host, port) else None
 
-    def exchange(self, board: str, how: Callable[[str], str | None] | None) -> None:
-        """Behind a relay: what a device gets in place of the URL of the other server's update.
+    def exchange(self, board: str, how: Callable[[str], OtaRequest | None] | None) -> None:
+        """Behind a relay: what a device is told in place of the other server's update.
 
         Args:
             how: called on the cloud's loop with their URL; None as its answer lets it pass.

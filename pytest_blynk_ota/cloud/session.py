@@ -9,6 +9,8 @@ The rules, in order:
 3. After that each command is answered as :data:`RULES` says.
 4. Silence of more than 2.3 heartbeats ends the session, and so do too many messages.
 5. A message that breaks the protocol ends this session and no other.
+6. That a device still speaks is on record, as ``heard``: a session that a reset has left half-open
+   speaks no more.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from pytest_blynk_ota.cloud.device import Device, field, is_token
@@ -58,11 +60,13 @@ class Session(asyncio.Protocol):
         self._site = site
         self._decoder = Decoder()
         self._transport: asyncio.Transport | None = None
-        self._started = self._heard = started
+        self._started = self._heard = self._told = started
         self._pinged = False
         self._flood = Flood(site.limits)
         self._timer = Timer(self._watch)
         self._last_id = 0
+        self._answers: bytearray | None = None
+        """Those to the messages that came together; None while none are handled."""
         self._ended = False
 
     # What asyncio calls.
@@ -78,6 +82,13 @@ class Session(asyncio.Protocol):
         """Handle each message that is now whole."""
         if self._ended:
             return
+        self._answers = bytearray()
+        try:
+            self._take(data)
+        finally:
+            self._send_answers()
+
+    def _take(self, data: bytes) -> None:
         broken: ProtocolError | None = None
         try:
             frames = self._decoder.feed(data)
@@ -124,9 +135,9 @@ class Session(asyncio.Protocol):
         """Send ``dbg NUL COMMAND``, which Edgent types at its own console."""
         return self.send(Cmd.INTERNAL, "dbg", command)
 
-    def send_value(self, pin: str, values: Sequence[str]) -> bool:
-        """HARDWARE ``vw NUL PIN NUL VALUE…``; False if the session is over."""
-        return self.send(Cmd.HARDWARE, "vw", pin, *values)
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """Send ``vw NUL PIN NUL VALUE…``."""
+        return self.send(Cmd.HARDWARE, "vw", name, *values)
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server (REDIRECT, ``host NUL port``)."""
@@ -189,22 +200,23 @@ class Session(asyncio.Protocol):
     # Messages.
 
     def _handle(self, message: Frame) -> None:
-        name = command_name(message.cmd)
         if message.id == 0:
-            self._cut_off(f"{name} with message id 0")
+            self._cut_off(f"{command_name(message.cmd)} with message id 0")
         elif self.device is None and message.cmd != Cmd.LOGIN:
-            self._cut_off(f"{name} before login")
+            self._cut_off(f"{command_name(message.cmd)} before login")
         elif self.device is not None and self.device.manners.is_silent(time.monotonic()):
             return  # a fault of the cloud: as if nothing had come
         elif (rule := RULES.get(message.cmd)) is None:
-            self._cut_off(f"{name} is not for a device to send")
+            self._cut_off(f"{command_name(message.cmd)} is not for a device to send")
         else:
             self._heard, self._pinged = time.monotonic(), False
             flood = self._flood.one_more(self._heard * self._site.speed)
             if flood is not None and message.cmd != Cmd.RESPONSE:
                 self._cut_off(flood)
-            else:
-                rule(self, message)
+                return
+            rule(self, message)
+            if self._site.is_old_news(self._told, self._heard) and not self._ended:
+                self._say("heard", t=self._heard, what=command_name(message.cmd))
 
     def _login(self, message: Frame) -> None:
         token = message.parts[0] if message.parts else ""
@@ -340,10 +352,21 @@ class Session(asyncio.Protocol):
             self._write_now(message)
 
     def _write_now(self, message: Frame) -> None:
-        if self._transport is not None and not self._ended:
+        if self._transport is None or self._ended:
+            return
+        if self._answers is not None:
+            self._answers += encode(message)
+        else:
             self._transport.write(encode(message))
 
+    def _send_answers(self) -> None:
+        """Those to what came together go together: most of the time goes into sending."""
+        answers, self._answers = self._answers, None
+        if answers and self._transport is not None:
+            self._transport.write(bytes(answers))
+
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
+        self._told = time.monotonic() if t is None else t
         self._site.say(kind, self.device, self.number, t=t, **data)
 
     def _cut_off(self, why: str) -> None:
@@ -359,6 +382,7 @@ class Session(asyncio.Protocol):
         self._timer.stop()
         if self.device is not None:
             self.device.logged_out(self)
+        self._send_answers()
         if self._transport is not None:
             self._transport.close()
         self._say("closed", by=by, why=why)

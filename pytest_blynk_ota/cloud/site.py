@@ -13,6 +13,9 @@ from pytest_blynk_ota.evidence.timeline import Record
 
 MIN_TIMEOUT_S: Final = 0.25
 """No scaled time-out is shorter than this, in wall seconds."""
+HEARD_S: Final = 10.0
+"""Device seconds without an event of a session, after which its next message is one: the shortest
+heartbeat, so that a device that talks all the time fills no evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,10 @@ class Site:
     def wall(self, device_s: float) -> float:
         """Wall seconds of a time-out given in device seconds."""
         return max(device_s / self.speed, MIN_TIMEOUT_S)
+
+    def is_old_news(self, told: float, now: float) -> bool:
+        """Whether that a device still speaks is worth an event; host seconds of the last one."""
+        return (now - told) * self.speed >= HEARD_S
 
     def say(
         self, kind: str, device: Device | None, number: int, *, t: float | None = None,

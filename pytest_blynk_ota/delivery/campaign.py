@@ -24,10 +24,17 @@ CLOSE_WALL_S = 5.0
 
 @dataclass(slots=True)
 class Offer:
-    """One URL. ``attempt`` is the download that it serves, once the first request came."""
+    """One URL.
+
+    Attributes:
+        data, offered: the file that it serves, and its facts.
+        attempt: the download that it serves, once the first request came.
+    """
 
     name: str
     campaign: Campaign
+    data: bytes
+    offered: Offered
     attempt: int | None = None
     got: bool = False
 
@@ -79,14 +86,18 @@ class Campaign:
         """How many downloads the device has begun with a GET."""
         return self._attempts
 
-    def offer(self, offer_id: str) -> str:
-        """A fresh URL for the file. Callable from any thread.
+    def offer(self, offer_id: str, data: bytes | None = None) -> str:
+        """A fresh URL for the file, or for another one. Callable from any thread.
 
         ``s=0`` stands last: Edgent with TLS rewrites any other http URL to https
         (BlynkEdgent.h).
         """
         token = secrets.token_hex(TOKEN_BYTES)
-        self._publish(token, Offer(offer_id, self))
+        if data is None:
+            offer = Offer(offer_id, self, self.data, self.offered)
+        else:
+            offer = Offer(offer_id, self, data, Offered.of(self.offered.name, data, ()))
+        self._publish(token, offer)
         return f"{self._base_url()}/f/{quote(self.offered.name, safe='')}?token={token}&s=0"
 
     def number(self, offer: Offer, method: str, ranged: bool) -> int:

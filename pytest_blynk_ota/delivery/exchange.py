@@ -190,9 +190,10 @@ class Exchange:
             await asyncio.sleep(seconds / self._speed)
 
     async def _write(self, writer: AbstractStreamWriter, count: int) -> None:
-        """Send the next bytes and wait until the kernel has taken them."""
-        await writer.write(self._body[self._written : self._written + count])
-        self._written += count
+        """Send the next bytes and wait until the kernel has taken them. They count from the
+        beginning: a device that stops reading in their midst has acknowledged some of them."""
+        begin, self._written = self._written, self._written + count
+        await writer.write(self._body[begin : self._written])
         await writer.drain()
         self._take()
 

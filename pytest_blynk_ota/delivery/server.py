@@ -178,7 +178,7 @@ class DeliveryServer:
         """The offer that the URL names: its token and its path both fit."""
         with self._lock:
             offer = self._offers.get(request.query.get("token", ""))
-        if offer is None or request.path != f"/f/{offer.campaign.offered.name}":
+        if offer is None or request.path != f"/f/{offer.offered.name}":
             return None
         return offer
 
@@ -199,10 +199,10 @@ class DeliveryServer:
         # Without an ETag no If-Range can match, and then Range is ignored (RFC 9110 13.1.5).
         asked = None if "If-Range" in request.headers else wanted
         reply = answer(
-            campaign.offered, campaign.faults, attempt, method=request.method, range_header=asked
+            offer.offered, campaign.faults, attempt, method=request.method, range_header=asked
         )
         note = self._noter(connection, campaign.board, offer.name, attempt)
-        exchange = self._exchange(request, connection, reply, campaign.data, note)
+        exchange = self._exchange(request, connection, reply, offer.data, note)
         return await self._carry(exchange, request, campaign)
 
     async def _stray(

@@ -103,7 +103,7 @@ def decide(
             return checks.look(read, partition)
 
     versions = None if secure_version is None else SecureVersions(read, chip, secure_version)
-    return _Boot(read, rollback, table, look, versions).run()
+    return _Boot(read, rollback, chip, table, look, versions).run()
 
 
 class _Boot:
@@ -113,11 +113,13 @@ class _Boot:
         self,
         read: Reader,
         rollback: bool,
+        chip: Chip,
         table: PartitionTable,
         look: Looker,
         versions: SecureVersions | None,
     ) -> None:
         self._read, self._rollback, self._look = read, rollback, look
+        self._mmap_bytes = chip.mmap_bytes
         self._table, self._versions = table, versions
         self._slots = {row.slot: row for row in table.ota_slots}
         self._count = len(table.ota_slots)  # rows: one that stands there twice counts twice
@@ -191,7 +193,7 @@ class _Boot:
     def _entries(self, place: Partition) -> list[Entry] | None:
         offsets = (place.offset, place.offset + SECTOR_BYTES)
         raw = [self._read(offset, otadata.ENTRY_BYTES) for offset in offsets]
-        if any(len(data) < otadata.ENTRY_BYTES for data in raw):
+        if place.size > self._mmap_bytes or any(len(data) < otadata.ENTRY_BYTES for data in raw):
             return None
         return [Entry.parse(data) for data in raw]
 

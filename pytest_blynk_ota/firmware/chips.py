@@ -27,6 +27,7 @@ class Chip:
         drom, irom: address ranges of flash mapped as data and as code.
         dram_base, iram_base: where built images put what is loaded into RAM.
         ram: where a bootloader lets a segment be loaded to; empty: not known.
+        mmap_bytes: how much flash a bootloader maps at once (``MMAP_MMU_SIZE``).
         newest_revision: that ESP-IDF knows of, major * 100 + minor (``*_REV_MAX_FULL``).
         usb_jtag: whether the chip has a USB-Serial-JTAG port of its own.
     """
@@ -40,6 +41,7 @@ class Chip:
     dram_base: int
     iram_base: int
     ram: tuple[range, ...] = ()
+    mmap_bytes: int = 0x800000
     newest_revision: int = 0xFFFF
     usb_jtag: bool = False
 
@@ -71,12 +73,16 @@ CHIPS: Mapping[str, Chip] = {
             dram_base=0x3FFB0000,
             iram_base=0x40080000,
             ram=(
-                range(0x3FFAE000, 0x40000000),
+                # What is seen by two addresses is held against both: of the DRAM from 0x3FFE0000
+                # on, only the end is in what counts as IRAM.
+                range(0x3FFAE000, 0x3FFE0000),
+                range(0x3FFF5FFC, 0x40000000),
                 range(0x40080000, 0x400AA000),
                 range(0x400C0000, 0x400C2000),
                 range(0x3FF80000, 0x3FF82000),
                 range(0x50000000, 0x50002000),
             ),
+            mmap_bytes=0x320000,
             newest_revision=399,
         ),
         Chip(
@@ -111,6 +117,7 @@ CHIPS: Mapping[str, Chip] = {
                 range(0x600FE000, 0x60100000),
                 range(0x50000000, 0x50002000),
             ),
+            mmap_bytes=0x2000000,
             newest_revision=99,
             usb_jtag=True,
         ),

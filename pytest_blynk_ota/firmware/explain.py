@@ -13,7 +13,7 @@ from pytest_blynk_ota.firmware.bootrules import Decision, Write, decide
 from pytest_blynk_ota.firmware.chips import Chip
 from pytest_blynk_ota.firmware.dump import Bootloader, Flash
 from pytest_blynk_ota.firmware.explain_settings import Asked, Setting
-from pytest_blynk_ota.firmware.image import AppDesc, app_desc, image_bytes
+from pytest_blynk_ota.firmware.image import HEADER, AppDesc, app_desc, image_bytes
 from pytest_blynk_ota.firmware.imagecheck import Checks, Looked, Problem
 from pytest_blynk_ota.firmware.otadata import ENTRY_BYTES, SECTOR_BYTES, Entry
 from pytest_blynk_ota.firmware.partitions import (
@@ -227,7 +227,7 @@ class _Board:
         if row not in self._looked:
             self._looked[row] = self._look(self._flash, row)
         seen, problem = self._looked[row]
-        end = seen[-1].place + seen[-1].size if seen else row.offset
+        end = seen[-1].place + seen[-1].size if seen else row.offset + HEADER.size
         image = self._flash.read(row.offset, min(end - row.offset, row.size))
         if problem is not None and problem.what in ("bad_magic", "flash_read"):
             return AppSeen(row, problem, None, None, None)

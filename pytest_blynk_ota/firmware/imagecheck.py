@@ -141,8 +141,8 @@ class Checks:
             yield SegmentSeen(number, place, address, size, self._how(address))
             self._check_target(number, address, size)
             data = _read(read, place, size)
-            if number == 0:
-                self._check_block(data)
+            if number == 0 and size:
+                self._check_block(read, place)
             digest.update(head)
             digest.update(data)
             total ^= xor(data)
@@ -224,12 +224,15 @@ class Checks:
             text = f"Segment {number} 0x{address:08x}-0x{end:08x} invalid: bad load address range"
             raise _Refused("segments", text)
 
-    def _check_block(self, first: bytes) -> None:
-        """``bootloader_common_check_efuse_blk_validity``: whatever the first segment holds."""
+    def _check_block(self, read: Reader, place: int) -> None:
+        """``bootloader_common_check_efuse_blk_validity``: whatever stands there, also behind a
+        first segment that is too short for it.
+        """
         known, end = self.block_revision, BLOCK_REVISIONS_AT + 4
-        if known is None or self.chip.image_id == 0 or len(first) < end:
+        if known is None or self.chip.image_id == 0:
             return
-        if not idf_rules.holds(idf_rules.EFUSE_BLOCK, self.idf):
+        first = read(place, end)
+        if len(first) < end or not idf_rules.holds(idf_rules.EFUSE_BLOCK, self.idf):
             return
         least, most = (
             int.from_bytes(first[at : at + 2], "little")

@@ -15,6 +15,7 @@ watch          when nothing that could change the outcome is still to come
 
 from pytest_blynk_ota.verdict.decide import judge
 from pytest_blynk_ota.verdict.outcome import (
+    NEW_RUNS,
     Download,
     Finding,
     Outcome,
@@ -23,4 +24,4 @@ from pytest_blynk_ota.verdict.outcome import (
     Verdict,
 )
 
-__all__ = ["Download", "Finding", "Outcome", "Reason", "Severity", "Verdict", "judge"]
+__all__ = ["NEW_RUNS", "Download", "Finding", "Outcome", "Reason", "Severity", "Verdict", "judge"]

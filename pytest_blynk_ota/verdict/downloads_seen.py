@@ -29,6 +29,7 @@ class DownloadSeen:
         start: the first connection. Host seconds.
         end: when it was over; None: it was still going at the end.
         ended: the word.
+        image: the name of the image behind the URL.
     """
 
     boot: Boot
@@ -40,6 +41,7 @@ class DownloadSeen:
     requests: list[Request]
     end: float | None = None
     ended: str = ""
+    image: str = ""
 
     @property
     def last(self) -> Request | None:
@@ -138,6 +140,8 @@ def downloads_of(story: Story, *, every: bool = False) -> list[DownloadSeen]:
             groups[key] = DownloadSeen(
                 boot, request.offer, operation, start, request.seq, story.until, []
             )
+            named = story.seen.files.get((request.operation, request.offer))
+            groups[key].image = named or operation.offered
         groups[key].requests.append(request)
     _silent(story, groups)
     found = sorted(groups.values(), key=lambda one: (one.start, one.seq))

@@ -10,7 +10,7 @@ from pytest_blynk_ota.verdict.boots import Boot
 from pytest_blynk_ota.verdict.late import late
 from pytest_blynk_ota.verdict.losses import unexplained_loss
 from pytest_blynk_ota.verdict.otadata_seen import NEW, PENDING, UNDEFINED, top
-from pytest_blynk_ota.verdict.outcome import Finding, Outcome, Severity
+from pytest_blynk_ota.verdict.outcome import NEW_RUNS, Finding, Outcome, Severity
 from pytest_blynk_ota.verdict.rig_faults import unfired
 from pytest_blynk_ota.verdict.rows import Case, away, new_first_start
 from pytest_blynk_ota.verdict.sightings import Noted
@@ -26,8 +26,6 @@ ABOUT_RESETS = (
     Outcome.REVERTED,
 )
 """Outcomes that New's resets lead to: there they are part of the outcome, not survived."""
-
-NEW_RUNS = (Outcome.UPGRADED, Outcome.NOT_REPORTED, Outcome.MISREPORTED)
 
 TOO_LONG_SHARE = 0.25
 TOO_LONG_WALL_S = 0.5

@@ -31,6 +31,10 @@ class Outcome(StrEnum):
     DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
 
 
+NEW_RUNS = (Outcome.UPGRADED, Outcome.NOT_REPORTED, Outcome.MISREPORTED)
+"""Outcomes in which New may have stayed: otadata tells whether it can."""
+
+
 class Severity(StrEnum):
     """How much a finding matters; an ``error`` fails the test unless the test names it."""
 

@@ -178,6 +178,8 @@ class Sightings:
         self.last_t = LONG_AGO
         self._operation = 0
         self._offered: dict[str, int] = {}
+        self.files: dict[tuple[int, str], str] = {}
+        """By operation and offer the name of the image behind the URL, where it was said."""
         self._live: dict[int, Request] = {}
         self._lost: float | None = None
 
@@ -274,9 +276,7 @@ class Sightings:
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
-        elif data.get("via") == "http":
-            return  # of a connection that nobody logs in on
-        elif kind in ("login", "info", "report", "log_event"):
+        elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
             if session.login is None:
@@ -324,6 +324,8 @@ class Sightings:
             self._operation = event.seq
         elif event.kind == "offer":
             self._offered[event.data["offer"]] = self._operation
+            if event.data.get("image"):
+                self.files[self._operation, event.data["offer"]] = str(event.data["image"])
         self.notes.append(Noted(event.t, event.seq, event.kind, event.data))
 
     def _flash(self, event: Event) -> None:

@@ -62,7 +62,7 @@ class SlotMap:
         last = download.last
         if last is None or not download.good_answer or not last.written:
             return before
-        new = self.operation.offered
+        new = download.image or self.operation.offered
         if download.whole:
             torn: Options = frozenset([None]) if download.corrupted else frozenset()
             return torn | {new} | (frozenset() if sure else before)

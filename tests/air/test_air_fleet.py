@@ -137,6 +137,17 @@ def test_200_devices_get_the_right_status_each_and_none_is_starved():
     assert fleet.counts[S.SUCCESS] == 100
 
 
+def test_who_waits_longest_comes_first():
+    fleet = Fleet(NEW)
+    for name in ("a", "b", "c"):
+        fleet[name].on_login(1, OLD, 0)
+    assert fleet.turn(0) == ("a", "b", "c")
+    fleet["a"].on_sent(1, 1)
+    assert fleet.turn(1) == ("b", "c")
+    fleet["a"].on_login(2, OLD, 2)
+    assert fleet.turn(2) == ("b", "c", "a")
+
+
 def test_devices_that_come_later_are_sent_new_too():
     simulation = Simulation(Fleet(NEW))
     simulation.device("late", "upgrades", comes_after=300)

@@ -108,6 +108,18 @@ def test_the_period_begins_with_its_first_attempt():
     assert device.logs_in(OLD).air.status is S.DOWNLOAD_LIMIT_REACHED
 
 
+def test_further_attempts_do_not_lengthen_the_period():
+    device = Device(download_limit=2).takes().later(0.9 * DAY_S).takes().logs_in(OLD)
+    assert device.air.closed == "limit"
+    assert device.later(0.1 * DAY_S).air.wants_url
+
+
+def test_a_url_that_was_on_its_way_when_the_shipment_closed_changes_nothing():
+    device = Device().takes(whole=True).logs_in(NEW)
+    device.air.on_sent(device.session, device.now)
+    assert device.air.status is S.SUCCESS
+
+
 # Upload failure
 
 

@@ -60,6 +60,8 @@ class Running:
         self.t = 1000.0
         self.session = self.attempt = self.urls = 0
         self.asked = True  # whether the last URL has been used
+        self.hands = dict.fromkeys(("paused", "cancelled", "clicked"), False)
+        self.sent: list[dict[str, Any]] = []
         self.add(
             "ota", "operation", op="ship", limit=rules.download_limit, air=rules.to_data(),
             speed=SPEED, running="old", offered="new",
@@ -101,6 +103,8 @@ class Running:
             how = "complete" if word == "whole" else "fin"
             self.add("delivery", "ended", how=how, announced=5, **conn)
         elif word in HANDS:
+            name = "paused" if word == "resume" else HANDS[word]
+            self.hands[name] = word != "resume"
             self.add("ota", HANDS[word])
         self.serve()
 
@@ -118,6 +122,7 @@ class Running:
             assert self.air.session == self.session
             self.urls += 1
             self.asked = False
+            self.sent.append({**self.hands, "now": self.air.now, "runs": self.air.runs.version})
             self.add("cloud", "ota_sent", session=self.session)
             assert not self.air.wants_url, "one login, one URL"
 
@@ -161,15 +166,13 @@ def test_a_closed_shipment_stays_as_it_is(rules, steps):
 
 @given(RULES, STEPS)
 def test_a_url_goes_out_only_where_all_gates_are_open(rules, steps):
-    running = Running(rules)
-    for what, seconds in steps:
-        urls = running.urls
-        running.step(what, seconds)
-        air = running.air
-        if running.urls > urls and what != "wait":
-            assert not air.paused
-            assert not air.cancelled
-            assert air.clicked or not rules.user_decides
+    running = lived(rules, steps)
+    for sent in running.sent:
+        assert not sent["paused"]
+        assert not sent["cancelled"]
+        assert sent["clicked"] or rules.in_window(sent["now"])
+        assert sent["clicked"] or rules.auto_update or rules.critical
+        assert sent["runs"] != NEW.version
 
 
 @given(RULES, STEPS)

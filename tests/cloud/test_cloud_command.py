@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from cloud_peer import INFO, OTHER_TOKEN, PATIENCE_S, TOKEN, Peer
 
-from pytest_blynk_ota.cloud.protocol import Cmd
+from pytest_blynk_ota.cloud.protocol import Cmd, response
+from pytest_blynk_ota.firmware.recipe import loads, make
 
 pytestmark = pytest.mark.asyncio
 COMMAND = (sys.executable, "-c", "from pytest_blynk_ota.cli import main; main()", "cloud")
@@ -45,8 +49,8 @@ async def test_json_lines_begin_with_ready_and_hold_what_the_device_says_but_no_
     async with cloud("--json", "--token", f"kitchen={TOKEN}") as process:
         lines = [await line(process)]
         ready = json.loads(lines[0])
-        assert ready == {"event": "ready", "tcp": ready["tcp"]}
-        assert ready["tcp"].startswith("127.0.0.1:")
+        assert list(ready) == ["event", "tcp", "tls", "mqtt", "mqtts"]
+        assert all(ready[kind].startswith("127.0.0.1:") for kind in list(ready)[1:])
         peer = await login(ready["tcp"], TOKEN)
         await peer.ask(Cmd.INTERNAL, 2, *INFO)
         await peer.ask(Cmd.EVENT_LOG, 3, "hello", f"my token is {TOKEN}")
@@ -83,13 +87,79 @@ async def test_without_json_it_prints_sentences_with_no_control_characters():
     async with cloud("--any-token") as process:
         first = await line(process)
         assert first.endswith("Ctrl-C ends it\n")
-        peer = await login(first.split()[4].rstrip(";"), OTHER_TOKEN)
+        peer = await login(first.split()[5].rstrip(",;"), OTHER_TOKEN)
         await peer.ask(Cmd.INTERNAL, 2, "mcu", "1.0\x1b[2J\n", "build", "today")
         text = ""
         while "runs" not in text:
             text = await line(process)
         assert "device-1 (session 1) runs 1.0\\x1b[2J\\n built today, type " in text
         peer.leave()
+
+
+def listed_as(number: int) -> bytes:
+    """What everybody on the host can see of a process; nothing where there is no /proc."""
+    path = Path(f"/proc/{number}/cmdline")
+    return path.read_bytes() if path.exists() else b""
+
+
+async def test_a_token_can_stay_out_of_the_list_of_processes(monkeypatch):
+    monkeypatch.setenv("KITCHEN", TOKEN)
+    async with cloud("--json", "--token", "kitchen=env:KITCHEN") as process:
+        peer = await login(json.loads(await line(process))["tcp"], TOKEN)
+        assert TOKEN.encode() not in await asyncio.to_thread(listed_as, process.pid)
+        peer.leave()
+
+
+async def test_only_the_ports_that_are_asked_for_are_open_and_the_ca_is_written(tmp_path):
+    ca = tmp_path / "ca.pem"
+    async with cloud("--json", "--tls", "0", "--any-token", "--write-ca", str(ca)) as process:
+        ready = json.loads(await line(process))
+        assert list(ready) == ["event", "tls"]
+        host, port = ready["tls"].split(":")
+        context = ssl.create_default_context(cafile=str(ca))
+        peer = Peer(*await asyncio.open_connection(host, int(port), ssl=context))
+        assert (await peer.ask(Cmd.LOGIN, 1, TOKEN)).status == 200
+        peer.leave()
+
+
+async def offered(peer: Peer, version: str) -> str:
+    """The device says what it runs; the URL that it gets."""
+    await peer.ask(Cmd.INTERNAL, 2, "mcu", version, "build", "today")
+    told = await peer.receive()
+    assert told.parts[0] == "ota"
+    return told.parts[1]
+
+
+async def test_it_ships_a_file_until_the_device_runs_it(tmp_path):
+    image = make(loads('version = "2.0.0"\nbuild = "Nov 1 2026 10:00:00"', "new"), "esp32")
+    file = tmp_path / "new.bin"
+    file.write_bytes(image)
+    async with cloud("--json", "--any-token", "--ship", str(file)) as process:
+        ready = json.loads(await line(process))
+        peer = await login(ready["tcp"], TOKEN)
+        first = await offered(peer, "1.0.0")
+        peer.leave()  # the first try is lost
+        peer = await login(ready["tcp"], TOKEN)
+        url = await offered(peer, "1.0.0")
+        assert url != first
+        got = await asyncio.to_thread(lambda: urlopen(url, timeout=PATIENCE_S).read())
+        assert got == image
+        peer.leave()
+        peer = await login(ready["tcp"], TOKEN)
+        await peer.ask(Cmd.INTERNAL, 2, "mcu", "2.0.0", "build", "Nov 1 2026 10:00:00")
+        statuses = []
+        while "Success" not in statuses:
+            event = json.loads(await line(process))
+            if event["event"] == "air.status":
+                statuses.append(event["status"])
+        assert await peer.ask(Cmd.PING, 3) == response(3), "no further offer"
+        peer.leave()
+    assert statuses == [
+        "Request sent",
+        "New Firmware Requested",
+        "Firmware Downloaded",
+        "Success",
+    ]
 
 
 async def test_it_ends_when_nobody_reads_its_output():
@@ -106,10 +176,18 @@ async def test_it_ends_when_nobody_reads_its_output():
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--token", "kitchen"), 2, "--token wants NAME=TOKEN"),
+        (("--token", "kitchen"), 2, "--token wants NAME=env:VARIABLE"),
+        (("--token", "kitchen=env:NOT_THERE"), 2, "environment variable NOT_THERE is not set"),
         (("--token", "kitchen=abcde"), 2, "this one has 5 characters"),
         (("--port", "70000"), 2, "70000"),
         (("--host", "203.0.113.1"), 2, "cannot listen on 203.0.113.1:0"),
+        (("--certificate", __file__), 2, "--certificate and --key go together"),
+        (("--certificate", __file__, "--key", __file__), 2, "no certificate chain and its key"),
+        (("--relay", "nowhere"), 2, "expected HOST:PORT"),
+        (("--relay-ca", __file__), 2, "goes with --relay"),
+        (("--ship", "missing.bin", "--any-token"), 2, "--ship missing.bin: No such file"),
+        (("--ship", __file__, "--any-token"), 2, "--ship"),
+        (("--ship", f"nobody={__file__}"), 2, "--ship names 'nobody', which no --token does"),
     ],
 )
 async def test_a_wrong_option_ends_with_one_message_and_the_right_code(options, code, message):

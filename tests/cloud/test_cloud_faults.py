@@ -18,6 +18,7 @@ from pytest_blynk_ota.errors import FaultError, UsageError
 URL = "http://h/f/new?token=x&s=0"
 numbers = st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6).map(lambda n: round(n, 3)))
 VALUES = {
+    "version": st.from_regex(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}", fullmatch=True),
     "seconds": numbers,
     "at": st.sampled_from(list(faults.PHASES)),
     "status": st.integers(1, 199),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def test_two_different_hosts_stay_for_the_server_to_refuse(other):
 def test_the_first_head_is_mended_however_the_network_splits_it(stream, cuts):
     head = FirstHead()
     edges = [0, *sorted(cuts), len(stream)]
-    parts = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [stream[a:b] for a, b in itertools.pairwise(edges)]
     assert b"".join(map(head.feed, parts)) == MENDED + stream[len(EDGENT) :]
     assert not head.rest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import logging
@@ -84,7 +85,8 @@ async def test_a_token_that_the_rig_did_not_give_out_is_refused_and_not_recorded
     async with Api() as api:
         query = "&v1=5&code=c&templateId=TMPL1"
         assert await api.get(what, query, token) == refusal("Invalid token.")
-        assert "a token " in (await api.cloud.event("refused")).data["why"]
+        said = api.cloud.seen("http")[0].data
+        assert (said["name"], said["what"], said["status"]) == (None, what, 400)
         written = caplog.text + repr(api.cloud.timeline.events())
     assert not token or token == "short" or token not in written
 
@@ -96,7 +98,9 @@ async def test_a_good_token_is_in_no_log_and_no_event(what, caplog):
         await api.get(what, "&v1=5&code=c&templateId=TMPL1")
         await api.get(what, "&dataStreamId=5")
         written = caplog.text + repr(api.cloud.timeline.events())
-    assert TOKEN not in written and f"external/api/{what}" not in written
+    assert TOKEN not in written
+    assert f"external/api/{what}" not in written
+    assert repr(what) in written
 
 
 async def test_what_the_device_sent_is_what_the_api_gives():
@@ -129,7 +133,8 @@ async def test_a_strange_query_is_answered_and_harms_nobody(query, caplog):
             peer.leave()
         assert (await api.get("isHardwareConnected"))[1] == "true"
         device.leave()
-    assert TOKEN not in caplog.text and "Traceback" not in caplog.text
+    assert TOKEN not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,8 @@ async def test_what_is_missing_or_wrong_is_named_and_nothing_done(what, query, w
     async with Api() as api:
         assert await api.get(what, query) == refusal(why)
         assert await api.get("getAll") == (200, "{}")
-        assert not api.cloud.seen("log_event") + api.cloud.seen("provisioned")
+        assert not api.cloud.seen("http_event") + api.cloud.seen("http_provision")
+        assert api.cloud.seen("http")[0].data["why"] == why
 
 
 async def test_an_update_reaches_the_device_and_is_kept_for_it():
@@ -162,12 +168,13 @@ async def test_an_update_reaches_the_device_and_is_kept_for_it():
         device = await api.cloud.login()
         assert await api.get("update", "&v7=a%20b") == (200, "")
         told = await device.receive()
-        assert (told.cmd, told.parts) == (Cmd.HARDWARE, ("vw", "7", "a b")) and told.id
+        assert (told.cmd, told.parts) == (Cmd.HARDWARE, ("vw", "7", "a b"))
+        assert told.id
         assert await api.get("update", "&pin=V7&value=30.5&value=50.4") == (200, "")
         assert (await device.receive()).parts == ("vw", "7", "30.5", "50.4")
         synced = await device.ask(Cmd.HARDWARE_SYNC, 9, "vr", "7")
         assert synced.parts == ("vw", "7", "30.5", "50.4")
-        said = [event.data for event in api.cloud.seen("value", "a")]
+        said = [event.data for event in api.cloud.seen("http_update")]
         assert [(one["pin"], one["values"], one["sent"]) for one in said] == [
             ("7", ["a b"], True), ("7", ["30.5", "50.4"], True)
         ]  # fmt: skip
@@ -186,7 +193,7 @@ async def test_a_batch_reaches_the_device_as_one_message_for_each_pin():
 async def test_an_update_waits_for_a_device_that_is_away():
     async with Api() as api:
         assert await api.get("update", "&v7=5") == (200, "")
-        assert not (await api.cloud.event("value", "a")).data["sent"]
+        assert not (await api.cloud.event("http_update")).data["sent"]
         device = await api.cloud.login()
         assert (await device.ask(Cmd.HARDWARE_SYNC, 9, "vr", "7")).parts == ("vw", "7", "5")
         device.leave()
@@ -197,7 +204,8 @@ async def test_a_value_larger_than_the_device_can_receive_is_refused_as_a_whole(
         device = await api.cloud.login()
         await device.ask(Cmd.INTERNAL, 2, *INFO)
         status, text = await api.get("batch/update", "&v1=5&v2=" + "x" * 1100)
-        assert status == 400 and "at most 1024" in text
+        assert status == 400
+        assert "at most 1024" in text
         assert await api.get("getAll") == (200, "{}")
         assert await device.alive(), "it was sent nothing"
         device.leave()
@@ -210,7 +218,7 @@ async def test_a_device_on_mqtt_shares_its_values_under_the_pins_number():
         assert await device.alive()
         assert await api.get("getAll") == (200, '{"v5":21,"Room":"warm"}')
         assert await api.get("update", "&v5=22") == (200, "")
-        assert not api.cloud.seen("value")[0].data["sent"], "it has not subscribed"
+        assert not api.cloud.seen("http_update")[0].data["sent"], "it has not subscribed"
         device.leave()
 
 
@@ -221,22 +229,23 @@ async def test_an_update_reaches_a_device_on_mqtt_that_has_subscribed():
         assert await api.get("update", "&pin=V5&value=1&value=two") == (200, "")
         got = await device.message()
         assert (got.topic, got.payload) == ("downlink/ds/5", b"1\0two")
-        assert api.cloud.seen("value")[0].data["sent"]
+        assert api.cloud.seen("http_update")[0].data["sent"]
         device.leave()
 
 
-async def test_an_event_is_on_record_as_one_of_the_binary_protocol():
+async def test_an_event_is_on_record_and_is_no_session_of_the_device():
     async with Api() as api:
         assert await api.get("logEvent", "&code=too_hot&description=91%20%C2%B0C") == (200, "")
-        said = (await api.cloud.event("log_event", "a")).data
-        assert (said["code"], said["text"], said["via"]) == ("too_hot", "91 °C", "http")
+        event = await api.cloud.event("http_event")
+        assert (event.board, event.data["name"]) == (None, "a")
+        assert (event.data["code"], event.data["text"]) == ("too_hot", "91 °C")
 
 
 async def test_a_provisioned_device_has_told_its_template_and_version():
     async with Api() as api:
         query = "&templateId=TMPL1&build=Oct+1&ver=1.0.0&type=MCU&fwType=TMPL1&blVer=1.4.0"
         assert await api.get("provision", query) == (200, "")
-        assert (await api.cloud.event("provisioned", "a")).data["pairs"] == {
+        assert (await api.cloud.event("http_provision")).data["pairs"] == {
             "tmpl": "TMPL1", "build": "Oct 1", "mcu": "1.0.0", "type": "MCU", "fw-type": "TMPL1",
             "blynk": "1.4.0",
         }  # fmt: skip
@@ -246,17 +255,17 @@ async def test_a_provisioned_device_has_told_its_template_and_version():
 async def test_with_any_token_a_new_one_is_provisioned_as_a_new_device():
     async with Api(any_token=True) as api:
         assert await api.get("provision", "&templateId=TMPL1", STRANGER) == (200, "")
-        assert await api.cloud.event("provisioned", "device-1")
+        assert (await api.cloud.event("http_provision")).data["name"] == "device-1"
 
 
-async def test_an_upload_is_counted_and_hashed_and_not_kept():
-    dump = bytes(range(256)) * 300
+@pytest.mark.parametrize("dump", [b"", b"core", bytes(range(256)) * 300])
+async def test_an_upload_is_counted_and_hashed_and_not_kept(dump):
     async with Api() as api:
         status, url = await api.post(form(dump))
         assert status == 200
-        said = (await api.cloud.event("upload", "a")).data
-        assert (said["size"], said["name"], said["type"]) == (len(dump), "coredump.bin", "DUMP")
-        assert said["sha256"] == hashlib.sha256(dump).hexdigest()
+        said = (await api.cloud.event("upload")).data
+        assert (said["name"], said["file"], said["type"]) == ("a", "coredump.bin", "DUMP")
+        assert (said["bytes"], said["sha256"]) == (len(dump), hashlib.sha256(dump).hexdigest())
         assert url.endswith(f"/device_uploads/a/{said['sha256'][:32]}.bin")
         async with aiohttp.ClientSession() as http:
             assert (await http.get(url)).status == 410
@@ -276,7 +285,8 @@ async def test_a_body_that_announces_too_much_is_refused_before_it_comes():
         peer = Peer(*await asyncio.open_connection(*api.cloud.server.address))
         peer.writer.write(post(1 << 40, b""))
         answer = await peer.reader.readuntil(b"\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 413 ") and b"Connection: close" in answer
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"Connection: close" in answer
         peer.leave()
 
 
@@ -346,7 +356,7 @@ async def test_the_two_hosts_and_agents_of_edgents_upload_are_taken():
         twice = b"Host: h\r\nUser-Agent: one\r\nHost: h\r\nUser-Agent: two\r\n"
         peer.writer.write(post(len(body), body).replace(b"Host: h\r\n", twice))
         assert (await peer.reader.readline()).startswith(b"HTTP/1.1 200 ")
-        assert (await api.cloud.event("upload", "a")).data["size"] == 4
+        assert (await api.cloud.event("upload")).data["bytes"] == 4
         peer.leave()
 
 
@@ -357,7 +367,8 @@ async def test_an_upload_that_stalls_is_cut_off_and_none(caplog):
         await peer.closed()
         assert (await api.cloud.event("closed")).data["why"] == "no request for 5 s"
         assert not api.cloud.seen("upload")
-    assert TOKEN not in caplog.text and "Traceback" not in caplog.text
+    assert TOKEN not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_an_upload_that_drips_is_cut_off():
@@ -382,7 +393,8 @@ async def test_an_upload_whose_device_goes_away_is_none(caplog):
         peer.leave()
         assert (await api.cloud.event("closed")).data["by"] == "device"
         assert not api.cloud.seen("upload")
-    assert TOKEN not in caplog.text and "Traceback" not in caplog.text
+    assert TOKEN not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "DELETE"])
@@ -398,9 +410,16 @@ async def test_another_method_is_not_allowed(method):
 async def test_a_compressed_body_is_not_unpacked():
     async with Api() as api:
         headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
-        assert (await api.post(b"\x1f\x8b rubbish", headers=headers)) == refusal(
-            words.NOT_READABLE
-        )
+        packed = gzip.compress(PART + b"dump\r\n--b--\r\n")
+        assert await api.post(packed, headers=headers) == refusal(words.NOT_READABLE)
+
+
+async def test_a_slow_cloud_answers_late():
+    async with Api() as api:
+        api.cloud.server._registry.get("a").manners.slow_s = 0.3
+        begun = time.monotonic()
+        assert await api.get("getAll") == (200, "{}")
+        assert time.monotonic() - begun >= 0.3
 
 
 async def test_while_the_cloud_is_silent_it_does_and_answers_nothing(caplog):
@@ -412,8 +431,9 @@ async def test_while_the_cloud_is_silent_it_does_and_answers_nothing(caplog):
         closed = (await api.cloud.event("closed")).data
         assert closed["why"] == "a fault of the cloud: silent"
         assert await api.get("getAll", token=OTHER_TOKEN) == (200, "{}"), "others are served"
-        assert not api.cloud.seen("value")
-    assert TOKEN not in caplog.text and "Traceback" not in caplog.text
+        assert not api.cloud.seen("http_update")
+    assert TOKEN not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_the_cloud_stops_though_a_silent_answer_is_waited_for():
@@ -454,8 +474,9 @@ async def test_curl_asks_updates_and_uploads(door, tmp_path):
         assert await curl(*trusted, url=f"{url}get?{token}&v1") == (0, "5")
         form_of = (*trusted, "-F", f"upfile=@{dump}")
         code, where = await curl(*form_of, url=f"{url}upload?{token}")
-        assert code == 0 and where.startswith(url.split("/external")[0] + "/device_uploads/a/")
-        said = (await api.cloud.event("upload", "a")).data
+        assert code == 0
+        assert where.startswith(url.split("/external")[0] + "/device_uploads/a/")
+        said = (await api.cloud.event("upload")).data
         assert said["sha256"] == hashlib.sha256(dump.read_bytes()).hexdigest()
         dump.write_bytes(bytes(words.MAX_FILE_BYTES + 1))
         code, text = await curl(*form_of, url=f"{url}upload?{token}")

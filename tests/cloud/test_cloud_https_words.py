@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -55,14 +56,14 @@ def test_an_update_of_nothing_is_refused(query, why):
         words.updates([("token", "x"), *query])
 
 
-@given(st.lists(st.tuples(st.one_of(texts, st.just("value"), st.just("pin"), pins.map("v{}".format)),
-                          texts), max_size=6))  # fmt: skip
+names = st.one_of(texts, st.sampled_from(["value", "pin", "templateId"]), pins.map("v{}".format))
+
+
+@given(st.lists(st.tuples(names, texts), max_size=6))
 def test_any_query_is_read_or_refused(query):
     for read in (words.updates, words.wanted, words.provisioned):
-        try:
-            read(query)
-        except Refusal as why:
-            assert json.dumps(str(why)) and why.status == 400
+        with suppress(Refusal):
+            json.dumps(read(query))
 
 
 @given(st.lists(texts, min_size=1, max_size=3).map(tuple))
@@ -84,5 +85,5 @@ def test_what_looks_like_a_number_is_one(values, shown):
 
 def test_a_value_that_the_device_cannot_receive_is_refused():
     words.fits("7", ("x" * (256 - 5 - 5),), 256)
-    with pytest.raises(Refusal, match="v7 would be a message of 257 bytes, .* at most 256"):
+    with pytest.raises(Refusal, match=r"v7 would be a message of 257 bytes, .* at most 256"):
         words.fits("7", ("x" * (257 - 5 - 5),), 256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -549,3 +550,16 @@ async def _fill(one: Cloud, device: Device) -> None:
         return bool(one.seen("closed", "a"))
 
     await until("the end of a session", more)
+
+
+async def test_a_device_that_still_speaks_is_on_record_but_not_with_each_packet():
+    async with cloud(speed=100) as one:
+        device = await login(one)
+        assert await device.alive()
+        assert one.seen("heard") == []  # the login has just said so
+        await asyncio.sleep(0.11)  # 11 device seconds
+        for _ in range(5):
+            assert await device.alive()
+        (heard,) = one.seen("heard", "a")
+        assert heard.data["what"] == "PING"
+        device.leave()

@@ -10,6 +10,7 @@ import pytest
 from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 
 from pytest_blynk_ota.cloud.doors import Door
+from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.errors import UsageError
@@ -75,7 +76,7 @@ async def test_an_update_of_the_far_cloud_passes_as_it_is(tmp_path):
         assert (await peer.receive()).parts == ("ota", URL)
         seen = await near.event("ota_relayed", "a")
         assert seen.data["url"] == URL.replace("secretsecret", "[url token]")
-        assert seen.data["exchanged"] is None
+        assert seen.data["exchanged"] is False
         peer.leave()
 
 
@@ -83,11 +84,13 @@ async def test_an_update_of_the_far_cloud_passes_as_it_is(tmp_path):
 async def test_the_url_of_an_update_can_be_exchanged(tmp_path):
     async with relayed(tmp_path) as (far, near):
         asked = []
-        near.server.exchange("a", lambda url: asked.append(url) or MINE)
+        near.server.exchange("a", lambda url: asked.append(url) or OtaRequest("o1", MINE))
         peer = await device(near)
         await far.server.send_ota("a", URL, offer="o1")
         assert (await peer.receive()).parts == ("ota", MINE)
         assert asked == [URL]
+        sent = near.seen("ota_sent", "a")[0]
+        assert (sent.data["offer"], sent.data["url"]) == ("o1", MINE.replace("=y", "=[url token]"))
         near.server.exchange("a", None)
         await far.server.send_ota("a", URL, offer="o2")
         assert (await peer.receive()).parts == ("ota", URL)

@@ -7,7 +7,7 @@ import time
 import pytest
 from cloud_peer import OTHER_TOKEN, TOKEN, Cloud, until
 
-from pytest_blynk_ota.cloud.protocol import Cmd, frame, response
+from pytest_blynk_ota.cloud.protocol import MAX_BODY_BYTES, Cmd, frame, response
 from pytest_blynk_ota.cloud.site import Flood, Limits
 from pytest_blynk_ota.errors import UsageError
 
@@ -120,3 +120,25 @@ async def test_the_oldest_waiting_connection_of_an_address_goes_for_a_newer_one(
         assert (await peers[2].ask(Cmd.LOGIN, 1, TOKEN)).status == 200
         for peer in (inside, *peers[1:]):
             peer.leave()
+
+
+async def test_an_info_with_two_hundred_keys_is_taken_whole():
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        many = [word for number in range(200) for word in (f"key-{number}", "x" * 20)]
+        assert await peer.ask(Cmd.INTERNAL, 2, "mcu", "1.2.3", *many) == response(2)
+        assert len(cloud.seen("info", "a")[0].data["pairs"]) == 201
+        assert cloud.server.device("a").reports[0].version == "1.2.3"
+        peer.leave()
+
+
+async def test_a_body_of_32_kb_is_taken_and_one_byte_more_ends_that_session_alone():
+    async with Cloud() as cloud:
+        beside, peer = await cloud.login(OTHER_TOKEN), await cloud.login()
+        most = "x" * (MAX_BODY_BYTES - len("vw 1 "))
+        peer.send(Cmd.HARDWARE, 2, "vw", "1", most)
+        assert (await peer.ask(Cmd.HARDWARE_SYNC, 3, "vr", "1")).parts == ("vw", "1", most)
+        peer.send(Cmd.HARDWARE, 4, "vw", "1", most + "x")
+        assert "announces a body of 32769 bytes" in (await cloud.event("closed", "a")).data["why"]
+        assert await beside.alive()
+        beside.leave()

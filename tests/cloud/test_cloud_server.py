@@ -355,6 +355,19 @@ async def test_a_device_that_pings_stays_longer_than_the_silence_limit():
         peer.leave()
 
 
+async def test_a_device_that_still_speaks_is_on_record_but_not_with_each_message():
+    async with Cloud(speed=100) as cloud:
+        peer = await cloud.login()
+        assert await peer.alive()
+        assert cloud.seen("heard") == []  # the login has just said so
+        await asyncio.sleep(0.11)  # 11 device seconds
+        for _ in range(5):
+            assert await peer.alive()
+        (heard,) = cloud.seen("heard", "a")
+        assert heard.data == {"session": cloud.seen("login")[0].data["session"], "what": "PING"}
+        peer.leave()
+
+
 async def test_bytes_that_never_become_a_message_are_silence():
     async with Cloud(speed=1000) as cloud:
         peer = await cloud.login()

@@ -38,12 +38,16 @@ class Got:
 
 
 class Device:
-    """One connection to a URL."""
+    """One connection to a URL; ``window``: bytes that it takes before it reads any."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, window: int | None = None) -> None:
         parts = urlsplit(url)
         self.target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        self.socket = socket.create_connection((parts.hostname or "", parts.port or 0), DEADLINE_S)
+        self.socket = socket.socket()
+        self.socket.settimeout(DEADLINE_S)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.socket.connect((parts.hostname or "", parts.port or 0))
 
     def request(self, method: str = "GET", target: str | None = None, **headers: str) -> Device:
         lines = [f"{method} {target or self.target} HTTP/1.1", "Host: device"]
@@ -108,8 +112,8 @@ class Bench:
     def offer(self, data: bytes, *faults: Fault, name: str = "new.bin") -> Campaign:
         return self.server.campaign("c3-a", data, name=name, faults=faults)
 
-    def device(self, url: str) -> Device:
-        device = Device(url)
+    def device(self, url: str, window: int | None = None) -> Device:
+        device = Device(url, window)
         self._devices.append(device)
         return device
 

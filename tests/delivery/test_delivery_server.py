@@ -188,6 +188,20 @@ def test_acknowledged_bytes_are_the_body_bytes_that_the_devices_tcp_received(ben
     assert 0 < last["acked"] <= last["written"] < last["acked"] + 256 * 1024
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
+def test_a_device_that_stops_reading_early_has_acknowledged_what_its_window_took(bench):
+    url = bench.offer(bytes(200_000), faults.corrupt(at=0)).offer("o1")
+    bench.device(url, window=4096).request()
+
+    def took_more(events):
+        told = [event.data for event in events if event.kind == "progress"]
+        return next((data for data in told if data["acked"] > 1000), None)
+
+    last = bench.timeline.wait(took_more, PROMPT_S)
+    assert last is not None, f"{bench.seen('progress')}"
+    assert last["acked"] < last["written"] < 200_000
+
+
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):
     other = bytes(reversed(firmware_bytes))
     first = bench.offer(firmware_bytes, faults.truncate(1234))

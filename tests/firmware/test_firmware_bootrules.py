@@ -219,6 +219,8 @@ def test_each_damage_is_named_by_the_check_that_finds_it(damage, what):
         (28, 258, 4, "segments", "invalid segment length 0x102"),
         (24, 0x60000000, 4, "segments", "0x60000000-0x60001870 invalid: bad load address range"),
         (24, 0x3FFFFFF0, 4, "segments", "0x3ffffff0-0x40001860 invalid: bad load address range"),
+        (24, 0x3FFE8000, 4, "segments", "0x3ffe8000-0x3ffe9870 invalid: bad load address range"),
+        (24, 0x3FFDF000, 4, "segments", "0x3ffdf000-0x3ffe0870 invalid: bad load address range"),
         (24, 0x3F400024, 4, "segments", "load address 0x3f400024, doesn't match data"),
     ],
 )
@@ -256,6 +258,15 @@ def test_a_small_otadata_partition_starts_nothing():
     decision = decide(Flash(row).read, True, CHIPS[row["chip"]])
     assert decision.loaded is None
     assert "ota_info partition size 4096 is too small" in decision.steps[-1].text
+
+
+@pytest.mark.parametrize(("size", "rule"), [(0x320000, Rule.SLOT_0), (0x321000, None)])
+def test_an_otadata_partition_that_cannot_be_mapped_starts_nothing(size, rule):
+    row = next(row for row in CASES if row["case"] == "erased" and row["chip"] == "esp32")
+    row = {**row, "layout": {**row["layout"], "otadata": [1, 0, 0xD000, size]}}
+    decision = decide(Flash(row).read, True, CHIPS["esp32"])
+    assert decision.rule == (rule or Rule.OTADATA_UNREADABLE)
+    assert (decision.loaded is None) == (rule is None)
 
 
 def test_a_table_that_the_bootloader_refuses_is_refused_in_its_words():
@@ -341,6 +352,20 @@ def test_the_efuse_block_is_no_matter_for_good_images_and_the_esp32(chip):
     flash = small_flash((b"\xff" * 32,) * 2, (image,))
     decision = decide(flash.read, True, CHIPS[chip], block_revision=103, idf="v5.4")
     assert decision.loaded is not None
+
+
+def test_the_efuse_block_revision_is_looked_for_behind_a_first_segment_that_is_too_short():
+    first, second, *rest = parse(app("esp32c3", 0)).segments
+    asks = with_word(second.data, 176 - 4 - 8, 200, 2)
+    short = [replace(first, data=first.data[:4]), replace(second, data=asks), *rest]
+    image = build_image(CHIPS["esp32c3"], short, 0x40380000)
+    flash = small_flash((b"\xff" * 32,) * 2, (image,))
+    decision = decide(flash.read, True, CHIPS["esp32c3"], block_revision=103, idf="v5.4")
+    assert [problem.what for _, problem in decision.rejected] == ["chip_revision"]
+
+
+def test_the_end_of_the_esp32s_dram_is_loaded_to():
+    assert problem(mend(with_word(app("esp32", 0), 24, 0x3FFF8000, 4))) is None
 
 
 def test_a_hash_is_looked_at_for_any_value_of_its_flag():

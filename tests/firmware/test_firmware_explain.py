@@ -241,6 +241,14 @@ def test_a_slot_beyond_the_end_of_a_short_dump_is_said_to_be_unknown():
     assert any("app1 cannot be judged" in note for note in found.notes)
 
 
+def test_an_image_of_nothing_but_a_header_is_explained():
+    header = GOOD[0][:1] + b"\0" + GOOD[0][2:23]
+    data = dump(slots=(header + b"\0" * 8 + b"\xef", b""))
+    found = explain(bytes(data), ON)
+    assert loaded(found.first) == "app0"
+    assert (found.apps[0].problem, found.apps[0].length) == (None, 32)
+
+
 def test_overlapping_partitions_are_told():
     row = Partition("wide", 0, 0, 0x10000, 0x20000)
     notes = explain(dump(ON_TRIAL, GOOD, (row, GOOD[0])), ON).notes

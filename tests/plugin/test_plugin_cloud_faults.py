@@ -44,6 +44,20 @@ def test_the_second_offer_gets_through_where_the_first_url_was_none(ota):
     assert result.outcome is Outcome.UPGRADED
 
 
+def test_another_version_is_a_third_image(ota):
+    result = ota.ship(faults=[cloud_faults.other("1.0.9")])
+    assert result.outcome is Outcome.REVERTED
+    assert result.running == "1.0.9"
+    assert result.air_status is AirStatus.VERSION_MISMATCH
+
+
+def test_the_next_shipment_knows_what_the_other_version_left(ota):
+    ota.offer(faults=[cloud_faults.other("1.0.9")])
+    result = ota.ship()
+    assert result.outcome is Outcome.UPGRADED
+    assert result.versions[-1] == "1.1.0"
+
+
 def test_both_kinds_of_faults_in_one_shipment(ota):
     result = ota.ship(
         faults=[faults.stall(after="50%").on_attempt(1), cloud_faults.drop().on_offer(2)]
@@ -73,5 +87,5 @@ def test_faults_of_the_cloud(pytester):
     pytester.path.joinpath("rig.toml").write_text(RIG)
     pytester.makepyfile(TESTS)
     run = pytester.runpytest_subprocess("--rig=rig.toml", "-v", "-p", "no:cacheprovider")
-    run.assert_outcomes(passed=13, errors=1)
+    run.assert_outcomes(passed=15, errors=1)
     run.stdout.fnmatch_lines(["*the fault 'drop on offer 7' never fired*"])

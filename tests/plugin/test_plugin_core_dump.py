@@ -36,7 +36,7 @@ def test_a_core_dump_is_taken_by_the_cloud_and_erased_on_the_board(pytester, run
     (events,) = run_folder().glob("tests/*/events.jsonl")
     said = [json.loads(line) for line in events.open()]
     (upload,) = [one for one in said if (one["source"], one["kind"]) == ("cloud", "upload")]
-    assert (upload["board"], upload["data"]["type"]) == ("edgent-new", "DUMP")
+    assert (upload["data"]["name"], upload["data"]["type"]) == ("edgent-new", "DUMP")
     (door,) = {
         one["data"]["door"]
         for one in said
@@ -50,4 +50,4 @@ def test_a_core_dump_is_taken_by_the_cloud_and_erased_on_the_board(pytester, run
         if one["kind"] == "line"
         and (found := re.search(r"Uploading core dump \((\d+) bytes\)", one["data"]["text"]))
     }
-    assert upload["data"]["size"] == int(printed)
+    assert upload["data"]["bytes"] == int(printed)

@@ -29,6 +29,30 @@ def test_hang(ota, firmware):
 """
 
 
+UNCONFIRMED = """
+import pytest
+from pytest_blynk_ota import Outcome
+
+
+@pytest.mark.finding("confirmation not seen")
+@pytest.mark.parametrize(
+    ("reports", "outcome"),
+    [("own", Outcome.UPGRADED), ("nothing", Outcome.NOT_REPORTED),
+     ({"version": "9.9.9"}, Outcome.MISREPORTED)],
+)
+def test_it(ota, firmware, reports, outcome):
+    result = ota.offer(firmware.behaving(confirm="never", reports=reports))
+    assert result.outcome is outcome
+    assert [finding.name for finding in result.findings] == ["confirmation not seen"]
+"""
+
+
+def test_new_that_never_confirms_itself_is_found_out_whatever_it_reports(pytester):
+    pytester.makepyfile(test_it=UNCONFIRMED)
+    done = pytester.runpytest_subprocess("--rig=virtual", "--board=esp32-a")
+    done.assert_outcomes(passed=3)
+
+
 def test_each_kind_of_trouble_has_the_outcome_that_it_deserves(pytester):
     pytester.makepyfile(test_it=TESTS)
     done = pytester.runpytest_subprocess("--rig=virtual", "--board=esp32-a")

@@ -48,7 +48,7 @@ class Campaign:
         self.closed = False
         self.offers_lived = False
 
-    def offer(self, offer_id):
+    def offer(self, offer_id, data=None):
         return f"http://x/{offer_id}"
 
     def close(self):
@@ -157,6 +157,23 @@ def test_a_paused_device_gets_its_offer_when_the_shipment_goes_on(rig, offers):
     rig.until(lambda: rig.cloud.sent)
     offers.stop()
     assert rig.kinds() == ["paused", "resumed", "offer"]
+
+
+def test_no_offer_goes_out_after_a_pause_that_the_offers_have_not_read_of_yet(rig, offers):
+    see, reading, go = offers._air.see, threading.Event(), threading.Event()
+
+    def slow(event):
+        see(event)
+        reading.set()
+        assert go.wait(WAIT_S)
+
+    offers._air.see = slow
+    rig.report(1)
+    assert reading.wait(WAIT_S)
+    offers.pause()
+    go.set()
+    offers.stop()
+    assert not rig.cloud.sent
 
 
 def test_a_click_lets_the_offer_out(rig, offering):

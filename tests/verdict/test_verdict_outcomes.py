@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tale import ABORTED, BLANK, PENDING, SIZE, Tale, entry, image, names
+from tale import ABORTED, BEGIN, BLANK, PENDING, SIZE, SPEED, Tale, entry, image, names
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.errors import Undecided
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict import Outcome, Verdict
+from pytest_blynk_ota.verdict.watch import watch
 
 SWITCHED = [entry(1), entry(2)]
 REVERTED_OTADATA = [entry(1), entry(2, ABORTED)]
@@ -622,6 +623,21 @@ def test_a_session_that_speaks_long_after_a_reset_is_of_the_boot_after_it():
     tale.wait(3).add("cloud", "login", session=tale.session)
     tale.add("cloud", "report", session=tale.session, version="1.0.0", build="", fw_type="")
     assert tale.wait(12).over().judged().outcome is Outcome.REVERTED
+
+
+def read_late() -> Tale:
+    """On a busy host the reset into Old is read after Old's login, by less than the skew."""
+    tale = Tale(op="offer", info=True).offered().downloads().boots("new").wait(5)
+    tale.running = "old"
+    return tale.logs_in().wait(0.1).boots("old")
+
+
+def test_a_login_before_a_reset_that_was_read_late_is_settled_once_it_is_heard_of_after_it():
+    tale = read_late().wait(15)
+    assert not watch(tale.events, BEGIN + tale.now / SPEED).over, "it may be New's last word"
+    tale.add("cloud", "heard", session=tale.session, what="PING").wait(1)
+    assert watch(tale.events, BEGIN + tale.now / SPEED).over
+    assert tale.over().judged().outcome is Outcome.REVERTED
 
 
 def test_a_quiet_boot_that_has_just_begun_is_no_silence():

@@ -43,6 +43,7 @@ VERBS = {
     "login new": lambda tale: tale.logs_in("2.0.0"),
     "login old": lambda tale: tale.logs_in("1.0.0"),
     "login silent": lambda tale: tale.logs_in(""),
+    "heard": lambda tale: tale.add("cloud", "heard", session=tale.session, what="PING"),
     "leaves": lambda tale: tale.leaves(),
     "lost": lambda tale: tale.leaves("server", "silent for 92 s"),
     "off": lambda tale: tale.add("power", "off", by="test"),

@@ -92,12 +92,16 @@ def test_the_right_name_and_passphrase_join():
     story(scenario)
 
 
-def test_a_reset_board_is_on_no_network():
+def test_a_reset_board_is_on_no_network_and_nobody_there_is_told():
     async def scenario():
         async with station() as (network, *_):
+            waiting = asyncio.ensure_future(network.lost())
+            await asyncio.sleep(0)
             network.drop()
             assert not network.joined
-            await asyncio.wait_for(network.lost(), LONG_S)
+            await asyncio.wait({waiting}, timeout=0.05)
+            assert not waiting.done()
+            waiting.cancel()
 
     story(scenario)
 

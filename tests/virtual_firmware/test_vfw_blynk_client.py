@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from vfw_peer import TOKEN, BlynkPeer, FakeMachine, listening, run
@@ -198,5 +199,53 @@ def test_bytes_that_come_at_the_end_of_a_wait_are_not_lost():
             client.close()
         machine.close()
         assert seen == [ping.id for ping in pings]
+
+    run(story())
+
+
+def test_the_next_try_comes_five_seconds_after_the_last_one_began():
+    """However long that one took: a connection that times out is tried again at once."""
+
+    async def story():
+        async with device(BlynkPeer(), speed=20.0) as (machine, client, _):
+            begun: list[float] = []
+
+            async def login():
+                begun.append(machine.clock.now())
+                await machine.clock.sleep((0.0, 3.0, 7.0, 0.0)[len(begun) - 1])
+                return len(begun) == 4
+
+            client.login = login
+            await client.keep_dialling()
+        pauses = [round(then - now) for now, then in pairwise(begun)]
+        assert pauses == [5, 5, 7]
+
+    run(story())
+
+
+def test_an_edgent_does_not_follow_a_redirection_in_a_session():
+    async def story():
+        second = BlynkPeer()
+        async with listening(second.serve) as (host, port):
+            first = BlynkPeer(sends=[frame(Cmd.REDIRECT, 3, host, str(port))])
+            async with device(first) as (_, client, _):
+                client._follows = False
+                await client.login()
+                assert not await client.serve(for_ever)
+                assert not client.connected
+        assert second.sessions == 0
+
+    run(story())
+
+
+def test_a_login_that_is_given_up_has_opened_no_session():
+    async def story():
+        peer = BlynkPeer(silent=True)
+        async with device(peer, speed=1.0) as (_, client, _):
+            login = asyncio.ensure_future(client.login())
+            await peer.hears(lambda p: p.heard)
+            login.cancel()
+            await asyncio.wait({login})
+            assert not client.connected
 
     run(story())

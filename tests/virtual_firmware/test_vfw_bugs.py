@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from vfw_bench import APP1, Bench, entry, story
-from vfw_peer import BlynkPeer, listening
+from vfw_bench import APP1, NVS, Bench, entry, story
+from vfw_peer import TOKEN, BlynkPeer, listening
 
+from pytest_blynk_ota.firmware.nvs import edgent_config
 from pytest_blynk_ota.firmware.otadata import State
 
 PENDING = entry(2, State.PENDING_VERIFY)
@@ -209,16 +210,46 @@ def test_a_crash_leaves_the_clouds_connection_half_open():
         story(watch())
 
 
-def test_an_image_that_does_not_find_the_cloud_never_dials_it():
+LOST = {
+    "edgent-old": "Timeout.*Timeout",
+    "edgent-new": "Cloud connection timeout.*Cloud connection timeout",
+    "sketch": "cloud.invalid:80.*cloud.invalid:80",
+    "mqtt-idf": "Error transport connect.*Error transport connect",
+    "reference": "cloud.invalid:.*cloud.invalid:",
+}
+
+
+@pytest.mark.parametrize("profile", LOST)
+def test_an_image_that_does_not_find_the_cloud_never_dials_it(profile):
+    """Not even where the ports that it dials are forwarded to the cloud, whatever the name."""
+    mine = {"ssid": "lab", "token": TOKEN, "host": "127.0.0.1"}
+
+    async def watch(bench: Bench) -> int:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (host, port):
+            forward = dict.fromkeys(("80", "8080", "1883", str(port)), f"{host}:{port}")
+            bench.machine.network._air.set({"forward": forward})
+            bench._flash(NVS.offset, edgent_config(**mine, password="long enough", port=port))
+            async with bench.living():
+                await bench.machine.see(f"(?s){LOST[profile]}")
+        return cloud.sessions
+
     with Bench() as bench:
-        trial(bench, finds_cloud=False)
+        settings = {**mine, "passphrase": "long enough"}
+        trial(bench, profile=profile, finds_cloud=False, settings=settings)
+        assert story(watch(bench)) == 0
 
-        async def watch():
-            cloud = BlynkPeer()
-            async with listening(cloud.serve) as address:
-                bench.provision(address)
-                async with bench.living():
-                    await bench.machine.see(r"(?s)Timeout.*Timeout")
-            assert cloud.sessions == 0
 
-        story(watch())
+@pytest.mark.parametrize("profile", ["edgent-old", "edgent-new"])
+def test_a_cloud_that_answers_no_login_is_not_taken_for_a_session(profile):
+    async def watch(bench: Bench) -> None:
+        async with listening(BlynkPeer(silent=True).serve) as (host, port):
+            mine = {"ssid": "lab", "token": TOKEN, "host": host, "port": port}
+            bench._flash(NVS.offset, edgent_config(**mine, password="long enough"))
+            trial(bench, profile=profile, ports=[port])
+            async with bench.living():
+                await bench.machine.see("(?s)(Timeout|timeout).*(Timeout|timeout)")
+
+    with Bench() as bench:
+        story(watch(bench))
+        assert "RUNNING" not in bench.text

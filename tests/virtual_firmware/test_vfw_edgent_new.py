@@ -17,11 +17,12 @@ import trustme
 from vfw_bench import APP1, NVS, Bench, entry, story
 from vfw_peer import TOKEN, BlynkPeer, Handler, PowerCut, WebPeer, listening, ota
 
-from pytest_blynk_ota.cloud.protocol import Cmd, frame
+from pytest_blynk_ota.cloud.protocol import Cmd, Frame, frame
 from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.nvs import edgent_config, read_edgent_config
 from pytest_blynk_ota.firmware.nvs_store import Nvs
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.virtual.app.edgent_new_state import Stats
 from pytest_blynk_ota.virtual.network.tcp import Network
 
 HOST = "127.0.0.1"
@@ -170,17 +171,56 @@ def test_the_second_port_is_dialled_when_the_first_is_silent():
     story(boot())
 
 
-def test_a_redirection_moves_the_host_and_no_port():
-    async def boot() -> int:
+@dataclass
+class RedirectingPeer(BlynkPeer):
+    """A cloud that answers the first login with another address."""
+
+    def _answers(self, message: Frame, session: int) -> list[Frame]:
+        if message.cmd == Cmd.LOGIN and session == 1:
+            return [frame(Cmd.REDIRECT, 9, "localhost", "1")]
+        return super()._answers(message, session)
+
+
+@pytest.mark.parametrize(("tls", "ports"), [(False, (80, 8080)), (True, (443, 9443))])
+def test_no_setting_names_a_port(tls, ports):
+    """Blynk's own, in turn, whatever the old settings say."""
+
+    async def boot() -> list[int]:
+        async with listening(BlynkPeer().serve) as (_, port):
+            gone = port
+        with NewEdgent(tls=tls, ca=trustme.CA().cert_pem.bytes().decode()) as board:
+            forward = dict.fromkeys(map(str, (80, 8080, 443, 9443)), f"{HOST}:{gone}")
+            board.bench.machine.network._air.set({"forward": forward})
+            await board.bench.until(f"Connecting to {HOST}:{ports[1]}")
+            return [int(one) for one in re.findall(r"Connecting to \S+:(\d+)", board.bench.text)]
+
+    assert tuple(story(boot())[:2]) == ports
+
+
+def test_a_redirection_at_login_moves_the_host_and_no_port():
+    async def boot() -> None:
+        cloud = RedirectingPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await cloud.hears(lambda peer: peer.infos)
+                assert f"Connecting to localhost:{port}" in board.bench.text
+
+    story(boot())
+
+
+def test_a_redirection_in_a_session_leads_back_to_its_own_host():
+    async def boot() -> str:
         cloud = BlynkPeer(sends=[frame(Cmd.REDIRECT, 9, "localhost", "1")])
         async with listening(cloud.serve) as (_, port):
             with NewEdgent(port) as board:
                 async with board.bench.living():
                     await cloud.hears(lambda peer: peer.sessions == 2)
-                assert f"Connecting to localhost:{port}" in board.bench.text
-        return cloud.sessions
+                return board.bench.text.partition("Redirecting to")[2]
 
-    assert story(boot()) == 2
+    after = story(boot())
+    assert "State: CONNECTING CLOUD" in after
+    assert f"Connecting to {HOST}:" in after
 
 
 def test_a_refused_token_ends_in_waiting_for_settings():
@@ -189,6 +229,19 @@ def test_a_refused_token_ends_in_waiting_for_settings():
         async with listening(cloud.serve) as (_, port):
             with NewEdgent(port) as board:
                 await board.bench.until("State: WAIT CONFIG")
+
+    story(boot())
+
+
+def test_ten_minutes_after_a_refused_token_it_tries_again_with_what_it_has_kept():
+    async def boot() -> None:
+        cloud = BlynkPeer(login_status=9)
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                async with board.bench.living():
+                    await board.bench.machine.see("State: WAIT CONFIG")
+                    cloud.login_status = 200
+                    await board.bench.machine.see("State: RUNNING")
 
     story(boot())
 
@@ -509,6 +562,28 @@ def test_the_console_answers(line, answer):
         pass
 
 
+def test_it_counts_the_restarts_that_it_was_asked_for():
+    async def restart() -> NewEdgent:
+        board = NewEdgent(9)
+        async with board.bench.living():
+            await board.bench.machine.see("State: CONNECTING CLOUD")
+            board.typed.put_nowait("reboot")
+            await board.bench.machine.see("Rebooting")
+            board.typed.put_nowait("sys info")
+            await board.bench.machine.see("Cloud drops")
+        return board
+
+    with story(restart()) as board:
+        assert " Reboots total:   1" in board.bench.text
+        assert "      graceful:   1" in board.bench.text
+
+
+def test_the_restart_behind_an_update_is_not_counted_as_one_that_it_was_asked_for(new):
+    board, _ = story(update(WebPeer(new, head=head(new))))
+    with board:
+        assert Stats(board.bench.machine).graceful == 0
+
+
 def test_the_cloud_can_run_a_command():
     async def boot() -> None:
         cloud = BlynkPeer(sends=[frame(Cmd.INTERNAL, 9, "dbg", "devinfo")])
@@ -518,6 +593,26 @@ def test_the_cloud_can_run_a_command():
                     await board.bench.machine.see('"fw_ver":"1.0.0"')
 
     story(boot())
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("assert", "assert failed: "), ("crash", "Store access fault")],
+)
+def test_a_crash_on_command_leaves_the_clouds_connection_half_open(what, words):
+    async def crash() -> None:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            with NewEdgent(port) as board:
+                boot = asyncio.ensure_future(board.bench.boot())
+                await cloud.hears(lambda peer: "Hotspot Name" in str(peer.heard))
+                board.typed.put_nowait(f"sys coredump test {what}")
+                await board.bench.machine.see(words)
+                assert await boot == 0xC
+                assert board.bench.machine.network.ghosts == 1
+                assert "Lost network" not in board.bench.text
+
+    story(crash())
 
 
 @dataclass
@@ -557,3 +652,18 @@ def test_a_core_dump_goes_to_the_cloud_and_is_erased():
     assert post.startswith(b"POST /external/api/upload?type=DUMP&token=" + TOKEN.encode())
     assert b'name="upfile"; filename="coredump.bin"' in post
     assert b"\x7fELF" in post
+
+
+def test_a_core_dump_that_nobody_takes_is_erased_all_the_same():
+    async def crash() -> None:
+        cloud = BlynkPeer()
+        async with listening(cloud.serve) as (_, port):
+            crash = {"when": "after_report", "times": 1}
+            with NewEdgent(port, coredump="flash", crash=crash) as board:
+                board.bench.machine.network._air.set({"forward": {"80": f"{HOST}:{port}"}})
+                async with board.bench.living():
+                    await board.bench.machine.see("Core dump upload failed")
+                    board.typed.put_nowait("sys coredump")
+                    await board.bench.machine.see("No core dump available")
+
+    story(crash())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ssl
 import struct
 import sys
 import termios
 import time
 
 import pytest
+import trustme
 from vfw_peer import FakeMachine, WebPeer, listening, run
 
 from pytest_blynk_ota.virtual.app import http_get
@@ -128,3 +130,20 @@ def test_what_is_acknowledged_is_what_the_device_has_read_and_one_window():
         return acknowledged[-1]
 
     assert run(fill()) <= 3 * WINDOW_BYTES
+
+
+def test_over_tls_any_certificate_will_do():
+    """HTTPClient without a CA: nobody is asked who it is."""
+
+    async def story() -> http_get.Response:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("somebody.else").configure_cert(context)
+        machine = FakeMachine()
+        server = await asyncio.start_server(WebPeer(b"image").serve, "127.0.0.1", 0, ssl=context)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            answer = await http_get.get(machine, f"https://127.0.0.1:{port}/f", STALL_S)
+            machine.close()
+            return answer
+
+    assert run(story()).status == 200

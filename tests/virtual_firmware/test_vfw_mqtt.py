@@ -403,3 +403,44 @@ def test_the_test_broker_can_speak_tls(tmp_path):
             return version
 
     assert story(handshake()) in ("TLSv1.2", "TLSv1.3")
+
+
+class MuteBroker:
+    """It lets everybody in and says no more."""
+
+    def __init__(self) -> None:
+        self.heard: list[packets.Packet] = []
+        self.news = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        decoder = Decoder()
+        while data := await reader.read(4096):
+            for packet in decoder.feed(data):
+                self.heard.append(packet)
+                if packet.kind == Kind.CONNECT:
+                    writer.write(bytes([Kind.CONNACK << 4, 2, 0, 0]))
+            self.news.set()
+
+    async def hears(self, what: Callable[[packets.Packet], bool]) -> None:
+        while not any(what(packet) for packet in self.heard):
+            await self.news.wait()
+            self.news.clear()
+
+
+def test_a_broker_that_says_nothing_gets_messages_again_marked_as_such_and_pings():
+    async def live(bench: Bench) -> None:
+        broker = MuteBroker()
+        async with listening(broker.serve) as (host, port):
+            settings = {"host": host, "port": port, "token": TOKEN}
+            bench.put(APP0, bench.app("1.0.0", profile="mqtt-idf", settings=settings))
+            async with bench.living():
+                await broker.hears(lambda one: one.kind == Kind.PUBLISH and Message.parse(one).dup)
+                await broker.hears(lambda one: one.kind == packets.Kind.PINGREQ)
+                await bench.machine.see("No PING_RESP, disconnected")
+        again = [Message.parse(one) for one in broker.heard if one.kind == Kind.PUBLISH]
+        first = again[0]
+        assert not first.dup
+        assert [one.payload for one in again if one.dup and one.number == first.number]
+
+    with Bench() as bench:
+        story(live(bench))

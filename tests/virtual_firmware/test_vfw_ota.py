@@ -6,11 +6,12 @@ import hashlib
 import re
 
 import pytest
-from vfw_bench import APP0, APP1, Bench, entry, story
+from vfw_bench import APP0, APP1, NVS, Bench, entry, story
 from vfw_peer import TOKEN, BlynkPeer, WebPeer, listening, ota
 
 from pytest_blynk_ota.cloud.protocol import Cmd, frame
 from pytest_blynk_ota.firmware.derive import bad_checksum, bad_hash, wrong_chip
+from pytest_blynk_ota.firmware.nvs import read_edgent_config
 from pytest_blynk_ota.firmware.otadata import State
 
 INFO_ORDER = ["mcu", "fw-type", "build", "blynk", "h-beat", "buff-in", "dev", "cpu", "con", "tmpl"]
@@ -206,3 +207,23 @@ def test_the_second_of_two_commands_wins_and_there_is_one_download():
 
     with Bench() as bench:
         story(twice(bench))
+
+
+def test_a_bootloader_without_rollback_gets_an_entry_without_a_state():
+    with Bench(rollback=False) as bench:
+        assert story(update(bench, WebPeer(bench.app("2.0.0")))) == 0xC
+        assert bench.entries() == (entry(1), entry(2, State.UNDEFINED))
+
+
+def test_a_refused_token_leaves_settings_alone_that_have_led_to_the_cloud():
+    async def refused(bench: Bench) -> None:
+        async with listening(BlynkPeer(login_status=9).serve) as address:
+            bench.provision(address)
+            await bench.until("CONNECTING_CLOUD => WAIT_CONFIG")
+
+    with Bench() as bench:
+        story(refused(bench))
+        kept = read_edgent_config(bench.read(NVS.offset, NVS.size))
+        assert kept is not None
+        assert kept.token == TOKEN
+        assert "Last error code" not in bench.text

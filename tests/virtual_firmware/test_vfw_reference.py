@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import re
+from types import SimpleNamespace
 
 import pytest
 from vfw_bench import APP1, Bench, entry, story
@@ -14,6 +15,8 @@ from vfw_peer import BlynkPeer, WebPeer, listening, ota
 from pytest_blynk_ota.cloud.protocol import Cmd
 from pytest_blynk_ota.firmware.derive import bad_hash, wrong_chip
 from pytest_blynk_ota.firmware.otadata import State
+from pytest_blynk_ota.virtual.app.reference_http import Problem, target
+from pytest_blynk_ota.virtual.app.reference_update import Updates
 
 OK = "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"
 CONFIRMS = {"confirm": "self_test", "self_test": {"after_s": 3.0}}
@@ -403,3 +406,20 @@ def test_a_refused_token_is_tried_again():
 
     with bench() as board:
         story(wait(board))
+
+
+def test_a_redirection_never_leads_from_tls_to_plain_http():
+    with pytest.raises(Problem, match="from TLS to plain HTTP"):
+        target("https://host/f", "http://host/f")
+    assert target("https://host/f", "/g") == "https://host/g"
+    assert target("http://host/f", "https://other/g") == "https://other/g"
+
+
+def test_the_url_that_is_being_fetched_is_not_taken_for_another_offer():
+    with bench() as board:
+        updates = Updates(SimpleNamespace(machine=board.machine), None)
+        updates._current = "http://host/f"
+        updates.offer("http://host/f")
+        assert updates._offered is None
+        updates.offer("http://host/g")
+        assert updates._offered == "http://host/g"

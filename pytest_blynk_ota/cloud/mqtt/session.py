@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from amqtt.mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
@@ -93,7 +93,7 @@ class MqttSession:
         self._wire = wire
         self._decoder = Decoder()
         self._uplinks: Uplinks | None = None
-        self._started = self._heard = started
+        self._started = self._heard = self._told = started
         self._keepalive_s = 0
         self._will: tuple[str, bytes] | None = None
         self._filters: dict[str, int] = {}
@@ -171,9 +171,9 @@ class MqttSession:
         """
         return self._publish(orders.command(self._board, command))
 
-    def send_value(self, pin: str, values: Sequence[str]) -> bool:
-        """Publish ``downlink/ds/PIN``; False if the session is over, or it has not subscribed."""
-        return self.downlink(f"downlink/ds/{pin}", "\0".join(values))
+    def send_value(self, name: str, values: tuple[str, ...]) -> bool:
+        """Publish the value below ``downlink/ds/``; False if it has not subscribed."""
+        return self.downlink(f"downlink/ds/{name}", "\0".join(values))
 
     def redirect(self, host: str, port: int) -> bool:
         """Send the device to another server, by the door that it came in at."""
@@ -245,6 +245,9 @@ class MqttSession:
             self.cut_off(flood, Reason.RATE_TOO_HIGH)
             return
         HANDLERS[type(packet)](self, packet)
+        now = time.monotonic()
+        if self.device is not None and not self._ended and self._site.is_old_news(self._told, now):
+            self._say("heard", t=now, what=name)
 
     def _connect(self, asked: Connect) -> None:
         if self.device is not None:
@@ -404,6 +407,7 @@ class MqttSession:
             self._wire.write(data)
 
     def _say(self, kind: str, *, t: float | None = None, **data: object) -> None:
+        self._told = time.monotonic() if t is None else t
         self._site.say(kind, self.device, self.number, t=t, **data)
 
     def _write_no_more(self, why: str) -> None:

@@ -67,6 +67,8 @@ class BlynkClient:
         on_ota: called with the URL of each ``ota`` command.
         on_debug: called with the text of each ``dbg`` command.
         trust: whom TLS trusts; None: plain TCP.
+        follows: whether it goes where it is redirected in the middle of a session. Edgent's own
+            loop begins anew there, with the address that it has kept; at login all follow.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class BlynkClient:
         on_ota: Callable[[str], None],
         on_debug: Callable[[str], Awaitable[None]] | None = None,
         trust: Trust | None = None,
+        follows: bool = True,
     ) -> None:
         self._machine = machine
         self._clock = machine.clock
@@ -93,8 +96,10 @@ class BlynkClient:
         self._on_ota = on_ota
         self._on_debug = on_debug
         self._trust = trust
+        self._follows = follows
         self._connection: Connection | None = None
         self._reading: asyncio.Task[bytes] | None = None
+        self._let_in = False
         self._inbox: list[Frame] = []
         self._decoder = Decoder()
         self._last_id = 0
@@ -102,8 +107,19 @@ class BlynkClient:
 
     @property
     def connected(self) -> bool:
-        """Whether a session is open."""
-        return self._connection is not None
+        """Whether a session is open: the cloud has let it in, and it has said what it is."""
+        return self._let_in
+
+    async def keep_dialling(self) -> None:
+        """``Blynk.run()`` without a session: try until it is in, 5 s from one try to the next.
+
+        Raises:
+            TokenRefused: the cloud does not know the token.
+        """
+        begun = self._clock.now()
+        while not await self.login():
+            await self._clock.sleep(begun + RETRY_S - self._clock.now())
+            begun = self._clock.now()
 
     async def login(self) -> bool:
         """One try to open a session and to send the info.
@@ -138,6 +154,7 @@ class BlynkClient:
             await self._login_answer()
             self._log.blynk(f"Ready (ping: {int((self._clock.now() - asked) * 1000)}ms).")
             await self.send(Cmd.INTERNAL, *self._info)
+            self._let_in = True
         except Redirected:
             raise
         except LinkLost:
@@ -189,7 +206,7 @@ class BlynkClient:
                 await self._heartbeat()
             except Redirected:
                 self.close()
-                if not await self.login():
+                if not self._follows or not await self.login():
                     return False
             except LinkLost:
                 self.close()
@@ -203,6 +220,7 @@ class BlynkClient:
 
     def close(self) -> None:
         """Close the connection with FIN."""
+        self._let_in = False
         self.halt()
         if self._connection is not None:
             self._connection.close()

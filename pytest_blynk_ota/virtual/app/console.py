@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.context import Command
     from pytest_blynk_ota.virtual.machine import Machine
 
-INPUT_BYTES = 256
-"""BLYNK_CONSOLE_INPUT_BUFFER: a longer line loses its beginning."""
+INPUT_BYTES = 255
+"""BLYNK_CONSOLE_INPUT_BUFFER, less its end. Typed, the buffer begins anew when it is full, so a
+longer line loses its beginning in such pieces; from the cloud it loses its end."""
 MOST_WORDS = 15
 PROMPT = ">"
 ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t"}
@@ -30,10 +31,11 @@ async def serve(machine: Machine, commands: Mapping[str, Command]) -> NoReturn:
         Reset: a command restarts the chip.
     """
     while commands:
-        line = await machine.read_line()
+        typed = await machine.read_line()
+        line = typed[len(typed) // INPUT_BYTES * INPUT_BYTES :]
         if not line.split():
             continue
-        machine.print(line + "\n")
+        machine.print(typed)
         if not await execute(machine, commands, line):
             machine.print("Command not found.\n")
         machine.print(PROMPT)
@@ -43,9 +45,10 @@ async def serve(machine: Machine, commands: Mapping[str, Command]) -> NoReturn:
 
 async def execute(machine: Machine, commands: Mapping[str, Command], line: str) -> bool:
     """Run one command; False if there is none of that name (in any case of letters)."""
-    words = words_of(line)
+    words = words_of(line[:INPUT_BYTES])
     if not words:
         return True
+    machine.print("\n")
     name = words[0].lower()
     if name in ("help", "?"):
         machine.print(f"Available commands: {', '.join(['help', '?', *commands])}\n")
@@ -58,7 +61,7 @@ async def execute(machine: Machine, commands: Mapping[str, Command], line: str) 
 
 def words_of(line: str) -> Sequence[str]:
     """Words between blanks; a backslash makes blanks and signs of it, it does not join words."""
-    return [ESCAPE.sub(_unescaped, word) for word in line[-INPUT_BYTES:].split()[:MOST_WORDS]]
+    return [ESCAPE.sub(_unescaped, word) for word in line.split()[:MOST_WORDS]]
 
 
 def _unescaped(found: re.Match[str]) -> str:

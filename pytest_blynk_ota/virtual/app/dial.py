@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.machine import Machine
     from pytest_blynk_ota.virtual.network.tcp import Connection
 
+NO_CLOUD = "cloud.invalid"
+
 
 def trust_of(behaviour: Behaviour) -> Trust | None:
     """Whom an image trusts with its session; None: it speaks plain TCP."""
     return Trust(behaviour.ca, dates=behaviour.cert_dates) if behaviour.tls else None
+
+
+def cloud_of(behaviour: Behaviour, host: str) -> str:
+    """Where an image looks for its cloud: a name that nobody has, if it never finds it."""
+    return host if behaviour.finds_cloud else NO_CLOUD
 
 
 async def dial(machine: Machine, host: str, port: int, trust: Trust | None = None) -> Connection:

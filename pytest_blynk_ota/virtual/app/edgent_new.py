@@ -8,7 +8,8 @@ is a build whose LOG_x lines are printed. A boot::
     CONNECTING CLOUD  crash "before_login"  fixed ports in turn, every 5 s for 50 s, 500 times
     RUNNING           crash "after_report"  confirm "login", self-test
     OTA UPGRADE       1 s after the command; ERROR  10 s, restart
-    WAIT CONFIG       without settings, or when the cloud refuses the token; IDLE  10 min later
+    WAIT CONFIG       without settings, or when the cloud refuses the token; 10 min later it tries
+                      again what it has kept, or goes to IDLE
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.cloud.protocol import Cmd
 from pytest_blynk_ota.virtual.app import console
-from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, TokenRefused
+from pytest_blynk_ota.virtual.app.blynk_client import TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
+from pytest_blynk_ota.virtual.app.dial import cloud_of
 from pytest_blynk_ota.virtual.app.edgent_log import logger
 from pytest_blynk_ota.virtual.app.edgent_name import RULE, hotspot_name
 from pytest_blynk_ota.virtual.app.edgent_new_client import EdgentClient
@@ -75,7 +77,7 @@ class EdgentNew:
         self._client: EdgentClient | None = None
         self._retries = {"CONNECTING NET": RETRIES, "CONNECTING CLOUD": RETRIES}
         self._url = self._uid = ""
-        self._greeted = self._token_refused = False
+        self._greeted = False
         self._awake, self._dump_due = asyncio.Event(), asyncio.Event()
         self._commands = EdgentNewConsole(self).commands()
 
@@ -112,8 +114,9 @@ class EdgentNew:
 
     def _when_awake(self, command: Command) -> Command:
         async def run(words: Sequence[str]) -> None:
-            await self._awake.wait()
-            await command(words)
+            async with self.timers.busy:
+                await self._awake.wait()
+                await command(words)
 
         return run
 
@@ -121,7 +124,6 @@ class EdgentNew:
 
     def start_initial_connection(self) -> None:
         """Once each, network and cloud, with settings that nobody has tried."""
-        self._token_refused = False
         self._retries = dict.fromkeys(self._retries, 1)
         self.state.set("CONNECTING NET")
 
@@ -130,13 +132,23 @@ class EdgentNew:
         self._close_link()
         self.state.set("WAIT CONFIG")
 
-    def stop_config(self) -> None:
+    async def stop_config(self) -> None:
         """Go on with what there is, if it is good for anything."""
-        if self.store.configured and not self._token_refused:
+        if self.store.configured:
             self.state.set("CONNECTING NET")
         else:
-            self.networks.stop()
+            await self.networks.off()
             self.state.set("IDLE")
+
+    async def reboot(self) -> NoReturn:
+        """``systemReboot()``: it counts."""
+        self.stats.count_graceful()
+        await self.restart()
+
+    async def restart(self) -> NoReturn:
+        """``BlynkUpdater::apply()``."""
+        await self._clock.sleep(REBOOT_S)
+        raise Reset(SOFTWARE_CPU)
 
     # ---- setup()
 
@@ -185,7 +197,7 @@ class EdgentNew:
     async def _wait_config(self) -> None:
         """BLE or an access point of its own, which no phone of ours reaches."""
         if not await self._stay(CONFIG_TIMEOUT_S):
-            self.stop_config()
+            await self.stop_config()
 
     async def _connect_net(self) -> None:
         self.context.crash.at("wifi")
@@ -206,17 +218,16 @@ class EdgentNew:
         client = self._client = EdgentClient(
             self.context,
             token=self.store.token,
-            host=self.store.host,
+            host=cloud_of(self.context.behaviour, self.store.host),
             say=self._say,
             on_ota=self._on_ota,
             on_debug=self._on_debug,
         )
         try:
             in_time = await self._stay(
-                CLOUD_TIMEOUT_S, self._dial(client), self.networks.until(False)
+                CLOUD_TIMEOUT_S, client.keep_dialling(), self.networks.until(False)
             )
         except TokenRefused:
-            self._token_refused = True
             self._restart_provisioning()
             return
         if self.state.now != "CONNECTING CLOUD":
@@ -228,13 +239,6 @@ class EdgentNew:
         elif not in_time:
             self._say("E", FILE, "Cloud connection timeout")
             self._count_down()
-
-    async def _dial(self, client: EdgentClient) -> None:
-        while True:
-            begun = self._clock.now()
-            if self.context.behaviour.finds_cloud and await client.login():
-                return
-            await self._clock.sleep(begun + RETRY_S - self._clock.now())
 
     async def _arrived(self, client: EdgentClient) -> None:
         if not self.store.saved:
@@ -284,7 +288,7 @@ class EdgentNew:
         """It blocks, so that timers and console wait until it is over."""
         self._awake.clear()
         if await download(self.context, self._url, self._say):
-            await self._restart()
+            await self.restart()
         self._awake.set()
         self.state.set("ERROR")
 
@@ -293,12 +297,7 @@ class EdgentNew:
         await self._stay(ERROR_S)
         if self.state.now == state:
             self._say("E", FILE, "Restarting after error.")
-            await self._restart()
-
-    async def _restart(self) -> NoReturn:
-        self.stats.count_graceful()
-        await self._clock.sleep(REBOOT_S)
-        raise Reset(SOFTWARE_CPU)
+            await self.reboot()
 
     async def _reset_config(self) -> None:
         self._say("W", FILE, "Resetting configuration!")
@@ -332,7 +331,8 @@ class EdgentNew:
         self.state.set("OTA UPGRADE")
 
     async def _on_debug(self, command: str) -> None:
-        await console.execute(self.context.machine, self._commands, command)
+        async with self.timers.busy:
+            await console.execute(self.context.machine, self._commands, command)
 
     def _close_link(self) -> None:
         if self._client is not None:

@@ -1,7 +1,8 @@
 """New Edgent's link to the cloud: BlynkNetMgrClients.h of Edgent-Arduino 0.9.0.
 
 It knows a host, never a port: 443 then 9443 with TLS, else 80 then 8080. What a redirection says of
-a port is ignored, and the host is forgotten at the next connection that the firmware begins.
+a port is ignored, and the host is forgotten at the next connection that the firmware begins: at
+once, if it comes in the middle of a session.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class EdgentClient(BlynkClient):
             heartbeat_s=context.behaviour.heartbeat_s,
             on_ota=on_ota,
             on_debug=on_debug,
+            follows=False,
         )
         self._context = context
         self._say = say

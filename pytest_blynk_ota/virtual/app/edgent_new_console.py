@@ -9,8 +9,6 @@ from pytest_blynk_ota.virtual.app.edgent_new_dump import clear_core_dump, stored
 from pytest_blynk_ota.virtual.app.netmgr import ACCESS_POINT, CHANNEL, RSSI, SCAN_S
 from pytest_blynk_ota.virtual.app.report import device
 from pytest_blynk_ota.virtual.app.update import IMAGE_MAGIC, roll_back
-from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
-from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.edgent_new import EdgentNew
 
 TOKEN_CHARS = 32
-REBOOT_S = 0.05
 HEAP_FREE, HEAP_ALL, HEAP_BLOCK, HEAP_LEAST, STACK_UNUSED = (
     180_000,
     290_000,
@@ -58,11 +55,7 @@ class EdgentNewConsole:
 
     async def _reboot(self, _words: Sequence[str]) -> None:
         self._say("Rebooting...")
-        await self._restart()
-
-    async def _restart(self) -> None:
-        await self._machine.clock.sleep(REBOOT_S)
-        raise Reset(SOFTWARE_CPU)
+        await self._edgent.reboot()
 
     async def _devinfo(self, _words: Sequence[str]) -> None:
         mine = self._context.behaviour
@@ -92,7 +85,7 @@ class EdgentNewConsole:
         if what == "start":
             self._edgent.start_config()
         elif what == "stop":
-            self._edgent.stop_config()
+            await self._edgent.stop_config()
         elif what == "erase":
             await self._edgent.networks.clear()
             self._edgent.state.set("RESET CONFIG")
@@ -110,7 +103,7 @@ class EdgentNewConsole:
         else:
             self._say("Rolling back...")
             await roll_back(self._machine, self._context.ota)  # refused or not, it restarts
-            await self._restart()
+            await self._edgent.restart()
 
     def _can_roll_back(self) -> bool:
         other = self._context.ota.next_update_partition()
@@ -175,9 +168,9 @@ class EdgentNewConsole:
         elif what == "clear":
             await clear_core_dump(self._context)
         elif what == "test" and words[1:] == ["assert"]:
-            raise Panic("assert")
+            self._context.crash.now("assert")
         elif what == "test" and words[1:] == ["crash"]:
-            raise Panic("store")
+            self._context.crash.now("store")
 
     async def _wifi(self, words: Sequence[str]) -> None:
         networks = self._edgent.networks
@@ -198,7 +191,7 @@ class EdgentNewConsole:
         elif what == "on":
             networks.on()
         elif what == "off":
-            networks.stop()
+            await networks.off()
         else:
             self._say(WIFI_HELP)
 

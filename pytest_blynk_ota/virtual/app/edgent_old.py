@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.cloud.protocol import Cmd
 from pytest_blynk_ota.virtual.app import console, edgent_ota
-from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, BlynkClient, TokenRefused
+from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
-from pytest_blynk_ota.virtual.app.dial import trust_of
+from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
 from pytest_blynk_ota.virtual.app.edgent_console import EdgentConsole
 from pytest_blynk_ota.virtual.app.edgent_name import hotspot_name, print_banner
 from pytest_blynk_ota.virtual.app.edgent_store import ConfigStore, LastError
@@ -124,8 +124,9 @@ class EdgentOld:
 
     def _when_awake(self, command: Command) -> Command:
         async def run(words: Sequence[str]) -> None:
-            await self._awake.wait()
-            await command(words)
+            async with self.timers.busy:
+                await self._awake.wait()
+                await command(words)
 
         return run
 
@@ -182,7 +183,7 @@ class EdgentOld:
         client = self._client = self._new_client()
         try:
             in_time = await self._stay(
-                CLOUD_TIMEOUT_S, self._dial(client), self.station.until(False)
+                CLOUD_TIMEOUT_S, client.keep_dialling(), self.station.until(False)
             )
         except TokenRefused:
             await self.store.set_last_error(LastError.TOKEN)
@@ -199,19 +200,6 @@ class EdgentOld:
             await self._arrived(client)
         else:
             await self._count_down(LastError.CLOUD)
-
-    async def _dial(self, client: BlynkClient) -> None:
-        while True:
-            begun = self._clock.now()
-            if await self._login(client):
-                return
-            await self._clock.sleep(begun + RETRY_S - self._clock.now())
-
-    async def _login(self, client: BlynkClient) -> bool:
-        if not self.context.behaviour.finds_cloud:
-            self._log.blynk("Connecting to cloud.invalid:443")
-            return False
-        return await client.login()
 
     async def _arrived(self, client: BlynkClient) -> None:
         self.state.set("RUNNING")
@@ -275,13 +263,14 @@ class EdgentOld:
             self.context.machine,
             self._log,
             token=config.token,
-            host=config.host,
+            host=cloud_of(self.context.behaviour, config.host),
             port=config.port,
             info=info_pairs(self.context),
             heartbeat_s=self.context.behaviour.heartbeat_s,
             on_ota=self._on_ota,
             on_debug=self._on_debug,
             trust=trust_of(self.context.behaviour),
+            follows=False,
         )
 
     def _on_ota(self, url: str) -> None:
@@ -297,8 +286,8 @@ class EdgentOld:
         self.state.set("OTA_UPGRADE")
 
     async def _on_debug(self, command: str) -> None:
-        self.context.machine.print("\n")
-        await console.execute(self.context.machine, self._commands, command)
+        async with self.timers.busy:
+            await console.execute(self.context.machine, self._commands, command)
 
     def _close_link(self) -> None:
         if self._client is not None:

@@ -1,4 +1,8 @@
-"""The loop() of an Arduino sketch that waits for something, with its timers running."""
+"""The loop() of an Arduino sketch that waits for something, with its timers running.
+
+It has one thread: news that come while a timer or a command is at work count when that is over. So
+nothing is left half done, least of all a change of otadata.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from pytest_blynk_ota.virtual.app.timers import Timers
     from pytest_blynk_ota.virtual.chip.clock import DeviceClock
@@ -20,14 +24,21 @@ async def stay(
     Raises:
         Exception: as one of ``news`` or a timer did.
     """
-    tasks = {asyncio.ensure_future(one) for one in (timers.live(), *news)}
+    tasks = [asyncio.ensure_future(one) for one in (timers.live(), *news)]
     limit = None if seconds == float("inf") else max(seconds, 0.0) / clock.speed
     try:
         done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        return bool(done)
+        async with timers.busy:
+            await _end(tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await _end(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+    return bool(done)
+
+
+async def _end(tasks: Sequence[asyncio.Future[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

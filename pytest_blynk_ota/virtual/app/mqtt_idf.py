@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
-from pytest_blynk_ota.virtual.app.dial import trust_of
+from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.esp_https_ota import esp_https_ota
 from pytest_blynk_ota.virtual.app.mqtt_client import Broker, Handlers, MqttClient
@@ -25,7 +25,7 @@ from pytest_blynk_ota.virtual.app.report import claimed
 from pytest_blynk_ota.virtual.app.station import Station
 from pytest_blynk_ota.virtual.app.timers import Timers
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
-from pytest_blynk_ota.virtual.boot.endings import Panic, Reset
+from pytest_blynk_ota.virtual.boot.endings import Reset
 from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 from pytest_blynk_ota.virtual.network.tls import TlsFailed
 
@@ -116,7 +116,7 @@ class MqttIdf:
             return None
         port = settings.port if settings and settings.port != DEFAULT_PORT else PORTS[mine.tls]
         host = settings.host if settings and settings.host else "blynk.cloud"
-        broker = Broker(host, port, "device", token, trust_of(mine))
+        broker = Broker(cloud_of(mine, host), port, "device", token, trust_of(mine))
         handlers = Handlers(
             before_connect=lambda: self._event("BEFORE_CONNECT"),
             connected=self._connected,
@@ -204,8 +204,7 @@ class MqttIdf:
         order = _parsed(payload)
         for key in OTA_KEYS:
             if key not in order:
-                self._context.machine.network.drop()
-                raise Panic("panic")
+                self._context.crash.now("panic")
             self._tell(OTA_TAG, f"{key}[{order[key]}]")
         url = str(order["url"])
         self._tell(OTA_TAG, f"Attempting to download update from {url}")

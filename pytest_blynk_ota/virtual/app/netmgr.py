@@ -113,6 +113,7 @@ class NetMgr:
         self._preferences = preferences
         self._log = say
         self._task: asyncio.Task[None] | None = None
+        self._keeping = asyncio.Lock()
         self._changed = asyncio.Event()
         self._lru, self._next = -1, 0
         self.networks: list[KnownNetwork] = []
@@ -151,12 +152,13 @@ class NetMgr:
             self.networks = [*self.networks, new][-MOST_NETWORKS:]
             self._next = (self._next + 1) % MOST_NETWORKS
             await self._preferences.put_number(SPACE, "apID", Type.U16, self._next)
-        self._restart(new if len(self.networks) == 1 and same is None else None)
+        async with self._keeping:
+            self._restart(new if len(self.networks) == 1 and same is None else None)
         return True
 
     async def clear(self) -> None:
         """``clearNetworks()``."""
-        self.stop()
+        await self.off()
         self.networks, self._next, self._lru = [], 0, -1
         await self._preferences.clear(SPACE)
 
@@ -166,8 +168,13 @@ class NetMgr:
             last = [one for one in self.networks if one.number == self._lru and one.bssid]
             self._restart(last[0] if last else None)
 
+    async def off(self) -> None:
+        """``off()``: not while what was learnt of a network is written."""
+        async with self._keeping:
+            self.stop()
+
     def stop(self) -> None:
-        """``off()``, and the end of the firmware."""
+        """The end of the firmware: at once."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -212,7 +219,8 @@ class NetMgr:
             except NoNetwork as failure:
                 await self._fail(failure.reason)
                 continue
-            await self._remember(one)
+            async with self._keeping:
+                await self._remember(one)
             self.ssid = one.ssid
             self._say("I", f"WiFi connected (IP: {address}, RSSI: {RSSI})")
             self._set(address)

@@ -19,7 +19,7 @@ from pytest_blynk_ota.firmware.behaviour import Settings
 from pytest_blynk_ota.firmware.nvs import read_edgent_config
 from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
-from pytest_blynk_ota.virtual.app.dial import trust_of
+from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
 from pytest_blynk_ota.virtual.app.reference_update import Updates
 from pytest_blynk_ota.virtual.app.report import info_pairs
 from pytest_blynk_ota.virtual.app.station import Station
@@ -33,7 +33,6 @@ APP_START_S = 0.3
 """From the bootloader's jump to the Wi-Fi's start."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
 """Between two logins; doubled each time."""
-NO_CLOUD = "cloud.invalid"
 TAG = "app"
 
 
@@ -144,7 +143,7 @@ class Reference:
             self._context.machine,
             self._log,
             token=settings.token,
-            host=settings.host if mine.finds_cloud else NO_CLOUD,
+            host=cloud_of(mine, settings.host),
             port=settings.port,
             info=info_pairs(self._context),
             heartbeat_s=mine.heartbeat_s,

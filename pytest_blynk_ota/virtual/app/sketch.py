@@ -20,7 +20,7 @@ from pytest_blynk_ota.firmware.behaviour import Settings
 from pytest_blynk_ota.virtual.app import http_get
 from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
-from pytest_blynk_ota.virtual.app.dial import trust_of
+from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.loop import stay
 from pytest_blynk_ota.virtual.app.report import banner, info_pairs
@@ -40,7 +40,6 @@ POLL_S = 0.5
 CONNECT_S = 18.0
 """``connect()`` waits BLYNK_TIMEOUT_MS * 3, and ``begin()`` calls it until it succeeds."""
 DEFAULT_SERVER, DEFAULT_PORT = "blynk.cloud", 80
-NO_CLOUD = "cloud.invalid"
 
 
 class Sketch:
@@ -93,7 +92,7 @@ class Sketch:
             self._context.machine,
             self._log,
             token=mine.token,
-            host=host if behaviour.finds_cloud else NO_CLOUD,
+            host=cloud_of(behaviour, host),
             port=port,
             info=info_pairs(self._context),
             heartbeat_s=behaviour.heartbeat_s,
@@ -143,8 +142,7 @@ class Sketch:
         """``Blynk.run()`` without a link. After a refused token it does nothing any more."""
         await self._clock.sleep(RETRY_S)
         try:
-            while not await self._client.login():
-                await self._clock.sleep(RETRY_S)
+            await self._client.keep_dialling()
         except TokenRefused:
             await asyncio.Event().wait()
 

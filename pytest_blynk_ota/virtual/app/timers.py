@@ -15,9 +15,15 @@ FOREVER = float("inf")
 
 
 class Timers:
-    """Single-shot timers. A firmware that blocks does not live them: they wait until it does."""
+    """Single-shot timers. A firmware that blocks does not live them: they wait until it does.
+
+    Attributes:
+        busy: held by what ``loop()`` is in the middle of, a timer or a command: one at a time, and
+            whatever happens meanwhile counts when it is over.
+    """
 
     def __init__(self, clock: DeviceClock) -> None:
+        self.busy = asyncio.Lock()
         self._clock = clock
         self._waiting: list[tuple[float, Action]] = []
         self._added = asyncio.Event()
@@ -41,8 +47,14 @@ class Timers:
         return None if due == FOREVER else max(due - self._clock.now(), 0.0) / self._clock.speed
 
     async def _run(self) -> None:
+        while self._ready() is not None:
+            async with self.busy:
+                ready = self._ready()
+                if ready is not None:
+                    self._waiting.remove(ready)
+                    await ready[1]()
+
+    def _ready(self) -> tuple[float, Action] | None:
+        """The first one set of those that are due."""
         now = self._clock.now()
-        ready = [action for due, action in self._waiting if due <= now]
-        self._waiting = [timer for timer in self._waiting if timer[0] > now]
-        for action in ready:
-            await action()
+        return next((timer for timer in self._waiting if timer[0] <= now), None)

@@ -45,8 +45,16 @@ class CrashPlan:
         """
         if self._crash is not None and self._crash.when == moment and self._left():
             self._memory[self._key] = self._memory.get(self._key, 0) + 1
-            self._machine.network.drop()
-            raise Panic(self._crash.how, sleep_s=self._crash.sleep_s)
+            self.now(self._crash.how, sleep_s=self._crash.sleep_s)
+
+    def now(self, how: str, *, sleep_s: float = 0.0) -> NoReturn:
+        """Trouble of the firmware's own making.
+
+        Raises:
+            Panic: always.
+        """
+        self._machine.network.drop()
+        raise Panic(how, sleep_s=sleep_s)
 
     async def strike(self) -> NoReturn:
         """Wait for the crash that comes by the clock; for ever if there is none.

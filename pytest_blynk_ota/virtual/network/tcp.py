@@ -269,11 +269,14 @@ class Network:
         raise socket.gaierror(socket.EAI_NONAME, f"DNS for {host}: {answer}")
 
     def drop(self) -> None:
-        """The chip was reset or lost its power (hardware only): all connections become ghosts."""
+        """The chip was reset or lost its power (hardware only): all connections become ghosts.
+
+        Nobody is told that the network is lost: there is no software any more that could join it
+        again, and the last of what there was must not try.
+        """
         self._ghosts += [one.abandon() for one in self._living + self._closing]
         self._living, self._closing = [], []
         self._joined = False
-        self._lost.set()
         self._booted_at = self._clock.now()
         self._radio_changed()
 

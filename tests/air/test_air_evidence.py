@@ -1,0 +1,90 @@
+"""The machine on evidence: what of a timeline counts, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from air_device import NEW, OLD
+
+from pytest_blynk_ota.air import AirRules, AirStatus, air_history, air_status
+from pytest_blynk_ota.evidence.event import Event
+
+S = AirStatus
+
+
+class Evidence:
+    """A timeline by hand, one second an event."""
+
+    def __init__(self, **rules: Any) -> None:
+        self.events: list[Event] = []
+        air = AirRules(**rules)
+        self.add(
+            "ota", "operation", op="ship", limit=air.download_limit, air=air.to_data(),
+            running="old", offered="new",
+            images={"old": {"version": OLD.version}, "new": {"version": NEW.version}},
+        )  # fmt: skip
+
+    def add(self, source: str, kind: str, **data: Any) -> Evidence:
+        t = float(len(self.events))
+        self.events.append(Event(len(self.events) + 1, t, t, source, kind, "a", data))
+        return self
+
+    def asked(self, method: str = "GET", conn: int = 1) -> Evidence:
+        return self.add("delivery", "request", method=method, conn=conn, attempt=1)
+
+    def ended(self, how: str, conn: int = 1) -> Evidence:
+        return self.add("delivery", "ended", how=how, conn=conn, announced=100)
+
+    def reported(self, version: str) -> Evidence:
+        return self.add("cloud", "report", session=2, version=version, build="", fw_type="")
+
+
+def test_the_statuses_are_told_in_their_order():
+    evidence = Evidence().add("cloud", "ota_sent", session=1).asked().ended("complete")
+    evidence.reported(NEW.version).reported(OLD.version)
+    assert air_history(evidence.events) == (
+        S.STARTED, S.REQUEST_SENT, S.REQUESTED, S.DOWNLOADED, S.SUCCESS, S.ROLLBACK,
+    )  # fmt: skip
+
+
+def test_what_ran_before_is_known_from_the_operation():
+    whole = Evidence().asked().ended("complete")
+    assert air_status(whole.reported("9.9.9").events) is S.VERSION_MISMATCH
+    back = Evidence().asked().ended("complete").reported(OLD.version)
+    assert air_status(back.events) is S.DOWNLOADED
+
+
+def test_progress_that_says_the_same_again_is_silence():
+    evidence = Evidence(upload_failure_after_s=3).asked()
+    for _ in range(5):
+        evidence.add("delivery", "progress", conn=1, written=50, acked=50)
+    assert air_status(evidence.events) is S.UPLOAD_FAILURE
+
+
+def test_progress_is_no_silence():
+    evidence = Evidence(upload_failure_after_s=3).asked()
+    for acked in range(5):
+        evidence.add("delivery", "progress", conn=1, written=50, acked=acked)
+    assert air_status(evidence.events) is S.REQUESTED
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", S.UPLOAD_FAILURE), ("HEAD", S.REQUESTED)])
+def test_only_a_get_can_break_off(method, status):
+    evidence = Evidence(upload_failure_on_break=True).asked().asked(method, conn=2)
+    assert air_status(evidence.ended("fin", conn=2).events) is status
+
+
+def test_what_is_of_another_board_does_not_count():
+    evidence = Evidence().asked()
+    other = Event(9, 9.0, 9.0, "delivery", "ended", "b", {"how": "complete", "conn": 1})
+    assert air_status([*evidence.events, other]) is S.REQUESTED
+
+
+def test_evidence_of_before_there_were_rules_is_read_by_its_limit_alone():
+    """No mismatch then: the same bundle gives the same verdict."""
+    evidence = Evidence().asked().ended("complete").reported("9.9.9")
+    begin = evidence.events[0]
+    data = {key: value for key, value in begin.data.items() if key != "air"} | {"limit": 1}
+    old = Event(begin.seq, begin.t, begin.wall, begin.source, begin.kind, begin.board, data)
+    assert air_status([old, *evidence.events[1:]]) is S.DOWNLOAD_LIMIT_REACHED
