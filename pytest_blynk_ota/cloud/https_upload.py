@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pytest_blynk_ota.cloud.https_words import (
     MAX_FILE_BYTES,
@@ -25,6 +26,11 @@ MAX_FORM_BYTES: Final = MAX_FILE_BYTES + (64 << 10)
 MAX_NAME_CHARS: Final = 80
 """Of a file's name, on record. Our choice."""
 CHUNK_BYTES: Final = 64 << 10
+UNREADABLE: Final = (
+    web.RequestPayloadError, HttpProcessingError,
+    AssertionError, LookupError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What aiohttp's reader raises for a form that is none; a lost connection is an OSError too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,10 @@ async def read_upload(request: web.Request) -> Upload:
         raise Refusal(NOT_READABLE)
     try:
         return await _read_form(await request.multipart())
-    except web.RequestPayloadError as error:
-        raise Refusal(NOT_READABLE) from error
     except ConnectionError:
         raise
-    except (AssertionError, LookupError, OSError, RuntimeError, ValueError) as error:
-        raise Refusal(NOT_READABLE) from error  # each of them is an answer of aiohttp's reader
+    except UNREADABLE as error:
+        raise Refusal(NOT_READABLE) from error
 
 
 async def _read_form(form: MultipartReader) -> Upload:

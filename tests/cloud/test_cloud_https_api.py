@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import logging
+import random
 import shutil
 import time
 
@@ -347,6 +348,26 @@ def post(length: int, body: bytes) -> bytes:
 
 
 PART = b'--b\r\nContent-Disposition: form-data; name="upfile"\r\n\r\n'
+
+
+PIECES = (
+    PART, b"--b\r\n", b"--b--\r\n", b"\r\n", b"\r\n\r\n", b"\n", b":", b"x", b"\0\xff", b"--c",
+    b'Content-Disposition: form-data; name="upfile"', b"Content-Length: 3", b"Content-Length: -1",
+    b"Content-Type: multipart/mixed; boundary=c", b"Content-Transfer-Encoding: base64",
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")
+async def test_whatever_is_in_a_form_is_taken_or_refused(caplog):
+    pick = random.Random(5)
+    async with Api() as api:
+        for _ in range(300):
+            body = b"".join(pick.choices(PIECES, k=pick.randint(0, 8)))
+            peer = Peer(*await asyncio.open_connection(*api.cloud.server.address))
+            peer.writer.write(post(len(body), body))
+            assert (await peer.reader.readline())[9:12] in (b"200", b"400"), body
+            peer.leave()
+    assert "Traceback" not in caplog.text
 
 
 async def test_the_two_hosts_and_agents_of_edgents_upload_are_taken():

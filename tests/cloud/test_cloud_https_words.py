@@ -66,6 +66,12 @@ def test_any_query_is_read_or_refused(query):
             json.dumps(read(query))
 
 
+def test_of_a_repeated_parameter_the_first_counts():
+    query = [("templateId", "TMPL1"), ("ver", "1"), ("ver", "2")]
+    assert words.provisioned(query) == {"tmpl": "TMPL1", "mcu": "1"}
+    assert words.first(query, "ver") == "1"
+
+
 @given(st.lists(texts, min_size=1, max_size=3).map(tuple))
 def test_any_value_has_a_form_in_json(values):
     shown = words.shown(values)
