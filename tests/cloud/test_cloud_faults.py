@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_blynk_ota.cloud import faults
 from pytest_blynk_ota.cloud.faults import PARAMETERS, CloudFault, parse
 from pytest_blynk_ota.cloud.protocol import Cmd, response
-from pytest_blynk_ota.errors import FaultError, UsageError
+from pytest_blynk_ota.errors import FaultError, RigError, UsageError
 
 URL = "http://h/f/new?token=x&s=0"
 numbers = st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6).map(lambda n: round(n, 3)))
@@ -261,3 +262,30 @@ async def test_one_operation_at_a_time_has_faults_for_a_device_and_its_end_is_an
         async with Victim(cloud) as victim:
             await victim.offer()
             assert await victim.url() == URL
+
+
+@pytest.mark.asyncio
+async def test_a_cloud_that_cannot_come_back_is_told_of_at_the_end():
+    async with Cloud(speed=100) as cloud:
+        address = cloud.server.address
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [faults.restart(seconds=100)])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await peer.closed()
+        await until("the port to be free", lambda: not cloud.server._servers)
+        with socket.create_server(address):
+            await until("the cloud to be back", lambda: not mischief._tasks)
+        with pytest.raises(RigError, match="another program has it"):
+            await mischief.end()
+
+
+@pytest.mark.asyncio
+async def test_an_operation_that_ends_while_the_cloud_goes_away_leaves_it_there():
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [faults.restart(seconds=100)])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await asyncio.sleep(0)  # the fault has begun, and its connections are not gone yet
+        await mischief.end()
+        await peer.closed()
+        assert await (await cloud.login()).alive()
