@@ -87,7 +87,7 @@ def fetched(url: str) -> bytes:
             data: bytes = answer.read(MAX_FILE_BYTES + 1)
             missing = answer.length or 0  # read() of a size says nothing of an early end
     except http.client.InvalidURL:  # whose words quote the URL
-        raise RigError(f"the relayed server's URL cannot be one: {where!r} and what follows") from None
+        raise RigError(f"the relayed server's URL {where!r}… cannot be one") from None
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         raise RigError(f"the relayed server's file at {where} cannot be fetched: {error}") from None
     if len(data) > MAX_FILE_BYTES:

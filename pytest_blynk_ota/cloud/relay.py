@@ -226,8 +226,9 @@ class RelayedSession(Session):
         if message.status not in LOGGED_IN:
             why = f"the relayed server answered status {message.status}"
             self._say("refused", why=why)
+            # The device must not see a 9: an Edgent would go into its configuration mode.
             if self._redirects or message.status == Status.INVALID_TOKEN:
-                self.close(f"login refused: {why}")  # 9 would send an Edgent into configuration mode
+                self.close(f"login refused: {why}")
             return
         self._hello = None
         before = self.device.logged_in(self, self._started)
