@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
@@ -12,7 +12,7 @@ from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
-from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.cloud.relay import CONNECT_TIMEOUT_S, Upstream
 from pytest_blynk_ota.errors import UsageError
 
 URL = "http://far/f/new?token=secretsecret&s=0"
@@ -321,3 +321,31 @@ async def test_a_far_refusal_that_would_unprovision_a_board_is_not_passed_on():
         peer.send(Cmd.LOGIN, 1, TOKEN)
         assert await peer.closed() == b""
         assert "status 9" in (await near.event("refused", "a")).data["why"]
+
+
+@asyncio_test
+async def test_a_device_that_leaves_early_takes_its_half_made_connection_with_it():
+    left = asyncio.Event()
+
+    async def serve(reader, writer):  # answers no TLS handshake
+        with suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with (
+        server,
+        Cloud(relay=Upstream(*server.sockets[0].getsockname()[:2], tls=True)) as near,
+    ):
+        peer = await near.connect()
+        peer.send(Cmd.LOGIN, 1, TOKEN)
+        await until("the relay to begin", lambda: any_relay(near))
+        peer.leave()
+        async with asyncio.timeout(CONNECT_TIMEOUT_S / 2):
+            await left.wait()
+
+
+def any_relay(near: Cloud) -> bool:
+    return any(getattr(one, "_connecting", None) for one in near.server._visits.values())

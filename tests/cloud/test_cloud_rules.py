@@ -156,3 +156,23 @@ async def test_a_value_that_would_not_fit_a_message_again_is_not_kept():
         assert (await peer.ask(Cmd.HARDWARE_SYNC, 5, "vr")).parts == ("vw", "2", "ok")
         assert await peer.alive()
         peer.leave()
+
+
+async def test_a_device_that_is_logged_in_has_no_seat_among_those_who_wait():
+    async with Cloud(limits=Limits(waiting_per_peer=2)) as cloud:
+        peer = await cloud.login()
+        waiting = [await cloud.connect() for _ in range(3)]
+        closed = await cloud.event("closed")
+        assert closed.data["session"] == 2
+        assert await peer.alive()
+        for one in (peer, *waiting):
+            one.leave()
+
+
+async def test_silence_ends_a_session_after_2_3_heartbeats_and_not_much_later():
+    async with Cloud(speed=20) as cloud:
+        peer = await cloud.login()
+        await peer.ask(Cmd.INTERNAL, 2, "mcu", "1", "h-beat", "10")
+        begun = time.monotonic()
+        await peer.closed()
+        assert 23 <= (time.monotonic() - begun) * 20 + 0.5 < 46
