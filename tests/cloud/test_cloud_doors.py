@@ -210,3 +210,8 @@ async def test_a_connection_that_is_closed_before_it_is_made_is_dropped():
         with two:
             await loop.create_connection(lambda: porch, sock=one)
             await until("it to be gone", lambda: gone == [9])
+
+
+async def test_no_tls_below_1_2_is_offered_whatever_the_host_allows():
+    context = Authority().server_context(("localhost",))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2

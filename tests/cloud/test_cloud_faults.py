@@ -15,6 +15,7 @@ from pytest_blynk_ota.cloud import faults
 from pytest_blynk_ota.cloud.faults import PARAMETERS, CloudFault, parse
 from pytest_blynk_ota.cloud.protocol import Cmd, response
 from pytest_blynk_ota.errors import FaultError, RigError, UsageError
+from pytest_blynk_ota.evidence.event import Event
 
 URL = "http://h/f/new?token=x&s=0"
 numbers = st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6).map(lambda n: round(n, 3)))
@@ -289,3 +290,33 @@ async def test_an_operation_that_ends_while_the_cloud_goes_away_leaves_it_there(
         await mischief.end()
         await peer.closed()
         assert await (await cloud.login()).alive()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault", [faults.slow(seconds=3600), faults.silent(seconds=3600), faults.refuse(seconds=3600)]
+)
+async def test_nothing_of_a_fault_is_left_when_its_operation_ends(fault):
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [fault])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await mischief.end()
+        peer.leave()
+        assert await (await cloud.login()).alive()
+
+
+@pytest.mark.asyncio
+async def test_a_login_counts_after_the_file_of_this_offer_and_not_of_the_one_before():
+    fault = faults.silent(seconds=60, at="login")
+    async with Cloud() as cloud, Victim(cloud, fault) as victim:
+        whole = Event(1, 0.0, 0.0, "delivery", "ended", "a", {"how": "complete"})
+        back = Event(2, 0.0, 0.0, "cloud", "login", "a", {})
+        await victim.offer()
+        victim.mischief.follow(whole)
+        await victim.offer(2)
+        victim.mischief.follow(back)
+        assert victim.fired() == []
+        victim.mischief.follow(whole)
+        victim.mischief.follow(back)
+        assert len(victim.fired()) == 1

@@ -584,3 +584,13 @@ async def test_a_text_that_no_wire_and_no_file_can_hold_is_not_taken(topic, payl
         for event in one.timeline.events():
             event.to_json().encode()
         device.leave()
+
+
+async def test_a_device_that_is_logged_in_has_no_seat_among_those_who_wait():
+    async with cloud(limits=Limits(waiting_per_peer=2)) as one:
+        device = await login(one)
+        waiting = [await reach(one) for _ in range(3)]
+        assert (await one.event("closed")).data["session"] == 2
+        assert one.server.device("a").online
+        for each in (device, *waiting):
+            each.leave()
