@@ -7,6 +7,7 @@ be the image that the test takes for New.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import threading
 import urllib.request
 from typing import Final
@@ -84,8 +85,15 @@ def fetched(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as answer:
             data: bytes = answer.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
+            missing = answer.length or 0  # read() of a size says nothing of an early end
+    except http.client.InvalidURL:  # whose words quote the URL
+        raise RigError(f"the relayed server's URL {where!r}… cannot be one") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         raise RigError(f"the relayed server's file at {where} cannot be fetched: {error}") from None
     if len(data) > MAX_FILE_BYTES:
         raise RigError(f"the relayed server's file at {where} has more than {MAX_FILE_BYTES} bytes")
+    if missing:
+        raise RigError(
+            f"the relayed server's file at {where} ended after {len(data)} bytes, {missing} early"
+        )
     return data

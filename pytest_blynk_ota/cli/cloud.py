@@ -26,6 +26,10 @@ PORT_OPTIONS = {
     "mqtt": (("--mqtt",), "1883"),
     "mqtts": (("--mqtts",), "8883"),
 }
+EVERYWHERE = ("0.0.0.0", "::", "")
+"""Addresses to listen on that nobody can dial."""
+RELAYED = ("tcp", "tls")
+"""Kinds of port that a relay can have."""
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -86,7 +90,8 @@ def command(
 ) -> None:  # fmt: skip
     """Run the local Blynk cloud and print what devices say, until Ctrl-C.
 
-    Without a port option it listens at a free port of each kind. Without --token and --any-token no
+    Without a port option it listens at a free port of each kind, with --relay of those for the
+    binary protocol, which alone is passed on. Without --token and --any-token no
     device can log in.
 
     Example:
@@ -110,6 +115,11 @@ def command(
         raise click.UsageError("--write-ca is for the CA of our own, which --certificate replaces")
     if relay_ca is not None and relay is None:
         raise click.UsageError("--relay-ca goes with --relay, which is missing")
+    if files and host in EVERYWHERE:
+        raise click.UsageError(
+            f"--ship: no device can fetch a file from {host}: give --host the address of this host "
+            "that devices reach (`ip address` lists them)"
+        )
     named = [_named(text) for text in tokens]
     names = None if any_token else [name for name, _ in named]
     urls, images = _offers(offers, names), _images(files, names)
@@ -120,7 +130,7 @@ def command(
         printer.record,
         host=host,
         any_token=any_token,
-        doors=doors or [Door(kind) for kind in PORT_OPTIONS],
+        doors=doors or [Door(kind) for kind in (RELAYED if relay else PORT_OPTIONS)],
         authority=Authority.given(certificate, key) if certificate and key else None,
         relay=Upstream.parse(relay, relay_ca) if relay else None,
     )

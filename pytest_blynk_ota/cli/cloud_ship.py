@@ -124,7 +124,9 @@ class Shipments:
         return True
 
     async def _send(self, board: str) -> None:
-        _, campaign, image = self._ships[board]
+        follower, campaign, image = self._ships[board]
+        if not follower.shipment.wants_url:
+            return  # it said twice what it runs, and has been told
         self._offers += 1
         url = campaign.offer(f"o{self._offers}")
         await self._server.send_ota(

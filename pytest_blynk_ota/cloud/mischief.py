@@ -56,6 +56,7 @@ class Mischief:
         """Places of faults and the offers in which they have begun."""
         self._delivered = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
 
     async def send(self, request: OtaRequest) -> int | None:
         """An offer, with whatever is due in it; the session that it went to, or None."""
@@ -94,7 +95,11 @@ class Mischief:
                 self._phase("login")
 
     async def end(self) -> None:
-        """Nothing more begins, and what lasts is over."""
+        """Nothing more begins, and what lasts is over.
+
+        Raises:
+            RigError: a fault could not be done, as a cloud that could not come back.
+        """
         self._faults = ()
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -102,6 +107,8 @@ class Mischief:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._device.manners = Manners()
         self._device.mischief = None
+        if self._error is not None:
+            raise self._error
 
     # ---- which is due
 
@@ -141,8 +148,8 @@ class Mischief:
 
     async def _be_away(self, device_s: float) -> None:
         self._hold(away=True)
-        await self._house.suspend(WHY)
         try:
+            await self._house.suspend(WHY)
             await asyncio.sleep(self._wall(device_s))
         finally:
             await self._house.resume()
@@ -182,7 +189,12 @@ class Mischief:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and self._error is None:
+            self._error = task.exception()
 
     def _until(self, fault: CloudFault) -> float:
         return time.monotonic() + self._wall(fault.values["seconds"])

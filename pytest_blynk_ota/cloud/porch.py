@@ -58,6 +58,9 @@ class Porch(asyncio.Protocol):
         """Note who comes, and begin."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._ended:  # closed between accept and here
+            transport.abort()
+            return
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else "gone"
         shown = f"{peer[0]}:{peer[1]}" if peer else "gone"

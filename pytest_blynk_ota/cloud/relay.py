@@ -43,6 +43,12 @@ Exchange = Callable[[str], OtaRequest | None]
 """Gives what a device shall be told in place of the other server's URL; None: that."""
 
 
+def port_of(text: str) -> int | None:
+    """The port that a text names, if it can be one."""
+    readable = text.isascii() and text.isdigit() and len(text) <= 5
+    return int(text) if readable and 0 < int(text) < 1 << 16 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """The server that is relayed to.
@@ -68,13 +74,13 @@ class Upstream:
         """
         scheme, found, rest = text.rpartition("://")
         host, colon, port = rest.rpartition(":")
-        good = host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
-        if not good or (found and scheme not in ("tcp", "tls")):
+        number = port_of(port)
+        if not (host and colon) or number is None or (found and scheme not in ("tcp", "tls")):
             raise UsageError(
                 f"relay: expected HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT, got {text!r}"
             )
-        tls = scheme == "tls" if found else int(port) in KINDS["tls"].usual
-        upstream = cls(host.strip("[]"), int(port), tls, ca)
+        tls = scheme == "tls" if found else number in KINDS["tls"].usual
+        upstream = cls(host.strip("[]"), number, tls, ca)
         upstream.context()
         return upstream
 
@@ -110,6 +116,8 @@ class RelayedSession(Session):
         self._greeting: list[Frame] = []
         """Login and info, which each server that is redirected to has to hear."""
         self._redirects = 0
+        self._answered = False
+        """Whether the device has an answer to its login."""
         self._passing = False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -181,7 +189,8 @@ class RelayedSession(Session):
                     ssl=to.context(),
                     server_hostname=to.host if to.tls else None,
                 )
-        except (OSError, UsageError) as error:  # TimeoutError is an OSError
+        except (OSError, UsageError, ValueError) as error:  # TimeoutError is an OSError
+            # A ValueError is a host name that cannot be one: from a redirection.
             self.close(f"the relayed server {to} is not to be reached: {error or 'no answer'}")
             return
         if self._ended:
@@ -197,9 +206,10 @@ class RelayedSession(Session):
         if self._ended:
             return
         if self._hello is not None and message.id == self._hello.id and message.cmd == Cmd.RESPONSE:
+            again, self._answered = self._answered, True
             self._far_answered_login(message)
-            if self._redirects:
-                return  # the device was answered by the first server
+            if again or self._ended:
+                return
         elif message.cmd == Cmd.REDIRECT:
             self._follow(message)
             return
@@ -214,7 +224,11 @@ class RelayedSession(Session):
     def _far_answered_login(self, message: Frame) -> None:
         assert self.device is not None
         if message.status not in LOGGED_IN:
-            self._say("refused", why=f"the relayed server answered status {message.status}")
+            why = f"the relayed server answered status {message.status}"
+            self._say("refused", why=why)
+            # The device must not see a 9: an Edgent would go into its configuration mode.
+            if self._redirects or message.status == Status.INVALID_TOKEN:
+                self.close(f"login refused: {why}")
             return
         self._hello = None
         before = self.device.logged_in(self, self._started)
@@ -238,11 +252,13 @@ class RelayedSession(Session):
     def _follow(self, message: Frame) -> None:
         """Go to the other server's other server, with the login that began here."""
         host, *rest = message.parts or ("",)
-        port = int(rest[0]) if rest and rest[0].isdigit() else self._upstream.port
-        self._say("redirected", to=f"{host}:{port}")
+        named = rest[0] if rest and rest[0] else str(self._upstream.port)
+        self._say("redirected", to=f"{host}:{named}")
         self._redirects += 1
-        if not host or self._redirects > MAX_REDIRECTS:
-            self.close(f"redirected by the relayed server to {host!r}, {self._redirects} times")
+        port = port_of(named)
+        if not host or port is None or self._redirects > MAX_REDIRECTS:
+            times = f"{self._redirects} times"
+            self.close(f"redirected by the relayed server to {f'{host}:{named}'!r}, {times}")
             return
         self._leave_far()
         self._hello = self._greeting[0]

@@ -18,13 +18,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pytest_blynk_ota.cloud.device import Device, field, is_token
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
     HEADER_BYTES,
+    MAX_BODY_BYTES,
     Cmd,
     Decoder,
     Frame,
@@ -281,7 +282,7 @@ class Session(asyncio.Protocol):
         """``meta NUL set NUL FIELD NUL VALUE``, or ``get NUL FIELD``: answered with the value."""
         assert self.device is not None
         match message.parts:
-            case (_, "set", name, value):
+            case (_, "set", name, value) if _can_be_sent(message.parts):
                 self.device.meta[name] = value
                 self._say("meta", field=name, value=value)
                 self._answer(message)
@@ -299,7 +300,7 @@ class Session(asyncio.Protocol):
         """HARDWARE ``vw NUL PIN NUL VALUE…``: kept, so that SYNC and the HTTPS API know it."""
         assert self.device is not None
         match message.parts:
-            case ("vw", pin, *values) if pin and values:
+            case ("vw", pin, *values) if pin and values and _can_be_sent(message.parts):
                 self.device.values[pin] = tuple(values)
 
     def _sync(self, message: Frame) -> None:
@@ -386,6 +387,11 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         self._say("closed", by=by, why=why)
+
+
+def _can_be_sent(parts: Sequence[str]) -> bool:
+    """Whether these fit a message again: bytes that were no UTF-8 have become three each."""
+    return len("\0".join(parts).encode()) <= MAX_BODY_BYTES
 
 
 def ota_bytes(request: OtaRequest) -> int:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 from cloud_peer import INFO, OTHER_TOKEN, PATIENCE_S, TOKEN, Peer
 
-from pytest_blynk_ota.cloud.protocol import Cmd, response
+from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
 from pytest_blynk_ota.firmware.recipe import loads, make
 
 pytestmark = pytest.mark.asyncio
@@ -162,6 +162,24 @@ async def test_it_ships_a_file_until_the_device_runs_it(tmp_path):
     ]
 
 
+async def test_two_infos_that_come_together_get_one_offer(tmp_path):
+    file = tmp_path / "new.bin"
+    file.write_bytes(make(loads('version = "2.0.0"', "new"), "esp32"))
+    async with cloud("--json", "--any-token", "--ship", str(file)) as process:
+        peer = await login(json.loads(await line(process))["tcp"], TOKEN)
+        info = ("mcu", "1.0.0", "build", "today")
+        peer.writer.write(b"".join(encode(frame(Cmd.INTERNAL, n, *info)) for n in (2, 3)))
+        got = [await peer.receive() for _ in range(3)]
+        assert [one.cmd for one in got] == [Cmd.RESPONSE, Cmd.RESPONSE, Cmd.INTERNAL]
+        assert await peer.ask(Cmd.PING, 4) == response(4), "no second offer"
+        peer.leave()
+
+
+async def test_a_relay_opens_the_ports_that_it_can_pass_on():
+    async with cloud("--json", "--any-token", "--relay", "127.0.0.1:9") as process:
+        assert list(json.loads(await line(process))) == ["event", "tcp", "tls"]
+
+
 async def test_it_ends_when_nobody_reads_its_output():
     async with cloud("--json", "--any-token") as process:
         ready = json.loads(await line(process))
@@ -185,6 +203,8 @@ async def test_it_ends_when_nobody_reads_its_output():
         (("--certificate", __file__, "--key", __file__), 2, "no certificate chain and its key"),
         (("--relay", "nowhere"), 2, "expected HOST:PORT"),
         (("--relay-ca", __file__), 2, "goes with --relay"),
+        (("--relay", "h:80", "--mqtt", "0"), 2, "MQTT is not: open no such port"),
+        (("--host", "0.0.0.0", "--ship", __file__), 2, "no device can fetch a file from 0.0.0.0"),
         (("--ship", "missing.bin", "--any-token"), 2, "--ship missing.bin: No such file"),
         (("--ship", __file__, "--any-token"), 2, "--ship"),
         (("--ship", f"nobody={__file__}"), 2, "--ship names 'nobody', which no --token does"),

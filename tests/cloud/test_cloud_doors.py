@@ -7,12 +7,14 @@ import shutil
 import socket
 import ssl
 import warnings
+from dataclasses import replace
 
 import pytest
 import trustme
 from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 
 from pytest_blynk_ota.cloud.doors import Door, why_not
+from pytest_blynk_ota.cloud.porch import Porch
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
@@ -194,3 +196,22 @@ async def test_a_kind_of_port_that_is_not_open_is_named_with_those_that_are():
     async with Cloud() as cloud:
         with pytest.raises(RigError, match="no tls port open; it has: tcp"):
             cloud.server.address_of("tls")
+
+
+async def test_a_connection_that_is_closed_before_it_is_made_is_dropped():
+    """A cloud that stops meets connections that have been accepted and not begun."""
+    async with Cloud() as cloud:
+        gone = []
+        site = replace(cloud.server._site, over=gone.append)
+        porch = Porch(9, Door("tcp"), None, site, lambda _: None, cloud.server._enter)
+        porch.close("the cloud was stopped")
+        loop = asyncio.get_running_loop()
+        one, two = socket.socketpair()
+        with two:
+            await loop.create_connection(lambda: porch, sock=one)
+            await until("it to be gone", lambda: gone == [9])
+
+
+async def test_no_tls_below_1_2_is_offered_whatever_the_host_allows():
+    context = Authority().server_context(("localhost",))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from pytest_blynk_ota.cloud import faults
 from pytest_blynk_ota.cloud.faults import PARAMETERS, CloudFault, parse
 from pytest_blynk_ota.cloud.protocol import Cmd, response
-from pytest_blynk_ota.errors import FaultError, UsageError
+from pytest_blynk_ota.errors import FaultError, RigError, UsageError
+from pytest_blynk_ota.evidence.event import Event
 
 URL = "http://h/f/new?token=x&s=0"
 numbers = st.one_of(st.integers(1, 10**6), st.floats(0.001, 1e6).map(lambda n: round(n, 3)))
@@ -262,3 +264,60 @@ async def test_one_operation_at_a_time_has_faults_for_a_device_and_its_end_is_an
         async with Victim(cloud) as victim:
             await victim.offer()
             assert await victim.url() == URL
+
+
+@pytest.mark.asyncio
+async def test_a_cloud_that_cannot_come_back_is_told_of_at_the_end():
+    async with Cloud(speed=100) as cloud:
+        address = cloud.server.address
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [faults.restart(seconds=100)])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await peer.closed()
+        await until("the port to be free", lambda: not cloud.server._servers)
+        with socket.create_server(address):
+            await until("the cloud to be back", lambda: not mischief._tasks)
+        with pytest.raises(RigError, match="another program has it"):
+            await mischief.end()
+
+
+@pytest.mark.asyncio
+async def test_an_operation_that_ends_while_the_cloud_goes_away_leaves_it_there():
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [faults.restart(seconds=100)])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await asyncio.sleep(0)  # the fault has begun, and its connections are not gone yet
+        await mischief.end()
+        await peer.closed()
+        assert await (await cloud.login()).alive()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault", [faults.slow(seconds=3600), faults.silent(seconds=3600), faults.refuse(seconds=3600)]
+)
+async def test_nothing_of_a_fault_is_left_when_its_operation_ends(fault):
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        mischief = await cloud.server.misbehave("a", [fault])
+        await cloud.server.send_ota("a", URL, offer="o1")
+        await mischief.end()
+        peer.leave()
+        assert await (await cloud.login()).alive()
+
+
+@pytest.mark.asyncio
+async def test_a_login_counts_after_the_file_of_this_offer_and_not_of_the_one_before():
+    fault = faults.silent(seconds=60, at="login")
+    async with Cloud() as cloud, Victim(cloud, fault) as victim:
+        whole = Event(1, 0.0, 0.0, "delivery", "ended", "a", {"how": "complete"})
+        back = Event(2, 0.0, 0.0, "cloud", "login", "a", {})
+        await victim.offer()
+        victim.mischief.follow(whole)
+        await victim.offer(2)
+        victim.mischief.follow(back)
+        assert victim.fired() == []
+        victim.mischief.follow(whole)
+        victim.mischief.follow(back)
+        assert len(victim.fired()) == 1

@@ -563,3 +563,34 @@ async def test_a_device_that_still_speaks_is_on_record_but_not_with_each_packet(
         (heard,) = one.seen("heard", "a")
         assert heard.data["what"] == "PING"
         device.leave()
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        ("batch_ds", r'{"A": "\ud800"}'),
+        ("batch_ds", r'{"A": "x\u0000y"}'),
+        ("info/mcu", r'{"ver": "\udfff"}'),
+        ("meta/A", "x\0y"),
+    ],
+)
+async def test_a_text_that_no_wire_and_no_file_can_hold_is_not_taken(topic, payload):
+    async with cloud() as one:
+        device = await login(one)
+        device.send(publish(topic, payload))
+        assert "NUL" in await device.diag()
+        kept = one.server._registry.get("a")
+        assert (kept.values, kept.meta, one.seen("report")) == ({}, {}, [])
+        for event in one.timeline.events():
+            event.to_json().encode()
+        device.leave()
+
+
+async def test_a_device_that_is_logged_in_has_no_seat_among_those_who_wait():
+    async with cloud(limits=Limits(waiting_per_peer=2)) as one:
+        device = await login(one)
+        waiting = [await reach(one) for _ in range(3)]
+        assert (await one.event("closed")).data["session"] == 2
+        assert one.server.device("a").online
+        for each in (device, *waiting):
+            each.leave()

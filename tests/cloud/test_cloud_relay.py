@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
@@ -12,7 +12,7 @@ from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
-from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.cloud.relay import CONNECT_TIMEOUT_S, Upstream
 from pytest_blynk_ota.errors import UsageError
 
 URL = "http://far/f/new?token=secretsecret&s=0"
@@ -248,3 +248,104 @@ def test_an_address_that_is_none_is_refused(text):
 def test_a_ca_that_is_none_is_refused_with_its_path(tmp_path):
     with pytest.raises(UsageError, match=r"missing\.pem"):
         Upstream.parse("host:443", tmp_path / "missing.pem")
+
+
+@asynccontextmanager
+async def scripted(*answers: bytes):
+    """A far server that gives these to its first connections, one each, and then stays."""
+    left, gone = list(answers), asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readexactly(5 + len(TOKEN))
+        writer.write(left.pop(0))
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[:2]
+    finally:
+        gone.set()
+        server.close()
+
+
+def redirection(host: str, port: str) -> bytes:
+    return encode(frame(Cmd.REDIRECT, 1, host, port))
+
+
+@asyncio_test
+async def test_a_redirection_in_place_of_the_login_answer_still_gives_the_device_one():
+    async with Cloud() as third:
+        host, port = third.server.address
+        async with (
+            scripted(redirection(host, str(port))) as first,
+            Cloud(relay=Upstream(*first, tls=False)) as near,
+        ):
+            peer = await device(near)
+            assert near.server.device("a").online
+            assert await peer.alive()
+            peer.leave()
+
+
+@asyncio_test
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("127.0.0.1", "70000"),
+        ("127.0.0.1", "\u00b2"),
+        ("127.0.0.1", "9" * 5000),
+        ("x" * 70, "80"),
+        ("a..b", "80"),
+        ("", "80"),
+    ],
+)
+async def test_a_redirection_to_nowhere_ends_the_session_with_the_reason(host, port):
+    async with (
+        scripted(encode(response(1)) + redirection(host, port)) as first,
+        Cloud(relay=Upstream(*first, tls=False)) as near,
+    ):
+        peer = await near.connect()
+        peer.send(Cmd.LOGIN, 1, TOKEN)
+        await peer.closed()
+        closed = await near.event("closed", "a")
+        assert "redirected" in closed.data["why"] or "not to be reached" in closed.data["why"]
+
+
+@asyncio_test
+async def test_a_far_refusal_that_would_unprovision_a_board_is_not_passed_on():
+    async with (
+        scripted(encode(response(1, 9))) as first,
+        Cloud(relay=Upstream(*first, tls=False)) as near,
+    ):
+        peer = await near.connect()
+        peer.send(Cmd.LOGIN, 1, TOKEN)
+        assert await peer.closed() == b""
+        assert "status 9" in (await near.event("refused", "a")).data["why"]
+
+
+@asyncio_test
+async def test_a_device_that_leaves_early_takes_its_half_made_connection_with_it():
+    left = asyncio.Event()
+
+    async def serve(reader, writer):  # answers no TLS handshake
+        with suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with (
+        server,
+        Cloud(relay=Upstream(*server.sockets[0].getsockname()[:2], tls=True)) as near,
+    ):
+        peer = await near.connect()
+        peer.send(Cmd.LOGIN, 1, TOKEN)
+        await until("the relay to begin", lambda: any_relay(near))
+        peer.leave()
+        async with asyncio.timeout(CONNECT_TIMEOUT_S / 2):
+            await left.wait()
+
+
+def any_relay(near: Cloud) -> bool:
+    return any(getattr(one, "_connecting", None) for one in near.server._visits.values())

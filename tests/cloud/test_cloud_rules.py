@@ -7,7 +7,7 @@ import time
 import pytest
 from cloud_peer import OTHER_TOKEN, TOKEN, Cloud, until
 
-from pytest_blynk_ota.cloud.protocol import MAX_BODY_BYTES, Cmd, frame, response
+from pytest_blynk_ota.cloud.protocol import MAX_BODY_BYTES, Cmd, Frame, encode, frame, response
 from pytest_blynk_ota.cloud.site import Flood, Limits
 from pytest_blynk_ota.errors import UsageError
 
@@ -142,3 +142,37 @@ async def test_a_body_of_32_kb_is_taken_and_one_byte_more_ends_that_session_alon
         assert "announces a body of 32769 bytes" in (await cloud.event("closed", "a")).data["why"]
         assert await beside.alive()
         beside.leave()
+
+
+async def test_a_value_that_would_not_fit_a_message_again_is_not_kept():
+    """Bytes that are no UTF-8 become three each."""
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        for body in (b"vw\x001\0" + b"\xff" * 32000, b"vw\x002\x00ok"):
+            peer.writer.write(encode(Frame(Cmd.HARDWARE, 2, body)))
+        peer.writer.write(encode(Frame(Cmd.INTERNAL, 3, b"meta\0set\0x\0" + b"\xff" * 32000)))
+        assert (await peer.receive()).status == 11
+        assert (await peer.ask(Cmd.INTERNAL, 4, "meta", "get", "x")).parts == ("meta", "x", "")
+        assert (await peer.ask(Cmd.HARDWARE_SYNC, 5, "vr")).parts == ("vw", "2", "ok")
+        assert await peer.alive()
+        peer.leave()
+
+
+async def test_a_device_that_is_logged_in_has_no_seat_among_those_who_wait():
+    async with Cloud(limits=Limits(waiting_per_peer=2)) as cloud:
+        peer = await cloud.login()
+        waiting = [await cloud.connect() for _ in range(3)]
+        closed = await cloud.event("closed")
+        assert closed.data["session"] == 2
+        assert await peer.alive()
+        for one in (peer, *waiting):
+            one.leave()
+
+
+async def test_silence_ends_a_session_after_2_3_heartbeats_and_not_much_later():
+    async with Cloud(speed=20) as cloud:
+        peer = await cloud.login()
+        await peer.ask(Cmd.INTERNAL, 2, "mcu", "1", "h-beat", "10")
+        begun = time.monotonic()
+        await peer.closed()
+        assert 23 <= (time.monotonic() - begun) * 20 + 0.5 < 46

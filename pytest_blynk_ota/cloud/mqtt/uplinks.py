@@ -7,6 +7,7 @@ Metadata, Timezone/Location, Authentication).
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,10 @@ INFO_WORDS: Final[Mapping[str, str]] = {
     "tmpl": "tmpl",
     "rxbuff": "buff-in",
 }
+
+
+UNSPEAKABLE: Final = re.compile(r"\\u0000|[\ud800-\udfff]")
+"""In JSON: what no text of the binary protocol, and no UTF-8, can hold."""
 
 
 class NotTaken(Exception):
@@ -110,6 +115,8 @@ class Uplinks:
         self._say("log_event", code=code, text=text)
 
     def _meta(self, text: str, name: str) -> None:
+        if "\0" in text:
+            raise NotTaken(f"meta/{name}: a value with a NUL")
         self._device.meta[name] = text
         self._say("meta", field=name, value=text)
 
@@ -173,6 +180,8 @@ def _json(text: str, kind: type, what: str) -> Any:
         said = json.loads(text)
     except (ValueError, RecursionError):
         raise NotTaken(f"{what}: the payload is no JSON") from None
+    if UNSPEAKABLE.search(json.dumps(said, ensure_ascii=False)):
+        raise NotTaken(f"{what}: the payload has a NUL or half a character in a text")
     if not isinstance(said, kind):
         raise NotTaken(f"{what}: expected a JSON {'object' if kind is dict else 'array'}")
     return said
