@@ -213,6 +213,20 @@ def _fits_its_port(board: BoardSection) -> None:
         raise ValueError(f"board {board.name} is real: virtual keys and power are not for it")
 
 
+def _have_their_own_files(boards: Iterable[BoardSection]) -> None:
+    """Raises ValueError for a file that two boards, or two keys of one, would write to."""
+    users: dict[str, str] = {}
+    for board in boards:
+        for key in ("flash", "efuse"):
+            path = getattr(board.virtual, key, None)
+            if path is None:
+                continue
+            user = f"virtual.{key} of board {board.name}"
+            other = users.setdefault(os.path.normpath(path), user)
+            if other != user:
+                raise ValueError(f"{user} is {path!r}, as {other} is; expected a file of its own")
+
+
 class RigSection(Section):
     """What holds for the whole rack."""
 
@@ -291,6 +305,7 @@ class RigConfig(Section):
         shared = sorted({port for port in ports if ports.count(port) > 1})
         if shared:
             raise ValueError(f"two boards have the port {', '.join(shared)}")
+        _have_their_own_files(self.board)
         real = [board.name for board in self.board if not board.is_virtual]
         if real and self.rig.speed != 1:
             raise ValueError(

@@ -169,7 +169,9 @@ class Rig:
             LeaseHeld: it, or every one, is held by somebody else.
             PortGone: its port does not open.
             OutletUnreachable: a test left it without power, and it does not come back.
+            RigError: the virtual rack has ended, so that none of its ports leads anywhere.
         """
+        self.check()
         names = [name] if name else among or [board.name for board in self.config.board]
         sections = [self.config.pick(one) for one in names]
         held: list[str] = []

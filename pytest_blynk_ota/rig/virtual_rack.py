@@ -123,8 +123,10 @@ class VirtualRack:
             code = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return "the virtual rack closed its output"
-        words = "\n".join(f"    {line}" for line in self._last_words())
-        return f"the virtual rack (pid {self.pid}) ended with {code}\n{words}".rstrip()
+        # The first line alone stands in pytest's summary: the last word, which says why, is in it.
+        *before, why = self._last_words() or [""]
+        head = f"the virtual rack (pid {self.pid}) ended with {code}" + (f": {why}" if why else "")
+        return "\n".join([head, *(f"    {line}" for line in before)])
 
     def check(self) -> None:
         """Raises RigError if the process has ended: no verdict may come from a dead rack."""

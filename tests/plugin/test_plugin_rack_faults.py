@@ -67,6 +67,36 @@ def test_a_killed_rack_is_an_error_everywhere(pytester, run_folder, run_json, ju
         assert json.loads(path.read_text())["verdicts"] == []
 
 
+def test_after_a_killed_rack_each_test_says_that_it_ended(pytester):
+    pytester.makepyfile(
+        KILL
+        + """
+def test_it(rig, board):
+    kill(rig)
+    rig.virtual._process.wait()
+
+def test_next(board):
+    pass
+"""
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines(["*::test_next: RigError: the virtual rack (pid *) ended with -9*"])
+    assert "plugged in" not in done.stdout.str()
+
+
+def test_a_rack_that_does_not_start_says_why_in_the_summary(pytester):
+    pytester.path.joinpath("short.bin").write_bytes(b"short")
+    pytester.path.joinpath("rig.toml").write_text(
+        '[rig]\nname = "x"\n[[board]]\nname = "a"\nchip = "esp32c3"\nport = "virtual"\n'
+        'virtual = { flash = "short.bin" }\n'
+    )
+    pytester.makepyfile("def test_it(board): pass\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--rig=rig.toml")
+    done.stdout.fnmatch_lines(
+        ["*::test_it: RigError: *ended with 2: board a: flash file short.bin has 5 bytes*"]
+    )
+
+
 def test_under_xdist_a_killed_rack_is_an_error_too(pytester, run_json, junit):
     pytester.makepyfile(test_it=KILL + IN_MID_DOWNLOAD["shipment"] + "\ndef test_no_rig(): pass\n")
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--junitxml=junit.xml")

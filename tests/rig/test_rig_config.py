@@ -142,6 +142,16 @@ def test_two_boards_on_one_port_are_refused():
         check({"rig": {"name": "x"}, "board": boards}, "x")
 
 
+@pytest.mark.parametrize("key", ["flash", "efuse"])
+def test_two_boards_on_one_file_are_refused(key):
+    boards = [
+        {"name": name, "chip": "esp32", "port": "virtual", "virtual": {key: path}}
+        for name, path in (("a", "kept.bin"), ("b", "./kept.bin"))
+    ]
+    with pytest.raises(ConfigError, match=f"{key} of board b is './kept.bin', as .* of board a is"):
+        check({"rig": {"name": "x"}, "board": boards}, "x")
+
+
 def test_two_boards_of_one_name_are_refused():
     board = {"name": "a", "chip": "esp32", "port": "/dev/p"}
     with pytest.raises(ConfigError, match="used twice: a"):
