@@ -29,6 +29,9 @@ RETURN_S = 5.0
 """How long a borrower or writer waits for a port that is gone at the moment."""
 PARK_S = 2.0
 """How long the reader may need to let go of the port; its reads take READ_S at most."""
+READ_BYTES = 16 * 1024
+"""Of a backlog, as a busy host has of a board that restarts all the time, so much is made into
+lines before the reader looks whether somebody wants the port."""
 PROMPT_IDLE_S = 0.2
 """A line without an end counts as a prompt when nothing was added for so long."""
 FLOOR_S = 0.25
@@ -214,7 +217,7 @@ class Console:
     def _read(self, port: Port) -> None:
         self._reading = True
         try:
-            data = port.read(max(1, port.in_waiting))
+            data = port.read(min(max(1, port.in_waiting), READ_BYTES))
         except (SerialException, OSError, TypeError) as error:
             # TypeError: pyserial's own when another thread closes the device under a read
             self._lose(str(error), port)

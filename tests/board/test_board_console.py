@@ -214,6 +214,23 @@ def test_a_borrower_has_the_port_to_itself_and_gives_it_back(server, console):
     assert [line.text for line in console.lines()] == ["boot"]
 
 
+def test_a_backlog_does_not_keep_a_borrower_waiting(server, timeline):
+    slow = threading.Event()  # never set: each line costs a busy host a millisecond
+
+    def record(*what, **data):
+        slow.wait(0.001)
+        Recorder(timeline)(*what, **data)
+
+    with Console("c3-a", server.url, record) as console:
+        with console.lend():
+            server.say(b"a line of a board that restarts\n" * 5_000)
+            eventually(lambda: console.port.in_waiting >= 100_000, "the backlog")
+        eventually(lambda: console.cursor > 0, "the first line")
+        with console.lend() as port:
+            assert port.in_waiting > 50_000
+            port.reset_input_buffer()
+
+
 def test_a_port_that_vanishes_under_a_borrower_is_port_gone(server, console):
     def borrow() -> None:
         with console.lend() as port:
