@@ -94,6 +94,8 @@ class Request:
     acked: int = 0
     moved: float = 0.0
     """When bytes were last seen to move, sent or acknowledged."""
+    heard: float = 0.0
+    """When the device last gave a sign of life in it: it asked, or acknowledged more."""
     waiting: float = 0.0
     """Since when bytes have waited for an acknowledgement, if any do."""
     fired: list[Fired] = field(default_factory=list)
@@ -310,6 +312,7 @@ class Sightings:
                 event.t,
                 event.seq,
                 moved=event.t,
+                heard=event.t,
                 waiting=event.t,
             )
             self.requests.append(request)
@@ -349,6 +352,8 @@ def _answer(request: Request, event: Event) -> None:
                 request.moved = event.t
             if data["acked"] > request.acked or request.written == request.acked:
                 request.waiting = event.t
+        if data["acked"] > request.acked:
+            request.heard = event.t
         request.written = max(request.written, data["written"])
         request.acked = max(request.acked, data["acked"])
         if kind == "ended":

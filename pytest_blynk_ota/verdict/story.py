@@ -219,7 +219,8 @@ def tell(seen: Sightings, operation: Operation, until: float) -> Story:
 def _visits(seen: Sightings, operation: Operation, boots: Sequence[Boot]) -> list[Visit]:
     app = [boot for boot in boots if not boot.loader]
     visits = [
-        Visit(session, *home(session, app, operation.skew)) for session in seen.own_sessions()
+        Visit(session, *home(session, app, operation.skew, _last_sign(seen, session)))
+        for session in seen.own_sessions()
     ]
     for at, visit in enumerate(visits):
         ends = [visit.boot.until]
@@ -230,14 +231,26 @@ def _visits(seen: Sightings, operation: Operation, boots: Sequence[Boot]) -> lis
     return visits
 
 
-def home(session: Session, app: Sequence[Boot], skew: float) -> tuple[Boot, tuple[Boot, ...]]:
+def _last_sign(seen: Sightings, session: Session) -> float:
+    """When the boot of a session last gave a sign of life: there, or in a download that was
+    offered there, for no URL outlives a reset."""
+    given = {(o.operation, o.offer) for o in seen.offers if o.session == session.number}
+    fetched = [r.heard for r in seen.requests if (r.operation, r.offer) in given]
+    return max([session.opened, *session.said, *fetched])
+
+
+def home(
+    session: Session, app: Sequence[Boot], skew: float, spoke: float
+) -> tuple[Boot, tuple[Boot, ...]]:
     """The boot of a session, and all that it may be.
 
     What was said later than the skew after a reset was said by the boot after it.
+
+    Args:
+        spoke: the last sign of life of the session's boot.
     """
     at = max((i for i, boot in enumerate(app) if boot.start <= session.opened), default=0)
     here = app[at]
-    spoke = max(session.said, default=session.opened)
     if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
         after = app[at + 1]
         return (after, (after,)) if spoke > after.start + skew else (here, (here, after))

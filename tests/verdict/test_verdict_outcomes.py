@@ -640,6 +640,18 @@ def test_a_login_before_a_reset_that_was_read_late_is_settled_once_it_is_heard_o
     assert tale.over().judged().outcome is Outcome.REVERTED
 
 
+def test_a_download_long_after_a_reset_shows_whose_the_session_of_its_offer_was():
+    tale, elf = Tale().offered().downloads(), image("2.0.0")["elf_sha256"][:9]
+    for _ in range(2):  # New crashes; the reset into Old is read after Old has its next offer
+        tale.boots("new").crashes().add("uart", "app", field="elf_sha256", value=elf).wait(1)
+        tale.running, tale.slot = "old", "app0"
+        tale.logs_in().wait(0.1).offered(disconnects=False).wait(-1.9)
+        tale.boots("old").wait(0.3).downloads()
+    tale.boots("new").crashes().wait(1).comes_back("old").closed("limit").over()
+    verdict = tale.flash("app0", otadata=REVERTED_OTADATA).judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.REVERTED, set())
+
+
 def test_a_quiet_boot_that_has_just_begun_is_no_silence():
     tale = Tale(op="offer").offered().downloads().boots("new")
     for _ in range(5):
