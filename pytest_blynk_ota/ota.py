@@ -22,7 +22,7 @@ from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.relayed import TheirOffers
-from pytest_blynk_ota.restore import Restored, await_settled, restore
+from pytest_blynk_ota.restore import Restored, await_settled, restore, skew_s
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
@@ -38,10 +38,6 @@ DOWNLOAD_LIMIT = 3
 
 BARE_OFFER = AirRules(download_limit=None)
 """What Air would show of a device that is sent one URL, whatever comes of it."""
-
-SKEW_S = 0.5
-SKEW_WALL_S = 0.05
-"""Two witnesses on one host may be this much apart: device seconds, but never less wall time."""
 
 SLOW_LINK_BYTES_PER_S = 10_000
 """A healthy download may be this slow before the default deadline cuts it."""
@@ -363,7 +359,7 @@ class Ota:
             "limit": limit,
             "deadline_s": deadline,
             "speed": self._rig.speed,
-            "skew_s": max(SKEW_S, SKEW_WALL_S * self._rig.speed),
+            "skew_s": skew_s(self._rig.speed),
             "profile": profile.to_data(),
             "images": {name: facts(image) for name, image in self._names.items()},
             "running": running,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region, Span
@@ -20,6 +20,13 @@ from pytest_blynk_ota.firmware.partitions import (
 )
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware
+from pytest_blynk_ota.verdict.boots import NEVER, boots_of
+from pytest_blynk_ota.verdict.sightings import Report, Sightings
+from pytest_blynk_ota.verdict.story import Visit, visits_of
+
+SKEW_S = 0.5
+SKEW_WALL_S = 0.05
+"""Two witnesses on one host may be this much apart: device seconds, but never less wall time."""
 
 SlotMap = dict[str, dict[str, object]]
 """Slot label to its offset, its size and the name of the image in it (None: nothing bootable)."""
@@ -32,6 +39,11 @@ class Restored:
     table: PartitionTable
     slots: SlotMap
     otadata: tuple[str, str]
+
+
+def skew_s(speed: float) -> float:
+    """Device seconds within which two witnesses' events have no order."""
+    return max(SKEW_S, SKEW_WALL_S * speed)
 
 
 def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
@@ -171,7 +183,7 @@ def await_settled(
     while True:
         rig.check()
         seen = timeline.cursor
-        since = settled_since(timeline.events(after), place.name, image)
+        since = settled_since(timeline.events(after), place.name, image, skew_s(speed) / speed)
         now = timeline.now()
         if since is not None and now - since >= settle_s / speed:
             return
@@ -185,28 +197,32 @@ def await_settled(
         )
 
 
-def settled_since(events: Sequence[Event], board: str, image: Image) -> float | None:
-    """When the login that still stands on ``image`` was reported; None if there is none."""
-    since: dict[int, float] = {}
-    for event in events:
-        if event.board not in (board, None):
-            continue
-        key = (event.source, event.kind)
-        if key in ENDS_ALL_SESSIONS and not event.data.get("download"):
-            since.clear()
-        elif key == ("cloud", "closed"):
-            since.pop(event.data["session"], None)
-        elif key == ("cloud", "report") and _same(event.data, image):
-            since.setdefault(event.data["session"], event.t)
-    return min(since.values(), default=None)
+def settled_since(events: Sequence[Event], board: str, image: Image, skew: float) -> float | None:
+    """When the login that still stands on ``image`` was reported; None if there is none.
+
+    Args:
+        skew: host seconds within which two witnesses' events have no order.
+    """
+    visits = standing(events, board, skew)
+    return min(
+        (report.t for visit in visits for report in visit.reports if _same(report, image)),
+        default=None,
+    )
+
+
+def standing(events: Sequence[Event], board: str, skew: float) -> list[Visit]:
+    """The sessions that no end and no reset has ended, as far as was seen. The banner of a reset
+    of ours may be read later than the login that follows it."""
+    seen = Sightings(board).feed(events)
+    return [v for v in visits_of(seen, boots_of(seen, skew), skew) if v.end == NEVER]
 
 
 ENDS_ALL_SESSIONS = {("uart", "reset"), ("rig", "reset"), ("power", "off"), ("power", "on")}
 
 
-def _same(report: Mapping[str, object], image: Image) -> bool:
-    return report["version"] == image.version and (
-        not image.build or not report["build"] or report["build"] == image.build
+def _same(report: Report, image: Image) -> bool:
+    return report.version == image.version and (
+        not image.build or not report.build or report.build == image.build
     )
 
 

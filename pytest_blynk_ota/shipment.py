@@ -20,7 +20,7 @@ from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.tag import find
-from pytest_blynk_ota.restore import ENDS_ALL_SESSIONS
+from pytest_blynk_ota.restore import skew_s, standing
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.verdict.watch import Watch, Watcher
@@ -59,6 +59,8 @@ class Offers:
         self._air = air
         self._count = 0
         self._considered: set[int] = set()
+        self._greeted: set[int] = set()
+        """Sessions that this operation knows to be the device's."""
         self._closed = False
         self._paused = False
         self._hands_off = False
@@ -142,18 +144,11 @@ class Offers:
         state = self._rig.cloud.device(self._place.name)
         if not state.online or not state.reports or state.session is None:
             return
-        report, events = state.reports[-1], self._timeline.events()
-        last_reset = max(
-            (
-                event.t
-                for event in events
-                if (event.source, event.kind) in ENDS_ALL_SESSIONS
-                and event.board == self._place.name
-                and not event.data.get("download")
-            ),
-            default=0.0,
-        )
-        if report.session == state.session and state.session_started > last_reset:
+        report, events, speed = state.reports[-1], self._timeline.events(), self._rig.speed
+        stands = standing(events, self._place.name, skew_s(speed) / speed)
+        here = any(visit.session.number == report.session for visit in stands)
+        if report.session == state.session and here:
+            self._greeted.add(report.session)
             told = said_of_itself(events, report.session)
             self._record(
                 "online",
@@ -163,6 +158,15 @@ class Offers:
                 fw_type=told["fw_type"],
                 library=told["library"],
             )
+
+    def _greet_late(self, event: Event) -> None:
+        """A reset that was read late may have hidden the session until the device speaks again."""
+        if (event.source, event.kind) == ("cloud", "report"):
+            self._greeted.add(event.data["session"])
+        elif (event.source, event.kind) == ("cloud", "heard") and (
+            event.data["session"] not in self._greeted
+        ):
+            self._greet()
 
     def _wait_s(self) -> float:
         """Wall seconds until the clock has to be looked at."""
@@ -182,6 +186,8 @@ class Offers:
     def _follow(self, event: Event) -> None:
         if self._mischief is not None:
             self._rig.background.soon(self._mischief.follow, event)
+        if event.board == self._place.name:
+            self._greet_late(event)
         if self._air is not None:
             self._air.see(event)
             self._decide(self._air)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Act, Banner, Noted, Sightings
 
 OWN_CODES = frozenset({0x1, 0xF, 0x15})
@@ -78,9 +77,9 @@ class Boot:
         return fatal or (told[-1] if last_word else None)
 
 
-def boots_of(seen: Sightings, operation: Operation) -> list[Boot]:
+def boots_of(seen: Sightings, skew: float) -> list[Boot]:
     """All boots, download mode included, in order; the first began before the evidence."""
-    found = [Boot(LONG_AGO, 0), *_from_resets(seen, operation.skew)]
+    found = [Boot(LONG_AGO, 0), *_from_resets(seen, skew)]
     found.sort(key=lambda boot: (boot.start, boot.seq))
     offs = sorted(act.t for act in seen.acts if act.what == "off")
     for boot, after in zip(found, [*found[1:], None], strict=True):

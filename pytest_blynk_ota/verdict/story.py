@@ -205,21 +205,22 @@ def _said(visit: Visit) -> tuple[str, str] | None:
 
 def tell(seen: Sightings, operation: Operation, until: float) -> Story:
     """The story of ``operation`` as it stands at ``until`` (host seconds)."""
-    boots = boots_of(seen, operation)
-    visits = _visits(seen, operation, boots)
+    boots = boots_of(seen, operation.skew)
+    visits = visits_of(seen, boots, operation.skew)
     if not operation.uart or seen.gaps:
         boots = _infer(seen, operation, boots, visits)
-        visits = _visits(seen, operation, boots)
+        visits = visits_of(seen, boots, operation.skew)
     story = Story(operation, seen, until, boots, visits, _held(seen))
     story.downloads = downloads_of(story)
     _expect(story)
     return story
 
 
-def _visits(seen: Sightings, operation: Operation, boots: Sequence[Boot]) -> list[Visit]:
+def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit]:
+    """The sessions as the device lived them; ``skew`` in host seconds."""
     app = [boot for boot in boots if not boot.loader]
     visits = [
-        Visit(session, *home(session, app, operation.skew, _last_sign(seen, session)))
+        Visit(session, *home(session, app, skew, _last_sign(seen, session)))
         for session in seen.own_sessions()
     ]
     for at, visit in enumerate(visits):

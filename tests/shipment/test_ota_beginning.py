@@ -1,12 +1,14 @@
 """What an operation knows when it begins."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
+from pytest_blynk_ota.restore import settled_since
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -35,3 +37,33 @@ def test_a_read_whose_reset_gives_an_image_up_leaves_otadata_unknown():
 def test_a_number_that_makes_no_operation_is_refused_by_name(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} is .*, got"):
         Ota(None, None, None, Path(), print).ship(**wrong)
+
+
+OLD = SimpleNamespace(version="1.0.0", build="b")
+
+
+def login_and_reset(reset_t, code, *more):
+    rows = [
+        (2.0, "rig", "reset", {"by": "rig", "mode": "run"}),
+        (2.1, "cloud", "connected", {"session": 7, "peer": "p"}),
+        (2.1, "cloud", "login", {"session": 7}),
+        (2.1, "cloud", "report", {"session": 7, "version": "1.0.0", "build": "b"}),
+        (reset_t, "uart", "reset", {"code": code, "cause": "x", "download": False}),
+        *more,
+    ]
+    events = [Event(n, t, t, *what, "a", data) for n, (t, *what, data) in enumerate(rows, 1)]
+    return settled_since(events, "a", OLD, 0.05)
+
+
+def test_the_banner_of_our_own_reset_may_be_read_after_the_login():
+    assert login_and_reset(2.12, 0x1) == 2.1
+
+
+def test_a_reset_after_the_login_ends_it():
+    assert login_and_reset(2.5, 0xC) is None
+
+
+def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
+    heard = (4.0, "cloud", "heard", {"session": 7, "what": "PING"})
+    assert login_and_reset(2.12, 0xC) is None
+    assert login_and_reset(2.12, 0xC, heard) == 2.1

@@ -24,13 +24,14 @@ class Cloud:
 
     def __init__(self) -> None:
         self.session = 1
+        self.state = SimpleNamespace(online=False, reports=(), session=None)
         self.sent: list[str] = []
         self.sending = threading.Event()
         self.go = threading.Event()
         self.go.set()
 
     def device(self, board):
-        return SimpleNamespace(online=False, reports=(), session=None, session_started=0.0)
+        return self.state
 
     def send_ota(self, board, url, *, offer, **about):
         self.sending.set()
@@ -58,6 +59,8 @@ class Campaign:
 
 class Rig:
     """As much of a rig as an operation uses."""
+
+    speed = 20.0
 
     def __init__(self) -> None:
         self.recorder = Recorder(Timeline())
@@ -120,6 +123,59 @@ def test_a_cancel_waits_for_the_offer_that_goes_out(rig, offers):
     rig.report(2)
     offers.stop()
     assert rig.kinds() == ["offer", "closed", "cancelled"]
+
+
+def logged_in(rig):
+    """The device is logged in on session 1, of which the events tell."""
+    say = rig.recorder
+    say("cloud", "connected", None, session=1, peer="p")
+    say("cloud", "login", "a", session=1)
+    rig.report(1)
+    told = SimpleNamespace(session=1, version="1.0.0", build="")
+    rig.cloud.state = SimpleNamespace(online=True, reports=(told,), session=1)
+
+
+def reset_now(rig, code):
+    rig.recorder("uart", "reset", "a", code=code, cause="x", download=False)
+
+
+def beginning(rig):
+    """Offers of an operation that begins now."""
+    air = Follower(Shipment(Named("2.0.0"), AirRules()), "a")
+    after = rig.recorder.timeline.cursor
+    return Offers(rig, SimpleNamespace(name="a"), rig.made, air, after)
+
+
+def test_a_banner_of_our_own_reset_that_was_read_after_the_login_hides_no_device(rig):
+    rig.recorder("rig", "reset", "a", by="rig", mode="run")
+    logged_in(rig)
+    reset_now(rig, 0x1)
+    made = beginning(rig)
+    made.start()
+    rig.until(lambda: rig.cloud.sent)
+    made.stop()
+
+
+def test_a_device_whose_reset_was_read_after_its_login_is_offered_the_file_once_it_is_heard(rig):
+    logged_in(rig)
+    reset_now(rig, 0xC)
+    made = beginning(rig)
+    made.start()
+    later = rig.recorder.timeline.now() + 1.0
+    rig.recorder("cloud", "heard", "a", t=later, session=1, what="PING")
+    rig.recorder("cloud", "heard", "a", t=later, session=1, what="PING")
+    rig.until(lambda: rig.cloud.sent)
+    made.stop()
+    assert rig.cloud.sent == ["o1"]
+
+
+def test_a_device_that_was_reset_after_its_login_is_offered_nothing(rig):
+    logged_in(rig)
+    reset_now(rig, 0xC)
+    made = beginning(rig)
+    made.start()
+    made.stop()
+    assert rig.cloud.sent == []
 
 
 def test_a_session_that_took_over_is_not_offered_twice(rig, offers):
