@@ -217,7 +217,11 @@ def tell(seen: Sightings, operation: Operation, until: float) -> Story:
 
 
 def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit]:
-    """The sessions as the device lived them; ``skew`` in host seconds."""
+    """The sessions as the device lived them; ``skew`` in host seconds.
+
+    A crash ends them too, unless the device goes on to speak: its core dump may take longer than
+    it takes to be settled, and TCP notices nothing.
+    """
     app = [boot for boot in boots if not boot.loader]
     visits = [
         Visit(session, *home(session, app, skew, _last_sign(seen, session)))
@@ -225,6 +229,9 @@ def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit
     ]
     for at, visit in enumerate(visits):
         ends = [visit.boot.until]
+        crash = visit.boot.crash
+        if crash is not None and _last_sign(seen, visit.session) <= crash.t + skew:
+            ends.append(crash.t)
         if visit.session.closed is not None:
             ends.append(visit.session.closed)
         ends += [later.login for later in visits[at + 1 :]]

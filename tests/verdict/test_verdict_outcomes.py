@@ -652,6 +652,24 @@ def test_a_download_long_after_a_reset_shows_whose_the_session_of_its_offer_was(
     assert (verdict.outcome, names(verdict)) == (Outcome.REVERTED, set())
 
 
+def test_a_board_that_dumps_its_core_is_not_settled_however_long_it_takes():
+    tale = Tale(op="offer", info=True).offered().downloads()
+    for _ in range(5):
+        tale.boots("new").wait(4).logs_in().wait(4).crashes().wait(25)
+        assert not watch(tale.events, BEGIN + tale.now / SPEED).over
+    assert tale.boots("new").over().flash("app1").judged().outcome is Outcome.BOOT_LOOP
+
+
+def test_a_board_that_speaks_on_after_the_words_of_a_crash_goes_on():
+    tale = Tale(op="offer", info=True).offered().downloads()
+    tale.boots("new").wait(4).logs_in().wait(1).crashes("Mem alloc fail. size 0x00001000").wait(20)
+    assert not watch(tale.events, BEGIN + tale.now / SPEED).over
+    tale.add("cloud", "heard", session=tale.session, what="PING").wait(1)
+    assert watch(tale.events, BEGIN + tale.now / SPEED).over
+    tale.over().flash("app1", otadata=SWITCHED)
+    assert tale.judged().outcome is Outcome.UPGRADED
+
+
 def test_a_quiet_boot_that_has_just_begun_is_no_silence():
     tale = Tale(op="offer").offered().downloads().boots("new")
     for _ in range(5):
