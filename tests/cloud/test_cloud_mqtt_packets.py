@@ -136,6 +136,7 @@ def test_properties_of_version_5_are_read_past():
         text("ds/A") + b"\x03\x23\x00\x01",  # the alias of a topic
         text("ds/A") + b"\x02\x01",  # longer than it says
         text("ds/A") + b"\x01\x01",  # shorter than it says
+        text("ds/A") + b"\x01\x01\x00",  # the last one reaches into the payload
         text("ds/A") + b"\x02\x7f\x00",  # unknown
         text("ds/A") + b"\x04\x01\x00\x01\x00",  # twice
         text("ds/A") + b"\x05\x11\0\0\0\1",  # of another packet
