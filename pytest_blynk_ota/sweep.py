@@ -74,7 +74,7 @@ class SweepRow:
             read, the version that was reported first.
         otadata: both entries after that boot; () where the journal cannot be read.
         result: how the shipment ended, as judged.
-        on_trial: whether the cut came before New had confirmed itself.
+        on_trial: whether the cut came when New had reported, and had not confirmed itself yet.
     """
 
     phase: str

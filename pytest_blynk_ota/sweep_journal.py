@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_blynk_ota.air import names
 from pytest_blynk_ota.errors import DeadlinePassed, RigError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
@@ -28,8 +29,6 @@ OFF_S = 1.0
 SILENCE_S = 0.05
 """Wall seconds without a line after which all of a dark board's lines have been read."""
 SILENCE_TIMEOUT_S = 20.0
-CONFIRMING = "confirming"
-"""The phase in which a cut comes just before New is confirmed, as the rack calls it."""
 POLL_S = 1.0
 """Wall seconds after which the rack's health is looked at again while a cut is awaited."""
 
@@ -106,8 +105,11 @@ class JournalSweep:
         for group in groups:
             for member in group["members"]:
                 self._rewind(member)
+                timeline = self._rig.recorder.timeline
+                cursor = timeline.cursor
                 with self._ota.shipping(image, timeout=plan.timeout) as shipment:
-                    self._cut(group, member, plan.wait_s)
+                    dark = self._cut(group, member, plan.wait_s)
+                seen = reported(timeline.events(cursor), dark, self._name, image)
                 yield SweepRow(
                     group["phase"],
                     where(member),
@@ -115,7 +117,7 @@ class JournalSweep:
                     booted(group),
                     tuple(group["otadata"]),
                     shipment.result,
-                    on_trial=group["phase"] == CONFIRMING,
+                    on_trial=group["on_trial"] and seen,
                 )
 
     def _rewind(self, member: Mapping[str, Any]) -> None:
@@ -126,8 +128,9 @@ class JournalSweep:
         self._fall_silent()
         self._ota.rewound(lambda: self._power.on(by="rig"))
 
-    def _cut(self, group: Mapping[str, Any], member: Mapping[str, Any], wait_s: float) -> None:
-        """Wait for the cut; then the board is off, as if the test had done it."""
+    def _cut(self, group: Mapping[str, Any], member: Mapping[str, Any], wait_s: float) -> int:
+        """Wait for the cut; then the board is off, as if the test had done it. Returns the cursor
+        of the timeline when all was heard of the dark board."""
         struck = self._struck(group, member, wait_s)
         at = time.monotonic() - struck["ago_s"]
         self._record(
@@ -152,6 +155,7 @@ class JournalSweep:
             # The dwell is the act itself, as in power.cycle().
             threading.Event().wait(OFF_S / self._rig.speed)
             self._fall_silent()
+            return self._rig.recorder.timeline.cursor
         finally:
             self._power.on()
 
@@ -195,8 +199,19 @@ class JournalSweep:
                 )
 
 
-STATE = ("phase", "slot", "version", "otadata", "why", "count", "first", "last")
+REPORT = ("cloud", "report")
+STATE = ("phase", "on_trial", "slot", "version", "otadata", "why", "count", "first", "last")
 """What the evidence keeps of a group of cut points."""
+
+
+def reported(events: Sequence[Event], until: int, board: str, image: Image) -> bool:
+    """Whether an image had named itself when the cursor was ``until``: a shipment of it is over."""
+    told = [
+        event.data
+        for event in events
+        if event.seq <= until and (event.source, event.kind, event.board) == (*REPORT, board)
+    ]
+    return any(names(one["version"], one["build"], image.version, image.build) for one in told)
 
 
 def where(member: Mapping[str, Any]) -> str:

@@ -49,10 +49,12 @@ def test_a_rollback(ota, firmware):
     assert result.outcome is Outcome.ROLLED_BACK
 """
 SWEPT = """
-def test_every_cut(ota):
-    sweep = ota.sweep_power_cuts(torn=0, seed=1)
+def test_every_cut(ota, firmware):
+    new = firmware.behaving(confirm="self_test", self_test={"after_s": 3.0, "passes": True})
+    sweep = ota.sweep_power_cuts(new, torn=0, seed=1)
     assert sweep.all_well, f"{sweep}"
-    trial = [row for row in sweep.rows if row.phase == "confirming"]
+    trial = [row for row in sweep.rows if row.on_trial]
+    assert {row.phase for row in trial} == PHASES
     assert {str(row.result.outcome) for row in trial} == {"ROLLED_BACK"}
 """
 ROLLBACK = """
@@ -84,10 +86,14 @@ def test_a_profile_ships_and_survives_a_stall_in_its_own_way(pytester, run_folde
     assert after.count(("delivery", "request")) == REQUESTS.get(board, 1)
 
 
-def test_the_reference_survives_every_power_cut_and_goes_back_where_it_was_on_trial(pytester):
+@pytest.mark.parametrize(
+    ("board", "phases"),
+    [("reference", {"confirming"}), ("edgent-new", {"settings (nvs)", "confirming"})],
+)
+def test_every_power_cut_is_survived_and_goes_back_where_new_was_on_trial(pytester, board, phases):
     rig_file(pytester, 60)
-    pytester.makepyfile(test_it=SWEPT)
-    pytester.runpytest_subprocess("--rig=rig.toml", "--board=reference").assert_outcomes(passed=1)
+    pytester.makepyfile(test_it=f"PHASES = {phases}\n{SWEPT}")
+    pytester.runpytest_subprocess("--rig=rig.toml", f"--board={board}").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("board", ["edgent-old", "edgent-new", "sketch", "reference"])

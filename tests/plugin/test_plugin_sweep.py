@@ -12,7 +12,7 @@ import pytest
 from pytest_blynk_ota.errors import DeadlinePassed, RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.sweep import PowerCutSweep, SweepRow
-from pytest_blynk_ota.sweep_journal import JournalSweep
+from pytest_blynk_ota.sweep_journal import JournalSweep, reported
 from pytest_blynk_ota.sweep_run import sweep_plan
 from pytest_blynk_ota.verdict import Outcome
 
@@ -196,6 +196,18 @@ def test_a_cut_that_leaves_another_flash_than_decided_is_the_racks_fault_and_giv
 def test_a_cut_that_does_not_strike_is_named_with_its_place():
     with pytest.raises(DeadlinePassed, match=r"operation 7.*confirming"):
         cut_on(Rack({"cut": False}))
+
+
+def test_a_trial_ends_the_shipment_only_if_new_had_reported_before_the_cut():
+    rack, new = Rack({}), SimpleNamespace(version="2.0.0", build="b")
+    say = rack.recorder
+    say("cloud", "report", "a", session=1, version="1.0.0", build="")
+    say("cloud", "report", "other", session=2, version="2.0.0", build="b")
+    dark = rack.timeline.cursor
+    say("cloud", "report", "a", session=3, version="2.0.0", build="b")
+    events = rack.timeline.events()
+    assert not reported(events, dark, "a", new)
+    assert reported(events, rack.timeline.cursor, "a", new)
 
 
 # ---- on the virtual rack

@@ -23,7 +23,7 @@ from pytest_blynk_ota.virtual.sweep import routes
 from pytest_blynk_ota.virtual.sweep.groups import WHOLE, CutPoint, Group
 from pytest_blynk_ota.virtual.sweep.memo import Memo
 from pytest_blynk_ota.virtual.sweep.paper import Boot, boot
-from pytest_blynk_ota.virtual.sweep.phases import phases
+from pytest_blynk_ota.virtual.sweep.phases import phases, trials
 from pytest_blynk_ota.virtual.sweep.routes import _in_slices
 from pytest_blynk_ota.virtual.sweep.state import FlashState
 
@@ -169,7 +169,7 @@ def test_each_cut_point_of_a_group_has_the_same_chance():
     points = [CutPoint(number, WHOLE) for number in range(4)]
     drawn = Counter()
     for seed in range(400):
-        group = Group("", NOWHERE, points[0], points[0], random.Random(seed))
+        group = Group("", NOWHERE, False, points[0], points[0], random.Random(seed))
         for point in points:
             group.add(point, 1)
         drawn.update(group.members)
@@ -292,6 +292,24 @@ def otadata_rewrite(author: str, data: bytes, sector: int = 1) -> list[Operation
 
 
 NVS = DEFAULT_TABLE.find("nvs")
+
+
+def test_an_application_is_on_trial_from_its_start_to_its_word_whatever_it_writes_meanwhile():
+    flash = NorFlash()
+    fill(flash)
+    settings = Operation("program", NVS.offset, 32, bytes(32), "app", 1)
+    operations = [
+        settings,
+        *otadata_rewrite("app", entry(2, State.NEW)),
+        *otadata_rewrite("bootloader", entry(2, State.PENDING_VERIFY)),
+        settings,
+        *otadata_rewrite("app", entry(2, State.VALID)),
+        settings,
+    ]
+    assert trials(operations, flash.snapshot()) == [False] * 5 + [True] * 3 + [False] * 2
+    rolled = [*operations[:6], *otadata_rewrite("bootloader", entry(2, State.ABORTED)), settings]
+    assert trials(rolled, flash.snapshot()) == [False] * 5 + [True] * 3 + [False] * 2
+    flash.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 Of *n* operations there are *n* + 1 states between them, and of each operation that was whole some
 torn variants. Each state is one boot. Groups are states with the same phase, the same application
-started and the same otadata after it.
+started and the same otadata after it; those on trial are groups of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_blynk_ota.virtual.chip.flash import Recording
 from pytest_blynk_ota.virtual.chip.operations import Operation, Tear
 from pytest_blynk_ota.virtual.sweep.memo import Memo
 from pytest_blynk_ota.virtual.sweep.paper import Boot, Hardware, boot
-from pytest_blynk_ota.virtual.sweep.phases import AT_THE_END, AT_THE_START, phases
+from pytest_blynk_ota.virtual.sweep.phases import AT_THE_END, AT_THE_START, phases, trials
 from pytest_blynk_ota.virtual.sweep.state import FlashState, Limit
 
 WHOLE = 0
@@ -60,11 +60,13 @@ class Group:
     """Cut points that come to the same.
 
     Attributes:
+        on_trial: whether an application that was started is not confirmed yet.
         members: the picked ones.
     """
 
     phase: str
     boot: Boot
+    on_trial: bool
     first: CutPoint
     last: CutPoint
     draw: random.Random
@@ -110,9 +112,10 @@ class Sweep:
         self._hardware = hardware
         self._limit = limit
         self._memos: dict[int, Memo[Boot]] = {}
-        self._found: dict[tuple[str, Boot], Group] = {}
+        self._found: dict[tuple[str, Boot, bool], Group] = {}
         self.before = self._decide(self._fresh(), hardware.secure_version)
         self._phases = [*phases(self.operations, self.base, self.before.slot), AT_THE_END]
+        self._trials = trials(self.operations, self.base)
 
     @property
     def computed(self) -> int:
@@ -188,11 +191,12 @@ class Sweep:
         return self.operations[min(point.operation, len(self.operations) - 1)].secure_version
 
     def _sort(self, point: CutPoint, boot: Boot) -> None:
-        phase = self.phase(point)
-        group = self._found.get((phase, boot))
+        phase, on_trial = self.phase(point), self._trials[point.operation]
+        group = self._found.get((phase, boot, on_trial))
         if group is None:
             draw = random.Random(f"members {self.plan.seed} {len(self.groups)}")
-            group = self._found[phase, boot] = Group(phase, boot, point, point, draw)
+            group = Group(phase, boot, on_trial, point, point, draw)
+            self._found[phase, boot, on_trial] = group
             self.groups.append(group)
         group.add(point, self.plan.members)
 
@@ -217,6 +221,7 @@ class Sweep:
     def _group_data(self, group: Group) -> dict[str, Any]:
         return {
             "phase": group.phase,
+            "on_trial": group.on_trial,
             **_boot_data(group.boot),
             "count": group.count,
             "first": group.first._asdict(),

@@ -49,6 +49,23 @@ def phases(operations: Sequence[Operation], base: Snapshot, running: str | None)
     return _Reader(operations, base, table, running).read()
 
 
+def trials(operations: Sequence[Operation], base: Snapshot) -> list[bool]:
+    """Whether an application is on trial when each operation begins, and after the last: started
+    once, and neither confirmed nor given up.
+    """
+    try:
+        place = PartitionTable.parse(base.read(TABLE_OFFSET, TABLE_BYTES)).otadata
+    except FirmwareError:
+        place = None
+    found = [False]
+    for operation in operations:
+        inside = place is not None and place.offset <= operation.offset < place.offset + place.size
+        whole = inside and not operation.is_erase and len(operation.data) >= ENTRY_BYTES
+        state = Entry.parse(operation.data).state if whole else None
+        found.append(found[-1] if state is None else state == State.PENDING_VERIFY)
+    return found
+
+
 class _Reader:
     """Goes through the operations once, keeping what it has seen of slots and otadata."""
 
