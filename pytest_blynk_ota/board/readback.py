@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES
@@ -95,7 +96,8 @@ def read_back(
         "table_md5": hashlib.md5(lazy.read(TABLE_OFFSET, TABLE_BYTES)).hexdigest(),
         "slots": {s.label: {"offset": s.offset, "image": held[s.label]} for s in slots},
         "running": _running(entries, table),
-        "would_boot": _would_boot(lazy, chip, rollback),
+        "would_boot": _would_boot(lazy.read, chip, rollback),
+        "started": _started(lazy, chip, table, held) if rollback else None,
     }
 
 
@@ -129,9 +131,33 @@ def _running(entries: list[bytes], table: PartitionTable) -> str | None:
     return table.factory.label if table.factory else None
 
 
-def _would_boot(lazy: LazyFlash, chip: str, rollback: bool) -> str | None:
+def _would_boot(read: bootrules.Reader, chip: str, rollback: bool) -> str | None:
     try:
-        loaded = bootrules.decide(lazy.read, rollback, CHIPS[chip]).loaded
+        loaded = bootrules.decide(read, rollback, CHIPS[chip]).loaded
     except FirmwareError:  # no partition table that can be read: nothing boots
         return None
     return loaded.label if loaded else None
+
+
+def _started(
+    lazy: LazyFlash, chip: str, table: PartitionTable, held: Mapping[str, str | None]
+) -> str | None:
+    """The slot of an image on trial that is known, if the bootloader did start it. It notes the
+    trial before it looks at the image, so the entry alone does not say so."""
+    places = _entry_offsets(table)
+    entries = [otadata.Entry.parse(lazy.read(at, otadata.ENTRY_BYTES)) for at in places]
+    trial = [entry for entry in entries if entry.state == otadata.State.PENDING_VERIFY]
+    label = _running([entry.build() for entry in entries], table)
+    if not trial or label is None or not held.get(label):
+        return None
+    before = {
+        at: replace(entry, state=otadata.State.NEW).build()
+        for at, entry in zip(places, entries, strict=True)
+        if entry in trial
+    }
+
+    def read(offset: int, length: int) -> bytes:
+        return before.get(offset, lazy.read(offset, length))[:length]
+
+    loaded = _would_boot(read, chip, rollback=True)
+    return label if loaded == label else None

@@ -168,7 +168,10 @@ def _label(images: Images, ran: Ran, flash: Noted | None) -> str | None:
     offset = _offset(ran.boot)
     if offset is not None:
         return images.slots.label_at(offset)
-    if flash is not None and flash.data["running"] == flash.data["would_boot"]:
+    if flash is not None and flash.data["running"] in (
+        flash.data["would_boot"],
+        flash.data.get("started"),
+    ):
         return str(flash.data["running"]) if flash.data["running"] else None
     return images.slots.only_slot_of(ran.image)
 
@@ -262,11 +265,12 @@ def _by_flash(flash: Noted | None) -> Said | None:
     """The hash of the slot that otadata says was booted.
 
     Where the boot rules would now start another slot, either may have run: an image that was
-    never confirmed, or one that fell back.
+    never confirmed, or one that fell back; unless the image of that slot was good enough to start.
     """
     if flash is None or flash.data["running"] is None:
         return None
-    labels = {flash.data["running"], flash.data["would_boot"]} - {None}
+    started = flash.data.get("started")
+    labels = {started} if started else {flash.data["running"], flash.data["would_boot"]} - {None}
     slots = flash.data["slots"]
     found = frozenset(str(slots.get(label, {}).get("image") or THIRD) for label in labels)
     return "slot hash", found, (flash.seq,)

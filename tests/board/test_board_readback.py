@@ -124,6 +124,23 @@ def test_an_unconfirmed_new_runs_but_would_not_boot_again(chip, old, new):
     chip.put(DEFAULT_TABLE.otadata.offset, first + second)
     seen = look(chip, rollback=True, old=old, new=new)
     assert (seen["running"], seen["would_boot"]) == ("app1", "app0")
+    assert seen["started"] == "app1"
+    assert look(chip, rollback=True, old=old)["started"] is None, "what it is, is not known"
+    assert look(chip, old=old, new=new)["started"] is None, "nothing is on trial without rollback"
+
+
+def test_an_image_on_trial_that_is_no_good_was_not_started(chip, old, new):
+    bad = derive.bad_hash(new)
+    chip.put(APP1.offset, bad)
+    first, _ = otadata.entries_for(0)
+    second, _ = otadata.entries_for(1, otadata.State.PENDING_VERIFY)
+    chip.put(DEFAULT_TABLE.otadata.offset, first + second)
+    seen = look(chip, rollback=True, old=old, bad=bad)
+    assert (seen["running"], seen["would_boot"], seen["started"]) == ("app1", "app0", None)
+
+
+def test_a_confirmed_image_is_on_no_trial(chip, old, new):
+    assert look(chip, rollback=True, old=old, new=new)["started"] is None
 
 
 def test_sectors_are_fetched_once_and_ahead():

@@ -306,6 +306,7 @@ class Tale:
         running: str | None,
         would_boot: str | None = "",
         otadata: list[str] | None = None,
+        started: str | None = None,
         **slots: str | None,
     ) -> Tale:
         """A flash read, with the resets that it takes."""
@@ -317,6 +318,7 @@ class Tale:
             "read",
             running=running,
             would_boot=running if would_boot == "" else would_boot,
+            started=started,
             otadata=otadata or [entry(1), BLANK],
             table_md5=None,
             slots={

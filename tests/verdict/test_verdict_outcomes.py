@@ -604,6 +604,14 @@ def test_a_slot_that_was_started_holds_the_damaged_image_not_nothing():
     assert tale.judged().running_image == "new"
 
 
+def test_a_quiet_new_on_trial_that_claims_to_be_old_is_found_out_by_what_could_start():
+    tale = Tale(op="offer").offered().downloads().boots("new").wait(5).logs_in("1.0.0").wait(12)
+    tale.over().flash("app1", "app0", otadata=[entry(1), entry(2, PENDING)], started="app1")
+    verdict = tale.judged()
+    assert (verdict.outcome, verdict.running) == (Outcome.MISREPORTED, "2.0.0")
+    assert names(verdict) == {"confirmation not seen"}
+
+
 # events of two witnesses within the skew
 
 
