@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 BUILD_FORMAT = "%b %d %Y %H:%M:%S"
 """``__DATE__ " " __TIME__`` of a C compiler, as in the ``build`` of a blnkinf tag."""
@@ -37,6 +38,7 @@ def names(version: str, build: str, wanted_version: str | None, wanted_build: st
 
 
 Order = tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...]]
+Ordered = TypeVar("Ordered", Order, datetime)
 
 
 def semver(text: str) -> Order | None:
@@ -64,9 +66,9 @@ def built(text: str) -> datetime | None:
         return None
 
 
-def _below(mine: object, new: object) -> bool:
+def _below(mine: Ordered | None, new: Ordered | None) -> bool:
     """Whether the device's is lower; a comparison that cannot be made is no."""
-    return mine is not None and new is not None and mine < new  # type: ignore[operator]
+    return mine is not None and new is not None and mine < new
 
 
 def lower_version(device: Named, new: Named) -> bool:

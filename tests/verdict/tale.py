@@ -230,11 +230,11 @@ class Tale:
 
     # the cloud and the firmware server
 
-    def offered(self, *, disconnects: bool = True) -> Tale:
+    def offered(self, *, disconnects: bool = True, image: str | None = None) -> Tale:
         """A URL goes out; Edgent leaves the cloud for the download."""
         self.count += 1
         offer = f"o{self.count}"
-        self.add("ota", "offer", offer=offer, number=self.count)
+        self.add("ota", "offer", offer=offer, number=self.count, image=image)
         self.add("cloud", "ota_sent", session=self.session, offer=offer, url="http://x/?token=t")
         self.wait(2)
         return self.leaves().wait(0.5) if disconnects else self

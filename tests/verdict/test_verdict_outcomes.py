@@ -698,3 +698,22 @@ def test_times_are_judged_as_they_are_stored():
     live = tale.judged()
     tale.events = [Event.from_json(event.to_json()) for event in tale.events]
     assert tale.judged() == live
+
+
+def third_image_offered(**how: object) -> Tale:
+    """The URL of the operation led to another image than New, and the device runs it."""
+    tale = Tale(op="offer", **how)
+    tale.images["third-1"] = image("3.0.0")
+    tale.begins("offer").offered(image="third-1").downloads(into="third-1")
+    return tale.comes_back("third-1").wait(12).over()
+
+
+def test_another_file_than_new_behind_the_url_is_a_third_image():
+    verdict = third_image_offered(info=True).judged()
+    assert (verdict.outcome, verdict.running) == (Outcome.REVERTED, "3.0.0")
+    verdict = third_image_offered().flash("app1", otadata=SWITCHED).judged()
+    assert (verdict.outcome, verdict.running) == (Outcome.REVERTED, "3.0.0")
+
+
+def test_a_report_alone_does_not_make_another_file_new():
+    assert "UPGRADED" not in str(third_image_offered().undecided())
