@@ -6,275 +6,423 @@
 
     faults.stall(after="50%")                       # half the file, then silence
     faults.status(503).on_attempt(1, 2)             # 503, 503, then the file
+    faults.seq(faults.status(503), faults.reset(0)) # 503 first, RST second, then the file
+    faults.random(seed=7, rate=0.2)                 # one attempt in five has a fault
     faults.parse("truncate after=last 4096")        # the text form, as on the command line
 
 Offsets count body bytes: ``0`` or more from the start, ``"50%"`` of the file, negative or
-``"last 4096"`` from the end. Times and rates are device seconds; the server scales them.
-``repr(fault)`` is the Python text, ``str(fault)`` the text form that :func:`parse` reads back.
+``"last 4096"`` from the end; where it makes sense also ``"3s"`` after the answer began. Times and
+rates are device seconds; the server scales them. ``repr(fault)`` is the Python text, ``str(fault)``
+the text form; :func:`parse` reads both back.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pytest_blynk_ota.delivery.kinds import CHECKS, KINDS, Offset
+from pytest_blynk_ota.delivery.when import Asked, Chance, When
 from pytest_blynk_ota.errors import FaultError
-
-Offset = int | str
-"""Body bytes from the start, below 0 from the end, or a text like ``50%``."""
-
-PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%")
-FROM_END = re.compile(r"last[ _]+(\d+)")
-ON_ATTEMPT = re.compile(
-    r"\s+on\s+attempts?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$"
-)
+from pytest_blynk_ota.fault_form import nearest, read_values, shown, words
 
 
-def _offset(value: object) -> Offset:
-    """An offset in its one canonical form. Raises FaultError with what it may be."""
-    if isinstance(value, str):
-        text = value.strip()
-        if found := PERCENT.fullmatch(text):
-            share = Decimal(found[1]).normalize()
-            if share > 100:
-                raise FaultError(f"{text} is more than the whole file; per cent go from 0 to 100")
-            return f"{share:f}%"
-        if found := FROM_END.fullmatch(text):
-            if int(found[1]) == 0:
-                raise FaultError('"last 0" is the end of the file; write "100%"')
-            return -int(found[1])
-        if re.fullmatch(r"[+-]?\d+", text):
-            return int(text)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise FaultError(f'{value!r} is no offset; expected bytes, "50%" or "last 4096"')
-
-
-def _positive(value: object) -> int | float:
-    """A number above zero, whole ones as int. Raises FaultError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise FaultError(f"{value!r} is no number")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise FaultError(f"{value!r} is no number") from None
-    if not math.isfinite(number) or number <= 0:
-        raise FaultError(f"{value!r}: expected a number above 0")
-    return int(number) if number.is_integer() else number
-
-
-def _seconds(value: object) -> int | float | None:
-    return None if value is None else _positive(value)
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    """A reader of whole numbers from ``low`` to ``high``."""
-
-    def read(value: object) -> int:
-        text = str(value) if isinstance(value, str | int) else ""
-        if isinstance(value, bool) or not re.fullmatch(r"\d{1,12}", text):
-            raise FaultError(f"{value!r}: expected a whole number from {low} to {high}")
-        if not low <= int(text) <= high:
-            raise FaultError(f"{value!r} is out of range; expected {low} to {high}")
-        return int(text)
-
-    return read
-
-
-REQUIRED: Any = object()
-"""Stands where a parameter has no default."""
-
-Reader = Callable[[object], Any]
-PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
-    # fault: {parameter: (default, reader)}; the first one may stand without its name in the
-    # text form. Scenario rows (docs/reference/faults.md): D22, D23, D25, D26, D20, D21, D29, D1-D6.
-    "stall": {"after": (0, _offset), "seconds": (None, _seconds)},
-    "drip": {"bytes_per_s": (1, _positive), "after": (0, _offset)},
-    "bandwidth": {"bytes_per_s": (REQUIRED, _positive), "after": (0, _offset)},
-    "truncate": {"after": (REQUIRED, _offset)},
-    "reset": {"after": (REQUIRED, _offset)},
-    "corrupt": {
-        "at": ("50%", _offset),
-        "flips": (1, _whole(1, 4096)),
-        "seed": (0, _whole(0, 2**32)),
-    },
-    "status": {"code": (REQUIRED, _whole(200, 599))},
-}
-
-
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    """The end of a message about an unknown word: the nearest known one, or all of them."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Fault:
     """One thing that shall go wrong. Made by the functions of this module, or by :func:`parse`.
 
     Attributes:
-        kind: a key of :data:`PARAMETERS`; only its parameters are set, the others are None.
-        after: where it begins, in body bytes.
-        seconds: length of a stall in device seconds; None: until the device goes away.
-        bytes_per_s: bytes per device second.
-        at: the first body byte that is changed.
-        flips: how many bytes get one bit flipped each.
-        seed: decides which bits, and which bytes after the first.
-        code: the HTTP status sent in place of the file.
-        attempts: the downloads it is due in, from 1; None: in each.
+        kind: a key of :data:`~pytest_blynk_ota.delivery.kinds.KINDS`.
+        values: its parameters, read; what has no value is left out.
+        when: the downloads it is due in.
     """
 
     kind: str
-    after: Offset | None = None
-    seconds: int | float | None = None
-    bytes_per_s: int | float | None = None
-    at: Offset | None = None
-    flips: int | None = None
-    seed: int | None = None
-    code: int | None = None
-    attempts: tuple[int, ...] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    when: When = When()
 
     def __post_init__(self) -> None:
-        if self.kind not in PARAMETERS:
-            raise FaultError(f"unknown fault {self.kind!r}; {_nearest(self.kind, PARAMETERS)}")
-        for name, (default, read) in PARAMETERS[self.kind].items():
-            value = getattr(self, name)
-            if value is None and default is REQUIRED:
-                raise FaultError(f"{self.kind}: {name} is missing")
-            try:
-                object.__setattr__(self, name, read(default if value is None else value))
-            except FaultError as error:
-                raise FaultError(f"{self.kind}: {name}: {error}") from None
-        foreign = set(_VALUES) - set(PARAMETERS[self.kind])
-        for name in sorted(foreign):
-            if getattr(self, name) is not None:
-                raise FaultError(
-                    f"{self.kind} has no parameter {name!r}; "
-                    f"{_nearest(name, PARAMETERS[self.kind])}"
-                )
-        if self.attempts is not None:
-            object.__setattr__(self, "attempts", _attempts(self.kind, self.attempts))
+        if self.kind not in KINDS:
+            raise FaultError(f"unknown fault {self.kind!r}; {nearest(self.kind, KINDS)}")
+        values = read_values(self.kind, KINDS[self.kind], self.values)
+        if self.kind in CHECKS and (wrong := CHECKS[self.kind](values)) is not None:
+            raise FaultError(f"{self.kind}: {wrong}")
+        object.__setattr__(self, "values", values)
 
     def on_attempt(self, *numbers: int) -> Fault:
         """The same fault, due only in these downloads of the operation; the first is 1."""
-        return replace(self, attempts=numbers)
+        return self._when(attempts=numbers)
 
-    def due(self, attempt: int) -> bool:
-        """Whether the fault is due in this download."""
-        return self.attempts is None or attempt in self.attempts
+    def on_first(self, count: int) -> Fault:
+        """Due only in the first so many downloads."""
+        return self._when(first=count)
 
-    def _shown(self) -> list[tuple[str, Any]]:
-        """The parameters worth showing: the first, and those that are not the default."""
-        rows = PARAMETERS[self.kind].items()
-        return [
-            (name, getattr(self, name))
-            for place, (name, (default, _)) in enumerate(rows)
-            if place == 0 or getattr(self, name) != default
-        ]
+    def on_every(self, count: int) -> Fault:
+        """Due only in each so-manieth download: ``on_every(3)`` in 3, 6, 9."""
+        return self._when(every=count)
+
+    def on_board(self, *names: str) -> Fault:
+        """Due only in downloads of these boards."""
+        return self._when(boards=names)
+
+    def with_header(self, name: str, value: str | None = None) -> Fault:
+        """Due only where the request has this header (with this value)."""
+        return self._when(header=(name, value))
+
+    def from_event(self, event: str) -> Fault:
+        """Due only once this was seen: ``offline``, ``login``, ``reset`` or ``go``."""
+        return self._when(since=event)
+
+    def until_event(self, event: str) -> Fault:
+        """In force only until this is seen: a stall goes on then, a slow line is quick again."""
+        return self._when(until=event)
+
+    def times(self, count: int) -> Fault:
+        """Fires so often and no more; without, in each request of a download it is due in."""
+        return self._when(most=count)
+
+    def by_chance(self, rate: float, seed: int = 0, pick: int = 1, of: int = 1) -> Fault:
+        """Due in an attempt if the dice say so; the same seed throws the same.
+
+        Args:
+            rate: how likely, 0 to 1.
+            pick, of: it is the ``pick``-th of so many faults, one of which is drawn.
+        """
+        return self._when(chance=Chance(rate, seed, pick, of))
+
+    def maybe(self) -> Fault:
+        """That it never fires is no error."""
+        return self._when(may=True)
+
+    def _when(self, **clauses: Any) -> Fault:
+        try:
+            return replace(self, when=replace(self.when, **clauses))
+        except FaultError as error:
+            raise FaultError(f"{self.kind}: {error}") from None
+
+    def due(self, asked: Asked | int, fired: int = 0) -> bool:
+        """Whether it is due in the answer to a request, having fired so often already."""
+        return self.when.due(Asked(asked) if isinstance(asked, int) else asked, fired)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fault) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self._shown())
-        tail = f".on_attempt({', '.join(map(str, self.attempts))})" if self.attempts else ""
-        return f"faults.{self.kind}({values}){tail}"
+        rows = shown(KINDS[self.kind], self.values)
+        values = ", ".join(f"{name}={value!r}" for name, value in rows)
+        return f"faults.{self.kind}({values}){self.when!r}"
 
     def __str__(self) -> str:
-        words = [self.kind]
-        for name, value in self._shown():
-            from_end = name in ("after", "at") and isinstance(value, int) and value < 0
-            words.append(f"{name}=last {-value}" if from_end else f"{name}={value}")
-        if self.attempts:
-            words.append(f"on attempt {', '.join(map(str, self.attempts))}")
-        return " ".join(words)
+        rows = [self.kind, *words(KINDS[self.kind], self.values), str(self.when)]
+        return " ".join(row for row in rows if row)
 
 
-_VALUES = ("after", "seconds", "bytes_per_s", "at", "flips", "seed", "code")
+Faults = Sequence["Fault | Sequence[Fault]"]
+"""What stands in a test's list: faults, and what :func:`seq` and :func:`random` give."""
 
 
-def _attempts(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
-    """Attempt numbers sorted, each once. Raises FaultError unless all are 1 or more."""
-    if not numbers:
-        raise FaultError(f"{kind}: on_attempt() needs at least one number; the first attempt is 1")
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise FaultError(f"{kind}: {number!r} is no attempt; the first attempt is 1")
-    return tuple(sorted(set(numbers)))
+def flat(listed: Sequence[Any]) -> tuple[Any, ...]:
+    """The single faults of a list in which :func:`seq` and :func:`random` may stand."""
+    rows: list[Any] = []
+    for one in listed:
+        rows += flat(one) if isinstance(one, list | tuple) else [one]
+    return tuple(rows)
+
+
+def seq(*faults: Fault | None) -> tuple[Fault, ...]:
+    """One after the other: the first in download 1, the second in download 2, and so on.
+
+    ``None`` stands for a download with no fault. The file comes after the last one.
+    """
+    if not faults:
+        raise FaultError("seq() needs at least one fault, as seq(status(503), stall(0))")
+    return tuple(one.on_attempt(number) for number, one in enumerate(faults, 1) if one is not None)
+
+
+def random(*choices: Fault, seed: int, rate: float = 0.2) -> tuple[Fault, ...]:
+    """Each download has a fault with this likelihood: one of ``choices``, drawn with the seed.
+
+    Whether one of them ever fires is chance, so that none has to.
+
+    Args:
+        choices: by default a stall, a slow line, FIN, RST, a flipped bit and a 503.
+        seed: the same seed throws the same.
+        rate: how likely a download has a fault, 0 to 1.
+    """
+    drawn = choices or ANY
+    return tuple(
+        one.by_chance(rate, seed, pick, len(drawn)).maybe() for pick, one in enumerate(drawn, 1)
+    )
 
 
 def stall(after: Offset = 0, seconds: float | None = None) -> Fault:
-    """Silence, the connection open: for ``seconds``, or until the device goes away."""
-    return Fault("stall", after=after, seconds=seconds)
+    """Silence, the connection open: for ``seconds``, or until the device goes away.
+
+    Args:
+        after: also ``"request"``, before the status line, and ``"status"``, before the headers.
+    """
+    return Fault("stall", {"after": after, "seconds": seconds})
+
+
+def latency(seconds: float, jitter: float = 0, seed: int = 0) -> Fault:
+    """Nothing is sent for so long; by ``seed`` up to ``jitter`` seconds less or more."""
+    return Fault("latency", {"seconds": seconds, "jitter": jitter, "seed": seed})
 
 
 def drip(bytes_per_s: float = 1, after: Offset = 0) -> Fault:
     """From ``after`` on, byte by byte at this rate: every byte restarts a stall timer."""
-    return Fault("drip", bytes_per_s=bytes_per_s, after=after)
+    return Fault("drip", {"bytes_per_s": bytes_per_s, "after": after})
 
 
-def bandwidth(bytes_per_s: float, after: Offset = 0) -> Fault:
-    """A slow but steady line from ``after`` on."""
-    return Fault("bandwidth", bytes_per_s=bytes_per_s, after=after)
+def bandwidth(bytes_per_s: float, after: Offset = 0, jitter: float = 0, seed: int = 0) -> Fault:
+    """A slow but steady line from ``after`` on; pieces come early or late by a part ``jitter``
+    of their distance, the rate stays."""
+    return Fault(
+        "bandwidth",
+        {"bytes_per_s": bytes_per_s, "after": after, "jitter": jitter, "seed": seed},
+    )
+
+
+def segments(
+    bytes: int = 100, gap: float = 0.02, after: Offset = 0, jitter: float = 0, seed: int = 0
+) -> Fault:
+    """TCP segments of so many bytes, ``gap`` seconds apart; both vary by a part ``jitter``."""
+    return Fault(
+        "segments",
+        {"bytes": bytes, "gap": gap, "after": after, "jitter": jitter, "seed": seed},
+    )
+
+
+def slow_headers(bytes_per_s: float = 1) -> Fault:
+    """The status line and the headers come byte by byte."""
+    return Fault("slow_headers", {"bytes_per_s": bytes_per_s})
+
+
+def split_headers(at: str = "in-length", gap: float = 0.2) -> Fault:
+    """The headers come in two segments, ``gap`` seconds apart.
+
+    Args:
+        at: ``before-length``, ``in-length`` (of Content-Length), ``before-end`` (the empty line)
+            or ``in-status``.
+    """
+    return Fault("split_headers", {"at": at, "gap": gap})
 
 
 def truncate(after: Offset) -> Fault:
     """The full Content-Length is announced, but FIN comes after so many bytes."""
-    return Fault("truncate", after=after)
+    return Fault("truncate", {"after": after})
 
 
 def reset(after: Offset) -> Fault:
-    """RST after so many bytes, once the device's TCP has acknowledged them."""
-    return Fault("reset", after=after)
+    """RST after so many bytes, once the device's TCP has acknowledged them; after ``"request"``
+    before any."""
+    return Fault("reset", {"after": after})
+
+
+def half_close(after: Offset) -> Fault:
+    """FIN after so many bytes, and from then on the server only listens."""
+    return Fault("half_close", {"after": after})
+
+
+def vanish(after: Offset = 0) -> Fault:
+    """The server is gone without a word: no FIN, no RST, no acknowledgement (Linux)."""
+    return Fault("vanish", {"after": after})
+
+
+def status(code: int, body: str = "page", retry_after: int | None = None) -> Fault:
+    """This HTTP status in place of 200.
+
+    Args:
+        body: ``page``, a line of text; ``file``, the right one; or ``none``.
+        retry_after: seconds that the header Retry-After names.
+    """
+    return Fault("status", {"code": code, "body": body, "retry_after": retry_after})
+
+
+def page(text: str = "<html><body>Please log in</body></html>") -> Fault:
+    """200 with an HTML page in place of the file, as of a captive portal."""
+    return Fault("page", {"text": text})
+
+
+def redirect(code: int = 302, to: str = "absolute", hops: int = 1) -> Fault:
+    """A redirect in place of the file, which is where it leads.
+
+    Args:
+        to: ``absolute`` or ``relative`` to the file at another URL, ``loop`` to itself,
+            ``other-host`` to another host and port of the server, or a URL.
+        hops: so many redirects one after the other.
+    """
+    return Fault("redirect", {"code": code, "to": to, "hops": hops})
+
+
+def other(path: str) -> Fault:
+    """Another file in place of the one on offer."""
+    return Fault("other", {"path": str(path)})
+
+
+def header(name: str, value: str) -> Fault:
+    """This header is set, in place of any that has its name."""
+    return Fault("header", {"name": name, "value": value})
+
+
+def drop_header(name: str) -> Fault:
+    """This header is left out."""
+    return Fault("drop_header", {"name": name})
+
+
+def double_header(name: str, value: str | None = None) -> Fault:
+    """This header stands twice, the second time with ``value``."""
+    return Fault("double_header", {"name": name, "value": value})
+
+
+def pad_headers(bytes: int = 8192, count: int = 1) -> Fault:
+    """So many headers more, each so long."""
+    return Fault("pad_headers", {"bytes": bytes, "count": count})
+
+
+def length(says: str | int | None = None, off: int | None = None) -> Fault:
+    """A Content-Length that is not the body's.
+
+    Args:
+        says: the text of the header, or ``missing``, or ``huge`` (5 GB).
+        off: so much more or less than the truth, in bytes.
+    """
+    return Fault("length", {"says": says, "off": off})
+
+
+def digest(how: str, header: str = "X-SHA256") -> Fault:
+    """A digest header that is ``wrong``, ``missing``, ``short``, ``long``, ``upper`` (case),
+    ``quoted``, wrong in its ``first-half`` or ``last-half``, or no digest at all (``text``)."""
+    return Fault("digest", {"how": how, "header": header})
+
+
+def http_version(version: str = "1.0") -> Fault:
+    """The status line names this version; with 0.9 there is no head at all."""
+    return Fault("http_version", {"version": version})
+
+
+def early(code: int = 100, count: int = 1) -> Fault:
+    """So many 1xx answers come before the real one."""
+    return Fault("early", {"code": code, "count": count})
+
+
+def connection(says: str = "keep-alive", then: str = "close") -> Fault:
+    """A Connection header that lies, or says ``nothing``; ``then`` the server does this."""
+    return Fault("connection", {"says": says, "then": then})
+
+
+def encoding(name: str = "gzip") -> Fault:
+    """The body is compressed, asked or not."""
+    return Fault("encoding", {"name": name})
+
+
+def chunked(bytes: int = 4096, how: str = "valid") -> Fault:
+    """Transfer-Encoding: chunked, in chunks of so many bytes.
+
+    Args:
+        how: ``valid``; ``malformed`` (a chunk size that is none, at half the body); ``endless``
+            (chunks without end); ``unfinished`` (no last chunk, FIN); ``with-length`` (together
+            with Content-Length).
+    """
+    return Fault("chunked", {"bytes": bytes, "how": how})
+
+
+def ranges(how: str) -> Fault:
+    """A Range is ``ignored`` (200), ``refused`` (416), answered with bytes ``shifted`` by one,
+    ``repeated`` from the start, ``short`` of half of them, or with a ``wrong-total``."""
+    return Fault("ranges", {"how": how})
+
+
+def etag(how: str = "changes") -> Fault:
+    """The ETag is another each time, ``missing`` or ``weak``."""
+    return Fault("etag", {"how": how})
 
 
 def corrupt(at: Offset = "50%", flips: int = 1, seed: int = 0) -> Fault:
     """One bit flipped in the byte ``at``, and in ``flips - 1`` seeded bytes after it."""
-    return Fault("corrupt", at=at, flips=flips, seed=seed)
+    return Fault("corrupt", {"at": at, "flips": flips, "seed": seed})
 
 
-def status(code: int) -> Fault:
-    """This HTTP status with a short text page, in place of the file."""
-    return Fault("status", code=code)
+def zero(at: Offset = "50%", bytes: int = 4096) -> Fault:
+    """So many bytes are zero."""
+    return Fault("zero", {"at": at, "bytes": bytes})
+
+
+def swap(at: Offset = "50%", bytes: int = 4096) -> Fault:
+    """So many bytes change places with as many after them."""
+    return Fault("swap", {"at": at, "bytes": bytes})
+
+
+def repeat(at: Offset = "50%", bytes: int = 4096) -> Fault:
+    """So many bytes come twice, and as many less at the end: the length stays."""
+    return Fault("repeat", {"at": at, "bytes": bytes})
+
+
+def cut(at: Offset = "50%", bytes: int | None = None) -> Fault:
+    """So many bytes are missing, or all that follow; Content-Length and digests agree with that."""
+    return Fault("cut", {"at": at, "bytes": bytes})
+
+
+def scramble(at: Offset = 0, bytes: int | None = None, seed: int = 0) -> Fault:
+    """Random bytes in place of so many, or of all that follow."""
+    return Fault("scramble", {"at": at, "bytes": bytes, "seed": seed})
+
+
+def pad(bytes: int = 4096, how: str = "beyond", seed: int = 0) -> Fault:
+    """So many random bytes after the file: ``counted`` in Content-Length, or ``beyond`` it."""
+    return Fault("pad", {"bytes": bytes, "how": how, "seed": seed})
+
+
+def tls(how: str, after: Offset = "50%") -> Fault:
+    """TLS that is not as it should be; the URL has to be an https one.
+
+    Args:
+        how: the certificate ``expired``, ``not-yet-valid``, of an ``unknown-ca``, ``self-signed``,
+            for a ``wrong-name``; the ``version`` refused, ``only-1.2`` or ``only-1.3`` spoken;
+            ``stalled-handshake``, ``cut-handshake``; a ``client-certificate`` wanted; a record cut
+            in two (``record-cut``) or spoiled (``bad-record``) at ``after``; ``no-close-notify``.
+    """
+    return Fault("tls", {"how": how, "after": after})
+
+
+def unreachable(how: str = "refused", seconds: float | None = None) -> Fault:
+    """No connection comes about: the port is closed (``refused``), or says nothing (``silent``)."""
+    return Fault("unreachable", {"how": how, "seconds": seconds})
+
+
+ANY = (
+    stall("50%"),
+    bandwidth(20_000),
+    truncate("50%"),
+    reset("50%"),
+    corrupt("50%"),
+    status(503),
+)
+"""What :func:`random` draws from."""
 
 
 def parse(text: str) -> Fault:
-    """Read the text form: ``stall after=50% seconds=5 on attempt 1, 2``.
+    """Read one fault: ``stall after=50% seconds=5 on attempt 1, 2``, or its Python form.
 
     Raises:
         FaultError: an unknown fault or parameter (with the nearest known one), or a bad value.
     """
-    attempts: tuple[int, ...] | None = None
-    body = text.strip()
-    if found := ON_ATTEMPT.search(body):
-        attempts = tuple(int(number) for number in re.findall(r"\d+", found["numbers"]))
-        body = body[: found.start()]
-    words = re.sub(r"\blast\s+(?=\d)", "last_", body).split()
-    if not words:
-        raise FaultError(f"{text!r} names no fault; {_nearest('', PARAMETERS)}")
-    kind = words[0]
-    if kind not in PARAMETERS:
-        raise FaultError(f"unknown fault {kind!r} in {text!r}; {_nearest(kind, PARAMETERS)}")
-    values: dict[str, Any] = {}
-    for place, word in enumerate(words[1:]):
-        name, value = _assignment(kind, word, place, text)
-        if name in values:
-            raise FaultError(f"{name} stands twice in {text!r}")
-        values[name] = value
-    return Fault(kind, attempts=attempts, **values)
+    from pytest_blynk_ota.delivery.fault_text import read_one
+
+    return read_one(text)
 
 
-def _assignment(kind: str, word: str, place: int, text: str) -> tuple[str, str]:
-    """One ``name=value`` of the text form; the first value may stand alone."""
-    name, sign, value = word.partition("=")
-    if not sign and place == 0 and (word[:1].isdigit() or word.startswith(("-", "last_"))):
-        return next(iter(PARAMETERS[kind])), word
-    if not sign:
-        raise FaultError(
-            f"{word!r} in {text!r} is no name=value; a fault reads 'stall after=50% on attempt 1'"
-        )
-    if name not in PARAMETERS[kind]:
-        raise FaultError(f"{kind} has no parameter {name!r}; {_nearest(name, PARAMETERS[kind])}")
-    return name, value
+def parse_all(text: str) -> tuple[Fault, ...]:
+    """Read what may be several: ``status 503 then none then stall 50%``, ``random seed=7 rate=0.2
+    of stall 50% or status 503``, or the Python form of :func:`seq` and :func:`random`.
+
+    Raises:
+        FaultError: as for :func:`parse`.
+    """
+    from pytest_blynk_ota.delivery.fault_text import read_all
+
+    return read_all(text)
