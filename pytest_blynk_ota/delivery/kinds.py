@@ -138,7 +138,17 @@ def _difference(value: object) -> int:
 
 
 TARGETS = ("absolute", "relative", "loop", "other-host")
-DIGESTS = ("wrong", "missing", "short", "long", "upper", "quoted", "first-half", "last-half", "text")
+DIGESTS = (
+    "wrong",
+    "missing",
+    "short",
+    "long",
+    "upper",
+    "quoted",
+    "first-half",
+    "last-half",
+    "text",
+)
 TLS_WAYS = (
     "expired",
     "not-yet-valid",
@@ -232,7 +242,11 @@ KINDS: Kinds = {
     "repeat": {"at": AT, "bytes": BYTES},  # D30
     "cut": {"at": AT, "bytes": Param(_count, None)},  # D31
     "scramble": {"at": Param(offset, 0, _from_end), "bytes": Param(_count, None), "seed": SEED},
-    "pad": {"bytes": BYTES, "how": Param(one_of("counted", "beyond"), "beyond"), "seed": SEED},  # D28
+    "pad": {
+        "bytes": BYTES,
+        "how": Param(one_of("counted", "beyond"), "beyond"),
+        "seed": SEED,
+    },  # D28
     # Below HTTP
     "tls": {"how": Param(one_of(*TLS_WAYS)), "after": Param(offset, "50%", _from_end)},  # D43-D46
     "unreachable": {  # D40
@@ -241,7 +255,6 @@ KINDS: Kinds = {
     },
 }
 """Kind of fault: its parameters."""
-
 
 
 def _one_way(values: Mapping[str, Any]) -> str | None:
