@@ -8,7 +8,7 @@ import random
 
 import pytest
 from fault_strategies import PLAIN, clauses
-from hypothesis import assume, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from plan_wire import ask, play, wire
 
@@ -156,9 +156,9 @@ def test_an_endless_body_is_read_without_end_and_a_malformed_one_not_at_all():
     assert caught.value.partial == NOISE[:2000]
 
 
-@given(st.integers(0, 4000), st.integers(0, 3999), st.integers(0, 4000))
-def test_a_part_ends_where_the_file_ends_for_the_same_fault(after, start, count):
-    assume(start + count < 4000)
+@given(st.integers(0, 4000), st.integers(0, 3999), st.integers(0, 3999))
+def test_a_part_ends_where_the_file_ends_for_the_same_fault(after, one, other):
+    start, count = min(one, other), abs(one - other)
     headers = {"range": f"bytes={start}-{start + count}"}
     reply = ask(NOISE, faults.reset(after), headers=headers)
     stop = start + count + 1
