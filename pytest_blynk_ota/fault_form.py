@@ -155,8 +155,10 @@ def shown(params: Params, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _default(param: Param) -> Any:
-    return param.default if param.default is REQUIRED or param.default is None else param.read(
+    return (
         param.default
+        if param.default is REQUIRED or param.default is None
+        else param.read(param.default)
     )
 
 
@@ -170,7 +172,9 @@ def _quoted(text: str) -> str:
     return text if bare else f'"{text}"'
 
 
-WORD = re.compile(r'(?P<name>\w+)=(?P<value>"[^"]*"|last[ _]+\d+|\S*)|(?P<bare>"[^"]*"|last[ _]+\d+|\S+)')
+WORD = re.compile(
+    r'(?P<name>\w+)=(?P<value>"[^"]*"|last[ _]+\d+|\S*)|(?P<bare>"[^"]*"|last[ _]+\d+|\S+)'
+)
 
 
 def values_of(what: str, params: Params, rest: str, text: str, example: str) -> dict[str, str]:
@@ -194,5 +198,7 @@ def values_of(what: str, params: Params, rest: str, text: str, example: str) -> 
             raise FaultError(f"{what} has no parameter {name!r}; {nearest(name, params)}")
         if name in values:
             raise FaultError(f"{name} stands twice in {text!r}")
-        values[name] = value[1:-1] if value[:1] == '"' and value[-1:] == '"' and len(value) > 1 else value
+        values[name] = (
+            value[1:-1] if value[:1] == '"' and value[-1:] == '"' and len(value) > 1 else value
+        )
     return values
