@@ -40,7 +40,7 @@ class Fault:
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    when: When = When()
+    when: When = field(default_factory=When)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
