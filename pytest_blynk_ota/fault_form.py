@@ -1,7 +1,8 @@
 """How a fault is written, whoever makes it: a kind, parameters with a reader each, and its text.
 
-A table ``kind -> parameter -> Param`` says what there is. :func:`read_values` reads values against
-it; :func:`words` and :func:`values_of` go to the text form (``stall after=50%``) and back.
+A table ``kind -> parameter -> Param`` says what there is. :func:`read_values` reads values
+against it, :func:`words` and :func:`values_of` go to the text form (``stall after=50% seconds=5``)
+and back.
 Everything that is wrong is a FaultError that names the kind, the parameter and what was expected.
 """
 
