@@ -114,6 +114,8 @@ def _json_line(lines: Lines, kind: str, facts: dict[str, Any]) -> None:
 TEXTS = {
     "ready": "{path} (SHA-256 {sha256}) at\n{url}\nCtrl-C ends it.",
     "connection": "#{conn} connected from {peer}",
+    "handshake": "#{conn} TLS: {version} {cipher} {why}",
+    "refused": "#{conn} refused: {why}",
     "request": "#{conn} attempt {attempt}: {method} {path} {range}",
     "response": "#{conn} attempt {attempt}: {status}, {announced} bytes announced",
     "progress": "#{conn} attempt {attempt}: {acked} bytes acknowledged, {written} written",
