@@ -44,6 +44,11 @@ class Authority:
         authority.server_context(())
         return authority
 
+    @property
+    def ca(self) -> trustme.CA | None:
+        """The CA; None where a certificate was given."""
+        return self._ca
+
     def server_context(self, names: Sequence[str]) -> ssl.SSLContext:
         """What a TLS port shows: TLS 1.2 at least (Blynk documentation, security.md).
 

@@ -133,7 +133,9 @@ class Rig:
                 )
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
-                delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
+                delivery = DeliveryServer(
+                    self.recorder, host=host, speed=self.speed, authority=cloud.authority
+                )
                 background.call(delivery.start())
                 undo.pop_all()
             self._servers = (background, cloud, delivery)
