@@ -100,11 +100,9 @@ def look(story: Story) -> Watch:
     settled = story.settled_at(now)
     if settled is not None and _reports_new(story, settled):
         return _over("New reported and settled")
-    ended = _closed(story)
-    waits = [] if ended else _waits(story)
-    if not ended and _tried(story) and not waits:
-        ended = "the one try is over"
-    if ended and settled is not None:
+    waits = _waits(story)  # of a URL that went out before the end, too: the device has it
+    ended = _closed(story) or ("the one try is over" if _tried(story) else "")
+    if ended and not waits and settled is not None:
         return _over(f"{ended}, and the device settled")
     deadline = story.after(story.operation.t, story.operation.deadline_s)
     if now >= deadline:
@@ -166,18 +164,25 @@ def _waits(story: Story) -> list[Wait]:
     if not offers:
         return []
     now, slack = story.until, story.operation.skew
-    found = [_download_wait(story, offers[-1]), _login_wait(story)]
+    found = [_request_wait(story, offers[-1]), _download_wait(story), _login_wait(story)]
     return [Wait(w.phase, w.until + slack) for w in found if w and w.until + slack > now]
 
 
-def _download_wait(story: Story, offered: float) -> Wait | None:
-    """Of the request, the download, and what follows it in the same boot."""
+def _request_wait(story: Story, offered: float) -> Wait | None:
+    """Of the request, after the last URL that was sent."""
+    last = story.last_download
+    if last is not None and last.start >= offered - story.operation.skew:
+        return None
+    if any(boot.start > offered for boot in story.window):
+        return None
+    return Wait("the request", story.after(offered, story.operation.ways.request_s))
+
+
+def _download_wait(story: Story) -> Wait | None:
+    """Of the download, and what follows it in the same boot: a URL that is sent meanwhile, as one
+    that is sent twice, ends neither."""
     ways, last = story.operation.ways, story.last_download
-    if last is None or last.start < offered - story.operation.skew:
-        if any(boot.start > offered for boot in story.window):
-            return None
-        return Wait("the request", story.after(offered, ways.request_s))
-    if any(boot.start > last.start for boot in story.window):
+    if last is None or any(boot.start > last.start for boot in story.window):
         return None
     if last.end is None:
         limit = story.after(last.moved, ways.stall_s)

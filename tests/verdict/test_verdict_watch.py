@@ -207,3 +207,35 @@ def test_the_end_is_believed_only_after_what_was_on_its_way_has_come():
     place: Any = SimpleNamespace(name=tale.board)
     operation = Operation(rig, place, b"", (), dict, None, lambda: pytest.fail("no verdict yet"))
     assert not operation._look().over
+
+
+def test_a_cancelled_shipment_waits_for_the_url_that_went_out_before():
+    tale = Tale().offered(disconnects=False).add("ota", "cancelled", why="by the test")
+    assert at(tale, 10).phase == "the request"
+    assert not at(tale, 10).over
+    assert at(tale, 21).why == "the operation was cancelled: by the test, and the device settled"
+
+
+def test_a_cancelled_shipment_waits_for_a_download_beside_the_session():
+    tale = Tale().offered(disconnects=False).asks().gets(SIZE // 2)
+    tale.add("ota", "cancelled", why="by the test")
+    assert at(tale, 10).phase == "the download"
+    tale.wait(2).gets(SIZE).ends("server", "complete", SIZE)
+    assert at(tale, 10).phase == "the restart into New"
+    assert at(tale, 31).over
+
+
+def test_a_shipment_that_closed_on_a_broken_transfer_waits_for_the_next_try_of_that_boot():
+    tale = Tale().offered(disconnects=False).asks().gets(SIZE // 2)
+    tale.ends("server", "rst", SIZE // 2).closed("upload failure")
+    assert not at(tale, 5).over
+    assert at(tale, 5).phase == "the restart after an error"
+
+
+def test_the_same_url_sent_twice_does_not_end_the_download_that_runs():
+    tale = Tale(op="offer").offered(disconnects=False).asks().gets(SIZE // 4).wait(10)
+    tale.add("cloud", "ota_sent", session=tale.session, offer="o1", url="http://x/?token=t")
+    for step in range(10):
+        tale.wait(10).gets(SIZE // 2 + step)
+        assert not at(tale, 5).over
+    assert at(tale, 5).phase == "the download"
