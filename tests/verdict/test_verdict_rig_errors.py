@@ -192,3 +192,10 @@ def test_the_restart_after_a_url_that_was_none_is_expected_once(restarts, found)
     for _ in range(restarts):
         tale.comes_back("old").wait(20)
     assert names(tale.over().judged()) == found
+
+
+def test_a_url_that_was_none_and_goes_out_twice_makes_two_restarts_expected():
+    tale = fires(planned(text="url"), 'url text="x"').offered().wait(12).comes_back("old")
+    tale.add("cloud", "ota_sent", session=tale.session, offer="o1", url="x").wait(2).leaves()
+    verdict = tale.wait(12).comes_back("old").wait(20).over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.NOT_STARTED, set())
