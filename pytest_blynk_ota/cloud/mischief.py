@@ -94,8 +94,14 @@ class Mischief:
             case ("delivery", "ended") if event.data["how"] == "complete":
                 self._delivered = True
                 self._phase("delivered")
-            case ("cloud", "login") if self._delivered:
-                self._phase("login")
+            case ("cloud", "login"):  # behind a relay
+                self.logged_in()
+
+    def logged_in(self) -> None:
+        """The device was let in. Told by its session, at once: by the way of the events it would
+        be chance whether the device's report is still heard."""
+        if self._delivered:
+            self._phase("login")
 
     async def end(self) -> None:
         """Nothing more begins, and what lasts is over.

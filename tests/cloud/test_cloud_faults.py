@@ -364,3 +364,17 @@ async def test_an_offer_into_the_silence_of_the_cloud_is_none_and_takes_no_numbe
         await until("the cloud to speak again", lambda: not victim.mischief._tasks)
         assert await victim.offer(2) is not None
         assert victim.fired()[1:] == ["drop on offer 2"]
+
+
+@pytest.mark.asyncio
+async def test_a_silence_at_the_login_begins_before_the_device_says_what_it_is():
+    fault = faults.silent(seconds=3600, at="login")
+    async with Cloud() as cloud, Victim(cloud, fault) as victim:
+        await victim.offer()
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", {"how": "complete"}))
+        reports = len(cloud.seen("report", "a"))
+        back = await cloud.login()
+        assert victim.fired() == [str(fault)]
+        back.send(Cmd.INTERNAL, 3, *INFO)
+        await victim.beside.alive()
+        assert len(cloud.seen("report", "a")) == reports
