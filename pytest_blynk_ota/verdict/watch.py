@@ -4,7 +4,8 @@ The watch ends with the first of (docs/explanation/verdict.md):
 
 1. New reported and settled;
 2. the shipment closed, or the one try over, and then settled;
-3. the deadline, and then the last look: settled, looping, or away for long enough.
+3. the deadline, and then the last look: settled, looping, or away for long enough. No URL is sent
+   in it.
 
 A try is over when none of the profile's waits runs. Time in which the test kept the device away
 does not count.
@@ -25,6 +26,8 @@ from pytest_blynk_ota.verdict.story import Story, Visit, tell
 QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
 """Events that can only make the watch longer: they may wait for the next look."""
 
+LAST_LOOK = "the last look"
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -41,6 +44,11 @@ class Watch:
     why: str
     phase: str
     wake_in: float
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline has passed: no URL is sent any more."""
+        return self.phase.startswith(LAST_LOOK)
 
 
 def watch(events: Sequence[Event], now: float) -> Watch:
@@ -225,9 +233,9 @@ def _last_look(story: Story, settled: Visit | None) -> Watch:
     if len(drops) >= ways.loop:
         return _over(f"the deadline passed, and the link drops in a loop ({len(drops)} times)")
     if story.live(now) is not None:
-        return _on("the last look: settling", now, [_settles(story)])
+        return _on(f"{LAST_LOOK}: settling", now, [_settles(story)])
     left = max((v.end for v in story.visits if v.end <= now), default=LONG_AGO)
     limit = story.after(max(left, story.operation.t), ways.login_s)
     if now >= limit:
         return _over(f"the deadline passed, and the device was away for {ways.login_s:g} s")
-    return _on("the last look: login", now, [limit])
+    return _on(f"{LAST_LOOK}: login", now, [limit])

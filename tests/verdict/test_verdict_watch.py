@@ -11,6 +11,7 @@ from tale import BEGIN, SIZE, SPEED, Tale
 
 from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.verdict import Outcome
 from pytest_blynk_ota.verdict.watch import Watch, Watcher, watch
 
 
@@ -239,3 +240,28 @@ def test_the_same_url_sent_twice_does_not_end_the_download_that_runs():
         tale.wait(10).gets(SIZE // 2 + step)
         assert not at(tale, 5).over
     assert at(tale, 5).phase == "the download"
+
+
+def stalling_again_and_again(deadline: float) -> Tale:
+    """Four offers, each left for a download that stalls, and a fifth one given up just now."""
+    tale = Tale(limit=None, deadline=deadline, faults=("stall after=50%",))
+    for _ in range(4):
+        tale.offered().stalls().boots("old").wait(3).logs_in().wait(0.2)
+    return tale.offered().stalls().wait(-7)
+
+
+def test_leaving_for_a_download_is_no_lost_link():
+    tale = stalling_again_and_again(deadline=215)
+    state = at(tale, 0)
+    assert (state.over, state.phase, state.is_late) == (False, "the last look: login", True)
+    tale.wait(8).boots("old").wait(3).logs_in()
+    assert at(tale, 11).why == "the deadline passed, and the device is settled"
+    assert tale.wait(11).over().judged().outcome is Outcome.STALLED
+
+
+def test_a_link_that_is_lost_long_after_the_url_is_lost_all_the_same():
+    tale = Tale(deadline=10, settle_s=40).leaves().wait(1).logs_in().offered(disconnects=False)
+    tale.wait(25).leaves()
+    for _ in range(3):
+        tale.wait(1).logs_in().wait(3).leaves()
+    assert "link drops in a loop (4 times)" in at(tale, 1).why
