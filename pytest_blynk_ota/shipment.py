@@ -119,6 +119,12 @@ class Offers:
         self._hands_off = True
         self._timeline.wake()
 
+    def expire(self) -> None:
+        """The deadline has passed: no further offer."""
+        if not self._closed:
+            with self._deciding:
+                self._close("deadline")
+
     def _record(self, kind: str, **data: Any) -> None:
         self._rig.recorder("ota", kind, self._place.name, **data)
 
@@ -393,6 +399,8 @@ class Operation:
         """The state of the watch. Its end is looked at twice: on a busy host the crash that
         settles nothing may be on its way, or the rack may not have had its turn for a while."""
         state = self._watch(self._timeline.events(), self._timeline.now())
+        if state.is_late:
+            self._offers.expire()
         if not state.over:
             return state
         self._rig.catch_up()

@@ -146,6 +146,11 @@ class Device:
             self.current = None
             self.state = replace(self.state, online=False, session=None, session_started=0.0)
 
+    def answered(self) -> None:
+        """Its login was answered: a fault of the cloud may wait for that."""
+        if self.mischief is not None:
+            self.mischief.logged_in()
+
     def informed(self, info: Mapping[str, str], session: int, t: float) -> Report | None:
         """Take in the info pairs; returns the report if they name a version."""
         state = self.state

@@ -246,6 +246,7 @@ class Session(asyncio.Protocol):
         self._say("login")
         self._answer(message)
         self._timer.look()
+        device.answered()
 
     def _turn_away(self, message: Frame, device: Device) -> None:
         """No login, as a fault of the cloud has it."""

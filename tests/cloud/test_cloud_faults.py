@@ -321,3 +321,60 @@ async def test_a_login_counts_after_the_file_of_this_offer_and_not_of_the_one_be
         victim.mischief.follow(whole)
         victim.mischief.follow(back)
         assert len(victim.fired()) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["refuse", "restart", "silent"])
+async def test_a_device_is_away_until_the_last_of_several_faults_is_over(kind):
+    long, short = CloudFault(kind, {"seconds": 100}), faults.silent(seconds=10)
+    async with Cloud(speed=100) as cloud, Victim(cloud, long, short) as victim:
+        begun = time.monotonic()
+        await victim.offer()
+        await until("the device to be back", lambda: not victim.mischief._tasks)
+        assert time.monotonic() - begun >= 1.0
+        assert victim.held() == ["cloud.off", "cloud.on"]
+
+
+@pytest.mark.asyncio
+async def test_of_two_restarts_the_longer_one_opens_the_doors():
+    both = [faults.restart(seconds=100), faults.restart(seconds=10)]
+    async with Cloud(speed=100) as cloud, Victim(cloud, *both) as victim:
+        await victim.offer()
+        await until("the shorter one to be over", lambda: len(victim.mischief._tasks) == 1)
+        assert not cloud.server._servers
+        await until("the longer one to be over", lambda: not victim.mischief._tasks)
+        assert cloud.server._servers
+
+
+@pytest.mark.asyncio
+async def test_a_shorter_silence_does_not_end_a_longer_one():
+    both = [faults.silent(seconds=3600), faults.silent(seconds=1)]
+    async with Cloud(speed=100) as cloud, Victim(cloud, *both) as victim:
+        await victim.offer()
+        await until("the shorter one to be over", lambda: len(victim.mischief._tasks) == 1)
+        assert cloud.server._registry.get("a").manners.is_silent(time.monotonic())
+
+
+@pytest.mark.asyncio
+async def test_an_offer_into_the_silence_of_the_cloud_is_none_and_takes_no_number():
+    silent, drop = faults.silent(seconds=20).on_offer(1), faults.drop().on_offer(2)
+    async with Cloud(speed=100) as cloud, Victim(cloud, silent, drop) as victim:
+        await victim.offer()
+        assert await victim.offer(2) is None
+        await until("the cloud to speak again", lambda: not victim.mischief._tasks)
+        assert await victim.offer(2) is not None
+        assert victim.fired()[1:] == ["drop on offer 2"]
+
+
+@pytest.mark.asyncio
+async def test_a_silence_at_the_login_begins_before_the_device_says_what_it_is():
+    fault = faults.silent(seconds=3600, at="login")
+    async with Cloud() as cloud, Victim(cloud, fault) as victim:
+        await victim.offer()
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", {"how": "complete"}))
+        reports = len(cloud.seen("report", "a"))
+        back = await cloud.login()
+        assert victim.fired() == [str(fault)]
+        back.send(Cmd.INTERNAL, 3, *INFO)
+        await victim.beside.alive()
+        assert len(cloud.seen("report", "a")) == reports

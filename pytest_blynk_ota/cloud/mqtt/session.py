@@ -293,6 +293,7 @@ class MqttSession:
         else:
             self._will = asked.will
         self._timer.look()
+        device.answered()
 
     def _message(self, message: Publish) -> None:
         code = Reason.OK
