@@ -181,3 +181,24 @@ def test_evidence_that_is_none_ends_with_code_4(tmp_path):
     done = run("judge", tmp_path)
     assert done.returncode == 4
     assert "events.jsonl" in done.stderr
+
+
+def test_a_run_cut_short_before_its_first_operation_is_not_said_to_be_the_same(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / "run" / "tests" / name
+        folder.mkdir(parents=True)
+        (folder / "events.jsonl").write_text("")
+    done = run("judge", "run", "run/tests/one", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.splitlines() == [
+        f"blynk-ota: {bundle}: no operation began, so there is no verdict"
+        for bundle in ("run", "run/tests/one")
+    ]
+
+
+def test_a_run_without_an_operation_does_not_hide_behind_a_good_one(bundle, tmp_path):
+    (tmp_path / "cut" / "tests" / "one").mkdir(parents=True)
+    (tmp_path / "cut" / "tests" / "one" / "events.jsonl").write_text("")
+    code, rows = judged(bundle, tmp_path / "cut")
+    assert code == 4
+    assert [row["outcome"] for row in rows] == ["STALLED", "UPGRADED"]
