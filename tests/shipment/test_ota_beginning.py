@@ -8,7 +8,7 @@ import pytest
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
-from pytest_blynk_ota.restore import settled_since
+from pytest_blynk_ota.restore import heard_from, settled_since
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -31,6 +31,18 @@ def test_otadata_is_known_again_after_a_read_that_changed_nothing():
 
 def test_a_read_whose_reset_gives_an_image_up_leaves_otadata_unknown():
     assert otadata_known([RESTORED, REQUEST, read("app1", "app0")], "a") is None
+
+
+def test_a_board_that_comes_and_goes_is_told_each_version_once():
+    reports = [
+        Event(4, 0.0, 0.0, "cloud", "report", "a", {"version": version, "build": "Nov 2"})
+        for version in ("1.0.0", "1.0.1")
+    ]
+    assert heard_from(reports[:1], "a") == "reported 1.0.0 (built Nov 2)"
+    assert heard_from(reports[:1] * 800 + reports[1:], "a") == (
+        "reported 1.0.0 (built Nov 2) 800 times, 1.0.1 (built Nov 2)"
+    )
+    assert heard_from(reports, "b") == "did not log in"
 
 
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": -1}, {"download_limit": 0}])
