@@ -165,10 +165,16 @@ class VirtualBoard(Section):
         return self
 
 
+BOARD_NAME = shaped(
+    'name of letters, digits, "_", "." and "-" that begins with a letter or a digit, as c3-a',
+    r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+)
+
+
 class BoardSection(Section):
     """One board of the rack."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: Annotated[str, BOARD_NAME]
     chip: Annotated[str, one_of("chip", CHIPS)]
     port: str
     power: Power | None = None

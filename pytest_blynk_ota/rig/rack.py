@@ -252,7 +252,10 @@ class Rig:
         elif provisioned:
             token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:
-            raise UsageError(f"{where}: it has neither a token nor a way to provision one")
+            raise UsageError(
+                f"{where}: it has neither a token nor a way to provision one; expected "
+                'token = "env:NAME", or provision = { kind = "edgent-nvs" }'
+            )
         self._redactor.learn(token, f"token of {section.name}")
         ssid = passphrase = ""
         if provisioned:

@@ -74,7 +74,7 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
         ({"provision": {"kind": "edgent-nvs", "wifi": "lab:secret"}}, "network does not stand"),
         ({"provision": {"kind": "edgent-nsv"}}, "did you mean 'edgent-nvs'?"),
         ({"profile": "edgent"}, "expected a firmware profile"),
-        ({"name": "no spaces"}, "name"),
+        ({"name": "no spaces"}, "expected a name of letters, digits, "),
     ],
 )
 def test_a_wrong_board_key_is_refused_by_name(board, words):
