@@ -77,6 +77,20 @@ def test_a_bad_rig_file_ends_with_code_2_and_all_its_mistakes(tmp_path):
         assert problem in done.stderr
 
 
+def test_what_only_the_virtual_rack_knows_of_its_boards_is_checked_too(tmp_path):
+    (tmp_path / "bad.toml").write_text(
+        '[rig]\nname = "x"\n[[board]]\nname = "a"\nchip = "esp32"\nport = "virtual"\n'
+        'virtual = { revision = "v99.9", bad_sectors = [0x400000] }\n'
+    )
+    done = run("rig", "check", "bad.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    problems = json.loads(done.stdout)["problems"]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["board a", "virtual.revision"],
+        ["board a", "virtual.bad_sectors"],
+    ]
+
+
 def test_the_shipped_rig_files_are_fine(tmp_path):
     for name, boards in (("lab1", ["c3-a", "esp32-b"]), ("virtual", ["c3-a", "esp32-a"])):
         done = run("rig", "check", name, "--json", cwd=tmp_path)
