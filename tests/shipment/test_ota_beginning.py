@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota import cloud_faults
+from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
 from pytest_blynk_ota.restore import heard_from, settled_since
@@ -79,3 +80,21 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
     heard = (4.0, "cloud", "heard", {"session": 7, "what": "PING"})
     assert login_and_reset(2.12, 0xC) is None
     assert login_and_reset(2.12, 0xC, heard) == 2.1
+
+
+BEHIND_A_RELAY = SimpleNamespace(
+    name="lab", config=SimpleNamespace(cloud=SimpleNamespace(relay="blynk.example:80"))
+)
+
+
+@pytest.mark.parametrize("make", ["ship", "offer"])
+def test_a_fault_that_cannot_hold_behind_a_relay_is_refused_before_anything_begins(make):
+    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    with pytest.raises(FaultError, match="slow: behind a relay"):
+        getattr(ota, make)(faults=[cloud_faults.slow(3)])
+
+
+def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
+    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    with pytest.raises(FaultError, match="the other server makes the offers"):
+        ota.relayed(faults=[cloud_faults.drop()])
