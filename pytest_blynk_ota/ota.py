@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
-from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
+from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.relayed import TheirOffers
@@ -211,7 +211,7 @@ class Ota:
             timeout: device seconds, those until it begins included.
 
         Raises:
-            UsageError: the rig file names no relay.
+            UsageError: the rig file names no relay, or a fault is one of the cloud.
             RigError: it ships another file, or the file cannot be had; or as for ``ship``.
         """
         with self.relaying(image, faults=faults, timeout=timeout) as relaying:
@@ -225,11 +225,17 @@ class Ota:
         faults: Sequence[AnyFault] = (),
         timeout: float | None = None,
     ) -> Operation:
-        """``relayed`` as a context manager, for a hand in the middle."""
+        """``relayed`` as a context manager, for a hand in the middle. The other server's shipment
+        can be cancelled, paused, resumed and clicked there, not here."""
         if self._rig.config.cloud.relay is None:
             raise UsageError(
                 f"rig {self._rig.name} has no relay, so no other server can begin an update; its "
                 f'file would say: [cloud] relay = "HOST:PORT"'
+            )
+        if any(isinstance(fault, CloudFault) for fault in faults):
+            raise FaultError(
+                "ota.relayed(): the other server makes the offers, so no fault of the cloud can "
+                "begin in one; expected faults of the download alone"
             )
         return self._operation("offer", image, faults, BARE_OFFER, timeout, TheirOffers)
 
@@ -278,6 +284,8 @@ class Ota:
     ) -> Operation:
         limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
+        if self._rig.config.cloud.relay is not None:
+            check_behind_relay(fault for fault in faults if isinstance(fault, CloudFault))
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
         self._running = still_running(self._events(), self._place.name, self._left, images)

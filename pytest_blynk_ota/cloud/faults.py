@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -86,6 +86,8 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
     "refuse": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds), "status": (None, _status)},
     "slow": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
 }
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow")
+"""They are about answers, which a relayed server gives in place of ours."""
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
 WORD = re.compile(r'(\w+)=("[^"]*"|\S*)|(\S+)')
 
@@ -176,6 +178,17 @@ def _numbers(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise FaultError(f"cloud fault {kind}: {number!r} is no offer; the first is 1")
     return tuple(sorted(set(numbers)))
+
+
+def check_behind_relay(faults: Iterable[CloudFault]) -> None:
+    """Raises FaultError for the first one that cannot hold where another server answers."""
+    for fault in faults:
+        if fault.kind in NOT_BEHIND_A_RELAY:
+            raise FaultError(
+                f"cloud fault {fault.kind}: behind a relay the other server answers the device, so "
+                f"{', '.join(NOT_BEHIND_A_RELAY)} do not hold; leave it out, or take a rig without "
+                f"a relay"
+            )
 
 
 def ignore() -> CloudFault:
