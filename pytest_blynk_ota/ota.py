@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
-from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.faults import CloudFault, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -278,6 +278,7 @@ class Ota:
     ) -> Operation:
         limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
+        refuse_idle([fault for fault in faults if isinstance(fault, CloudFault)])
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
         running = still_running(self._events(), self._place.name, self._left, images)
