@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from pytest_blynk_ota.cloud.doors import KINDS
+from pytest_blynk_ota.cloud.doors import KINDS, Speech
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
@@ -191,6 +191,19 @@ class BoardSection(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _speaks_what_it_dials(self) -> BoardSection:
+        """What a real board runs, or a virtual one without a profile, may be anything."""
+        if not self.is_virtual or self.dials is None or self.profile == "default":
+            return self
+        own = KINDS[PROFILES[self.profile].dials].speaks[0]
+        if KINDS[self.dials].speaks[0] is not own:
+            fitting = " or ".join(kind for kind, row in KINDS.items() if row.speaks[0] is own)
+            raise ValueError(
+                f"dials: the firmware of profile {self.profile} dials {fitting}, got {self.dials!r}"
+            )
+        return self
+
     @property
     def is_virtual(self) -> bool:
         """Whether the board is one made of software, started by us."""
@@ -211,6 +224,22 @@ def _fits_its_port(board: BoardSection) -> None:
         )
     if board.virtual is not None or (board.power is not None and board.power.virtual):
         raise ValueError(f"board {board.name} is real: virtual keys and power are not for it")
+
+
+def _mqtt_is_not_relayed(config: RigConfig) -> None:
+    """Raises ValueError for an MQTT port, or a board that dials one, behind a relay."""
+    if config.cloud.relay is None:
+        return
+    asked = [f"cloud.ports.{kind}" for kind in config.cloud.ports if _is_mqtt(kind)]
+    for board in config.board:
+        if _is_mqtt(board.dials or PROFILES[board.profile].dials):
+            asked.append(f"board {board.name}")
+    if asked:
+        raise ValueError(f"cloud.relay passes the binary protocol on, MQTT not: {', '.join(asked)}")
+
+
+def _is_mqtt(kind: str) -> bool:
+    return Speech.MQTT in KINDS[kind].speaks
 
 
 def _have_their_own_files(boards: Iterable[BoardSection]) -> None:
@@ -265,6 +294,8 @@ class CloudSection(Section):
             raise ValueError("expected certificate and key together, or neither of them")
         if self.relay_ca is not None and self.relay is None:
             raise ValueError("relay_ca is for a relay, and none is named; expected relay, too")
+        if self.relay_ca is not None and self.relay and not Upstream.parse(self.relay).tls:
+            raise ValueError(f"relay_ca is for a relay over TLS; relay is {self.relay!r}")
         every = [port for ports in self.ports.values() for port in ports]
         twice = sorted({port for port in every if every.count(port) > 1})
         if twice:
@@ -301,6 +332,7 @@ class RigConfig(Section):
             raise ValueError(f"board names are used twice: {', '.join(twice)}")
         for board in self.board:
             _fits_its_port(board)
+        _mqtt_is_not_relayed(self)
         ports = [board.port for board in self.board if not board.is_virtual]
         shared = sorted({port for port in ports if ports.count(port) > 1})
         if shared:
