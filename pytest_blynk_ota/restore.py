@@ -226,13 +226,27 @@ def _same(report: Report, image: Image) -> bool:
     )
 
 
+def turned_away(events: Sequence[Event]) -> str:
+    """Why connections ended at the cloud before their login, as far as it was its doing."""
+    reasons = [
+        event.data["why"]
+        for event in events
+        if (event.source, event.kind, event.board) == ("cloud", "closed", None)
+        and event.data["by"] == "server"
+    ]
+    return ", ".join(dict.fromkeys(reasons))
+
+
 def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
+    events = rig.recorder.timeline.events(after)
     reports = [
         f"{event.data['version']} (built {event.data['build']})"
-        for event in rig.recorder.timeline.events(after)
+        for event in events
         if (event.source, event.kind, event.board) == ("cloud", "report", place.name)
     ]
     heard = f"reported {', '.join(reports)}" if reports else "did not log in"
+    if away := turned_away(events):
+        heard += f"; meanwhile the cloud turned a device away that it does not know: {away}"
     lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "

@@ -8,7 +8,7 @@ import pytest
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
-from pytest_blynk_ota.restore import settled_since
+from pytest_blynk_ota.restore import settled_since, turned_away
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -67,3 +67,12 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
     heard = (4.0, "cloud", "heard", {"session": 7, "what": "PING"})
     assert login_and_reset(2.12, 0xC) is None
     assert login_and_reset(2.12, 0xC, heard) == 2.1
+
+
+def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
+    def closed(number, board, by, why):
+        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+
+    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
+    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
+    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"
