@@ -238,8 +238,22 @@ def heard_from(events: Sequence[Event], board: str) -> str:
     return f"reported {', '.join(rows)}" if rows else "did not log in"
 
 
+def turned_away(events: Sequence[Event]) -> str:
+    """Why connections ended at the cloud before their login, as far as it was its doing."""
+    reasons = [
+        event.data["why"]
+        for event in events
+        if (event.source, event.kind, event.board) == ("cloud", "closed", None)
+        and event.data["by"] == "server"
+    ]
+    return ", ".join(dict.fromkeys(reasons))
+
+
 def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
-    heard = heard_from(rig.recorder.timeline.events(after), place.name)
+    events = rig.recorder.timeline.events(after)
+    heard = heard_from(events, place.name)
+    if away := turned_away(events):
+        heard += f"; meanwhile the cloud turned a device away that it does not know: {away}"
     lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "

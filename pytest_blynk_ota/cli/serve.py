@@ -57,6 +57,8 @@ def command(
     from pytest_blynk_ota.delivery.faults import parse
     from pytest_blynk_ota.errors import FirmwareError
 
+    if not host:
+        raise click.UsageError("--host wants an address to listen at, got ''")
     wanted = [parse(text) for text in faults]
     try:
         data = file.read_bytes()

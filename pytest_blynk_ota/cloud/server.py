@@ -134,7 +134,7 @@ class CloudServer:
 
         try:
             server = await loop.create_server(visitor, self._host, door.port, backlog=BACKLOG)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise RigError(why_not(door.kind, self._host, door.port, error)) from error
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]

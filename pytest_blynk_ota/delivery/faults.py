@@ -113,6 +113,14 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
 
 
+def _known(kind: str) -> str:
+    from pytest_blynk_ota.cloud import faults as others  # where that is one of the other list
+
+    if kind in others.PARAMETERS:
+        return f"{kind} is a fault of the cloud: cloud_faults.{kind}(), cloud_faults.parse()"
+    return _nearest(kind, PARAMETERS)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Fault:
     """One thing that shall go wrong. Made by the functions of this module, or by :func:`parse`.
@@ -141,7 +149,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in PARAMETERS:
-            raise FaultError(f"unknown fault {self.kind!r}; {_nearest(self.kind, PARAMETERS)}")
+            raise FaultError(f"unknown fault {self.kind!r}; {_known(self.kind)}")
         for name, (default, read) in PARAMETERS[self.kind].items():
             value = getattr(self, name)
             if value is None and default is REQUIRED:
@@ -256,7 +264,7 @@ def parse(text: str) -> Fault:
         raise FaultError(f"{text!r} names no fault; {_nearest('', PARAMETERS)}")
     kind = words[0]
     if kind not in PARAMETERS:
-        raise FaultError(f"unknown fault {kind!r} in {text!r}; {_nearest(kind, PARAMETERS)}")
+        raise FaultError(f"unknown fault {kind!r} in {text!r}; {_known(kind)}")
     values: dict[str, Any] = {}
     for place, word in enumerate(words[1:]):
         name, value = _assignment(kind, word, place, text)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_blynk_ota.cloud.doors import KINDS, Speech
+from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
@@ -81,12 +83,26 @@ def _usb_is_there_and_has_no_rate(board: BoardSection) -> Mistakes:
         yield "virtual.paced", 'usb = "jtag" has no baud rate; expected false'
 
 
+def _speaks_what_it_dials(board: BoardSection) -> Mistakes:
+    """What a real board runs, or a virtual one without a profile, may be anything."""
+    if not board.is_virtual or board.dials is None or board.profile == "default":
+        return
+    own = KINDS[PROFILES[board.profile].dials].speaks[0]
+    if KINDS[board.dials].speaks[0] is not own:
+        fitting = " or ".join(kind for kind, row in KINDS.items() if row.speaks[0] is own)
+        yield (
+            "dials",
+            f"the firmware of profile {board.profile} dials {fitting}, got {board.dials!r}",
+        )
+
+
 RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
     _virtual_boards_leave_the_network_its_name,
     _port_is_of_a_known_form,
     _real_boards_have_no_virtual_keys,
     _usb_is_there_and_has_no_rate,
     _provisioned_as_its_firmware_reads,
+    _speaks_what_it_dials,
 )
 
 
@@ -130,8 +146,25 @@ def _cloud_fits_together(cloud: CloudSection, named: Collection[str]) -> Mistake
         yield "cloud", "expected certificate and key together, or neither of them"
     if "relay_ca" in named and "relay" not in named:
         yield "cloud", "relay_ca is for a relay, and none is named; expected relay, too"
+    if "relay_ca" in named and cloud.relay and not Upstream.parse(cloud.relay).tls:
+        yield "cloud", f"relay_ca is for a relay over TLS; relay is {cloud.relay!r}"
     if ports := _twice([str(port) for ports in cloud.ports.values() for port in ports]):
         yield "cloud.ports", f"used twice: {ports}"
+
+
+def _mqtt_is_not_relayed(cloud: CloudSection, boards: Sequence[BoardSection]) -> Mistakes:
+    if cloud.relay is None:
+        return
+    asked = [f"cloud.ports.{kind}" for kind in cloud.ports if _is_mqtt(kind)]
+    for board in boards:
+        if _is_mqtt(board.dials or PROFILES[board.profile].dials):
+            asked.append(f"board {board.name}")
+    if asked:
+        yield "cloud.relay", f"passes the binary protocol on, MQTT not: {', '.join(asked)}"
+
+
+def _is_mqtt(kind: str) -> bool:
+    return Speech.MQTT in KINDS[kind].speaks
 
 
 def mistakes_across(
@@ -158,3 +191,4 @@ def mistakes_across(
         yield from _real_clocks_run_at_1(rig, every)
     if cloud is not None:
         yield from _cloud_fits_together(cloud, named)
+        yield from _mqtt_is_not_relayed(cloud, every)

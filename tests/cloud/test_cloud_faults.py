@@ -57,11 +57,42 @@ def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
         ("silent seconds=1 at=reboot", "is no phase"),
         ("refuse seconds=1 status=200", "other than 200"),
         ("drop on offer 0", "0 is no offer"),
+        ("drop on attempt 1", "counts offers; as 'drop on offer 1'"),
+        ("stall after=50%", r"stall is a fault of the download: faults.stall\(\)"),
     ],
 )
 def test_words_that_are_no_fault_are_refused_by_name(text, words):
     with pytest.raises(FaultError, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (("ignore", "drop"), "'drop' could never begin: 'ignore' comes before"),
+        (("slow seconds=1", "ignore"), "'slow seconds=1' could never begin: 'ignore'"),
+        (("ignore on offer 1, 2", "twice on offer 2"), "'twice on offer 2' could never begin"),
+        (("delay seconds=3", "delay seconds=5"), "'delay seconds=5' could never begin"),
+        (("url text=a", "url text=b on offer 2"), "'url text=b on offer 2' could never begin"),
+        (("drop on offer 1", "drop on offer 2", "drop on offer 1, 2"), "'drop on offer 1, 2'"),
+    ],
+)
+def test_a_fault_that_others_keep_from_beginning_is_refused_with_the_first_of_them(texts, words):
+    with pytest.raises(FaultError, match=words):
+        faults.refuse_idle([parse(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("ignore on offer 1", "drop"),
+        ("ignore", "url text=a", "silent seconds=9 at=request"),
+        ("delay seconds=3 on offer 1", "delay seconds=5"),
+        ("restart at=offer", "restart at=offer seconds=9"),
+    ],
+)
+def test_faults_that_can_all_begin_stand_side_by_side(texts):
+    faults.refuse_idle([parse(text) for text in texts])
 
 
 class Victim:

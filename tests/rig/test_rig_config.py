@@ -97,6 +97,14 @@ def test_a_wrong_board_key_is_refused_by_name(board, words):
         ({"power": "virtual"}, "is real"),
         ({"virtual": {"outlet": "hub"}}, "is real"),
         ({"port": "virtual", "name": "network"}, "can be called network"),
+        (
+            {"port": "virtual", "profile": "sketch", "dials": "mqtt"},
+            "board[0].dials: the firmware of profile sketch dials tcp or tls, got 'mqtt'",
+        ),
+        (
+            {"port": "virtual", "profile": "mqtt-idf", "dials": "tls"},
+            "board[0].dials: the firmware of profile mqtt-idf dials mqtt or mqtts, got 'tls'",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_the_port_are_refused(board, words):
@@ -107,6 +115,18 @@ def test_keys_that_do_not_fit_the_port_are_refused(board, words):
     with pytest.raises(ConfigError) as caught:
         check(data, "x")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        {"port": "/dev/p", "profile": "sketch"},  # a real board runs what its owner gave it
+        {"port": "virtual", "profile": "default"},
+    ],
+)
+def test_firmware_of_ones_own_may_dial_any_port(board):
+    board = {"name": "a", "chip": "esp32", "dials": "mqtts"} | board
+    assert check({"rig": {"name": "x"}, "board": [board]}, "x").board[0].dials == "mqtts"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pytest_blynk_ota import cloud_faults
 from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
-from pytest_blynk_ota.restore import heard_from, settled_since
+from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -98,3 +98,12 @@ def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
     ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
     with pytest.raises(FaultError, match="the other server makes the offers"):
         ota.relayed(faults=[cloud_faults.drop()])
+
+
+def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
+    def closed(number, board, by, why):
+        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+
+    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
+    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
+    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"
