@@ -86,6 +86,8 @@ def command(
     from pytest_blynk_ota.cli.serve_lines import printer
     from pytest_blynk_ota.delivery.faults import parse_all
 
+    if not host:
+        raise click.UsageError("--host wants an address to listen at, got ''")
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key go together; one of them is missing")
     secure = https or certificate is not None

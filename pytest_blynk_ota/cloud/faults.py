@@ -6,7 +6,7 @@
 
     cloud_faults.drop()                               # the URL goes out, and the link drops at once
     cloud_faults.delay(seconds=60).on_offer(1)        # the first offer comes a minute late
-    cloud_faults.restart(at="download", seconds=20)   # the cloud is away for 20 s in the download
+    cloud_faults.restart(at="request", seconds=20)    # the cloud is away for 20 s in the download
     cloud_faults.parse("silent at=request seconds=90 on offer 1")   # the text form
 
 Times are device seconds. ``repr(fault)`` is the Python text, ``str(fault)`` the text form that
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -86,6 +86,9 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
     "refuse": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds), "status": (None, _status)},
     "slow": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
 }
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow")
+"""They are about answers, which a relayed server gives in place of ours."""
+BY_ATTEMPT = re.compile(r"\s+on\s+attempts?\b")
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
 WORD = re.compile(r'(\w+)=("[^"]*"|\S*)|(\S+)')
 
@@ -93,6 +96,14 @@ WORD = re.compile(r'(\w+)=("[^"]*"|\S*)|(\S+)')
 def _nearest(word: str, known: Mapping[str, Any]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
+
+def _known(kind: str) -> str:
+    from pytest_blynk_ota.delivery import faults as others  # where that is one of the other list
+
+    if kind in others.PARAMETERS:
+        return f"{kind} is a fault of the download: faults.{kind}(), faults.parse()"
+    return _nearest(kind, PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,9 +122,7 @@ class CloudFault:
 
     def __post_init__(self) -> None:
         if self.kind not in PARAMETERS:
-            raise FaultError(
-                f"unknown cloud fault {self.kind!r}; {_nearest(self.kind, PARAMETERS)}"
-            )
+            raise FaultError(f"unknown cloud fault {self.kind!r}; {_known(self.kind)}")
         rows, read = PARAMETERS[self.kind], {}
         for name in self.values:
             if name not in rows:
@@ -176,6 +185,45 @@ def _numbers(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise FaultError(f"cloud fault {kind}: {number!r} is no offer; the first is 1")
     return tuple(sorted(set(numbers)))
+
+
+def check_behind_relay(faults: Iterable[CloudFault]) -> None:
+    """Raises FaultError for the first one that cannot hold where another server answers."""
+    for fault in faults:
+        if fault.kind in NOT_BEHIND_A_RELAY:
+            raise FaultError(
+                f"cloud fault {fault.kind}: behind a relay the other server answers the device, so "
+                f"{', '.join(NOT_BEHIND_A_RELAY)} do not hold; leave it out, or take a rig without "
+                f"a relay"
+            )
+
+
+ONCE_AN_OFFER = ("ignore", "delay", "twice", "url", "other", "drop")
+"""Of two of these due in one offer the first begins."""
+BEFORE_IT_LEAVES = ("ignore", "url", "other")
+"""What begins in an offer that is ignored; nothing else of that moment does."""
+
+
+def refuse_idle(faults: Sequence[CloudFault]) -> None:
+    """Raises FaultError for a fault that others keep from ever beginning."""
+    for place, fault in enumerate(faults):
+        hiders = [
+            other
+            for before, other in enumerate(faults)
+            if (before < place and other.kind == fault.kind and fault.kind in ONCE_AN_OFFER)
+            or (other.kind == "ignore" and not _in_spite_of_ignore(fault))
+        ]
+        in_all = any(other.offers is None for other in hiders)
+        covered = {number for other in hiders for number in other.offers or ()}
+        if in_all or (fault.offers and covered.issuperset(fault.offers)):
+            raise FaultError(
+                f"cloud fault {str(fault)!r} could never begin: {str(hiders[0])!r} comes before it "
+                "in each of its offers; name other offers with on_offer()"
+            )
+
+
+def _in_spite_of_ignore(fault: CloudFault) -> bool:
+    return fault.kind in BEFORE_IT_LEAVES or fault.is_later
 
 
 def ignore() -> CloudFault:
@@ -245,6 +293,8 @@ def parse(text: str) -> CloudFault:
     if found := ON_OFFER.search(body):
         offers = tuple(int(number) for number in re.findall(r"\d+", found["numbers"]))
         body = body[: found.start()]
+    elif BY_ATTEMPT.search(body):
+        raise FaultError(f"{text!r}: a fault of the cloud counts offers; as 'drop on offer 1'")
     kind, _, rest = body.partition(" ")
     values: dict[str, Any] = {}
     for name, value, stray in WORD.findall(rest):

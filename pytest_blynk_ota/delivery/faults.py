@@ -28,6 +28,15 @@ from pytest_blynk_ota.errors import FaultError
 from pytest_blynk_ota.fault_form import nearest, read_values, shown, words
 
 
+def known(kind: str) -> str:
+    """The end of a message about an unknown kind."""
+    from pytest_blynk_ota.cloud.faults import PARAMETERS  # where that is one of the other list
+
+    if kind in PARAMETERS:
+        return f"{kind} is a fault of the cloud: cloud_faults.{kind}(), cloud_faults.parse()"
+    return nearest(kind, KINDS)
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Fault:
     """One thing that shall go wrong. Made by the functions of this module, or by :func:`parse`.
@@ -44,7 +53,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise FaultError(f"unknown fault {self.kind!r}; {nearest(self.kind, KINDS)}")
+            raise FaultError(f"unknown fault {self.kind!r}; {known(self.kind)}")
         values = read_values(self.kind, KINDS[self.kind], self.values)
         if self.kind in CHECKS and (wrong := CHECKS[self.kind](values)) is not None:
             raise FaultError(f"{self.kind}: {wrong}")

@@ -169,7 +169,7 @@ class Sightings:
         self.cloud_faults: set[tuple[int, int]] = set()
         """Operations, and the places of the cloud's faults that have begun in them."""
         self.bad_urls: list[float] = []
-        """When the cloud sent something else than the URL, as a fault."""
+        """When the cloud sent something else than the URL, as a fault; each time that it did."""
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
@@ -179,6 +179,7 @@ class Sightings:
         self.other_losses: list[tuple[str, float]] = []
         self.last_t = LONG_AGO
         self._operation = 0
+        self._bad_offers: set[tuple[int, str]] = set()
         self._offered: dict[str, int] = {}
         self.files: dict[tuple[int, str], str] = {}
         """By operation and offer the name of the image behind the URL, where it was said."""
@@ -274,10 +275,13 @@ class Sightings:
             self.offers.append(
                 Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
             )
+            if (self._operation, data["offer"]) in self._bad_offers:
+                self.bad_urls.append(event.t)
         elif kind == "fault":
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
+                self._bad_offers.add((self._operation, str(data.get("offer"))))
         elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
