@@ -339,3 +339,19 @@ async def test_a_login_counts_after_the_file_of_this_offer_and_not_of_the_one_be
         victim.mischief.follow(whole)
         victim.mischief.follow(back)
         assert len(victim.fired()) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", [
+    {"status": 302, "page": True}, {"status": 503, "page": True},
+    {"status": 206, "part": [0, 9, 99]},
+])  # fmt: skip
+async def test_the_file_is_delivered_by_its_last_answer_not_by_a_page_or_a_part_before_it(answer):
+    async with Cloud() as cloud, Victim(cloud, faults.slow(seconds=1, at="delivered")) as victim:
+        await victim.offer()
+        data = {"how": "complete", "announced": 9}
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", data | answer))
+        assert victim.fired() == []
+        whole = data | {"status": 200}
+        victim.mischief.follow(Event(2, 0.0, 0.0, "delivery", "ended", "a", whole))
+        assert len(victim.fired()) == 1
