@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from pytest_blynk_ota.air import is_whole_file
 from pytest_blynk_ota.cloud.device import Device
 from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.link import OtaRequest
@@ -91,7 +92,9 @@ class Mischief:
         match (event.source, event.kind):
             case ("delivery", "request") if event.data["method"] == "GET":
                 self._phase("request")
-            case ("delivery", "ended") if event.data["how"] == "complete":
+            case ("delivery", "ended") if is_whole_file(
+                event.data, event.data.get("status") or 200
+            ):
                 self._delivered = True
                 self._phase("delivered")
             case ("cloud", "login"):  # behind a relay

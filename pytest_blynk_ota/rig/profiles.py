@@ -27,6 +27,7 @@ class Profile:
         loop: unexpected resets, or link drops, that make a loop.
         in_flight_stall_s: bytes unacknowledged for so long are a stall.
         rollback: whether its bootloader can go back.
+        prints_progress: whether it prints how far its update is ("Flashing... 40%").
         log: which of the shipped fixture images stand for it, ``quiet`` or ``info``.
         fixture: whose ways these fixture images have (``profile`` of a behaviour).
         dials: the kind of the cloud's port that it speaks to, unless the rig file says another.
@@ -47,6 +48,7 @@ class Profile:
     loop: int = 4
     in_flight_stall_s: float = 5.0
     rollback: bool = True
+    prints_progress: bool = False
     log: str = "quiet"
     fixture: str = "edgent-old"
     dials: str = "tcp"
@@ -78,7 +80,7 @@ PROFILES: dict[str, Profile] = {
         # New Edgent: 1 s before the disconnect, 30 s without a byte, 10 s in ERROR; fixed ports, of
         # which the first with TLS and the first without (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
         # BlynkHttpOTA.h, BlynkNetMgrClients.h).
-        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80)),
+        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80), prints_progress=True),
         # A plain sketch downloads in its handler and goes on after a failure: no error state.
         # 30 s is the stall limit of the fixtures; over plain HTTP it is edgent-old-http's.
         Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch", nvs=False),
@@ -102,6 +104,7 @@ PROFILES: dict[str, Profile] = {
             request_s=5.0,
             login_s=660.0,
             log="info",
+            prints_progress=True,
             fixture="reference",
         ),
     )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.boots import NEVER
+from pytest_blynk_ota.verdict.downloads_seen import FOLLOW_S
 from pytest_blynk_ota.verdict.images_seen import declares
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Sightings
@@ -172,7 +173,12 @@ def _waits(story: Story) -> list[Wait]:
     if not offers:
         return []
     now, slack = story.until, story.operation.skew
-    found = [_request_wait(story, offers[-1]), _download_wait(story), _login_wait(story)]
+    found = [
+        _request_wait(story, offers[-1]),
+        _download_wait(story),
+        _follow_wait(story),
+        _login_wait(story),
+    ]
     return [Wait(w.phase, w.until + slack) for w in found if w and w.until + slack > now]
 
 
@@ -183,7 +189,12 @@ def _request_wait(story: Story, offered: float) -> Wait | None:
         return None
     if any(boot.start > offered for boot in story.window):
         return None
-    return Wait("the request", story.after(offered, story.operation.ways.request_s))
+    ways = story.operation.ways
+    tried = max((one.fired.t for one in story.in_vain), default=LONG_AGO)
+    if tried > offered:
+        seconds = ways.stall_s + ways.error_restart_s
+        return Wait("the connection or its failure", story.after(tried, seconds))
+    return Wait("the request", story.after(offered, ways.request_s))
 
 
 def _download_wait(story: Story) -> Wait | None:
@@ -203,6 +214,16 @@ def _download_wait(story: Story) -> Wait | None:
     ours = last.last is not None and last.last.ended_by == "server" and last.ended == "cut"
     seconds = ways.error_restart_s + (ways.stall_s if ours else 0.0)
     return Wait("the restart after an error", story.after(last.end, seconds))
+
+
+def _follow_wait(story: Story) -> Wait | None:
+    """Of the next request, where an answer asks for one."""
+    last = story.last_download
+    if last is None or last.end is not None or not last.goes_on:
+        return None
+    assert last.last is not None
+    assert last.last.ended is not None
+    return Wait("the next request", story.after(last.last.ended, FOLLOW_S))
 
 
 def _login_wait(story: Story) -> Wait | None:

@@ -33,13 +33,30 @@ def cloud_fault(draw):
     kind = draw(st.sampled_from(list(PARAMETERS)))
     values = {name: draw(VALUES[name]) for name in PARAMETERS[kind]}
     offers = draw(st.none() | st.lists(st.integers(1, 99), min_size=1, max_size=3).map(tuple))
-    return CloudFault(kind, values, offers)
+    return CloudFault(kind, values, offers, draw(st.booleans()))
 
 
 @given(cloud_fault())
 def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
     assert parse(str(fault)) == fault
     assert eval(repr(fault), {"cloud_faults": faults}) == fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delay 60 on offer 1 maybe",
+        "delay seconds=60 maybe on offer 1",
+        "delay 60.0 maybe on offer 1",
+    ],
+)
+def test_the_first_value_may_stand_without_its_name_and_the_clauses_in_any_order(text):
+    assert parse(text) == faults.delay(60).on_offer(1).maybe()
+
+
+@pytest.mark.parametrize("text", ["last_5x", "last 5", "last 5x", "", "a=b", "x\ny"])
+def test_any_text_may_go_out_in_place_of_the_url(text):
+    assert parse(str(faults.url(text))).values == {"text": text}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +69,8 @@ def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
         ("delay secs=3", "did you mean 'seconds'"),
         ("delay seconds=-1", "a number above 0"),
         ("delay seconds=nan", "a number above 0"),
-        ("delay 3", "'3' in 'delay 3' is no name=value"),
+        ("delay seconds=3 4", "'4' in 'delay seconds=3 4' is no name=value"),
+        ("drop 3", "'3' in 'drop 3' is no name=value"),
         ("delay seconds=1 seconds=2", "stands twice"),
         ("silent seconds=1 at=reboot", "is no phase"),
         ("refuse seconds=1 status=200", "other than 200"),
@@ -409,3 +427,19 @@ async def test_a_silence_at_the_login_begins_before_the_device_says_what_it_is()
         back.send(Cmd.INTERNAL, 3, *INFO)
         await victim.beside.alive()
         assert len(cloud.seen("report", "a")) == reports
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", [
+    {"status": 302, "page": True}, {"status": 503, "page": True},
+    {"status": 206, "part": [0, 9, 99]},
+])  # fmt: skip
+async def test_the_file_is_delivered_by_its_last_answer_not_by_a_page_or_a_part_before_it(answer):
+    async with Cloud() as cloud, Victim(cloud, faults.slow(seconds=1, at="delivered")) as victim:
+        await victim.offer()
+        data = {"how": "complete", "announced": 9}
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", data | answer))
+        assert victim.fired() == []
+        whole = data | {"status": 200}
+        victim.mischief.follow(Event(2, 0.0, 0.0, "delivery", "ended", "a", whole))
+        assert len(victim.fired()) == 1
