@@ -379,7 +379,13 @@ class Ota:
             "slots": self._slots_by_name(by_sha),
             "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
-                {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
+                {
+                    "text": str(fault),
+                    "kind": fault.kind,
+                    "attempts": list(fault.when.attempts) if fault.when.attempts else None,
+                    "maybe": fault.when.may,
+                    "sure": fault.when.is_sure,
+                }
                 for fault in faults
                 if isinstance(fault, Fault)
             ],

@@ -146,9 +146,13 @@ async def _serve(
         printer.say(kind, facts)
 
     end = end_of(printer.lines)
-    ports = {"tls_port": asked.port} if asked.https else {"port": asked.port}
     server = DeliveryServer(
-        record, host=asked.host, speed=asked.speed, authority=authority, **ports
+        record,
+        host=asked.host,
+        port=0 if asked.https else asked.port,
+        tls_port=asked.port if asked.https else 0,
+        speed=asked.speed,
+        authority=authority,
     )
     try:
         campaigns = [_campaign(server, file, data, asked) for file, data in files]
