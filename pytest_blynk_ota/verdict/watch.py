@@ -130,9 +130,14 @@ def _on(phase: str, now: float, times: Sequence[float]) -> Watch:
 
 
 def _kept_away(story: Story) -> Watch:
-    """The test holds the device; nothing is lost in that time, but it is not for ever."""
+    """The test holds the device; nothing is lost in that time, but it is not for ever: neither
+    at once nor in all, as by a fault that begins again with each offer."""
+    operation = story.operation
     begin = next(begin for begin, stop in story.held if begin <= story.until < stop)
-    limit = begin + story.operation.wall(story.operation.deadline_s)
+    before = sum(
+        stop - max(at, operation.t) for at, stop in story.held if operation.t < stop < begin
+    )
+    limit = begin + max(operation.wall(operation.deadline_s) - before, 0.0)
     if story.until >= limit:
         return _over("the test kept the device away for longer than the deadline")
     return _on("the test to give the device back", story.until, [limit])
@@ -253,7 +258,10 @@ def _last_look(story: Story, settled: Visit | None) -> Watch:
     drops = story.drops(now)
     if len(drops) >= ways.loop:
         return _over(f"the deadline passed, and the link drops in a loop ({len(drops)} times)")
+    deadline = story.after(story.operation.t, story.operation.deadline_s)
     if story.live(now) is not None:
+        if since >= deadline:  # and was reset since: it may go on like that for ever
+            return _over("the deadline passed, and the device had settled since")
         return _on(f"{LAST_LOOK}: settling", now, [_settles(story)])
     left = max((v.end for v in story.visits if v.end <= now), default=LONG_AGO)
     limit = story.after(max(left, story.operation.t), ways.login_s)

@@ -155,6 +155,28 @@ def test_a_device_that_is_never_given_back_ends_the_watch_all_the_same():
     assert "kept the device away" in at(tale, 101).why
 
 
+def test_a_device_that_is_kept_away_again_and_again_ends_the_watch_all_the_same():
+    tale = Tale(op="ship", deadline=100)
+    for _ in range(3):
+        tale.add("test", "action", what="cloud.off").wait(30).add(
+            "test", "action", what="cloud.on"
+        ).wait(5)
+    tale.add("test", "action", what="cloud.off")
+    assert not at(tale, 8).over
+    assert "kept the device away" in at(tale, 11).why
+
+
+def test_the_last_look_ends_with_a_device_that_is_reset_after_each_settling():
+    tale = Tale(deadline=20).offered().downloads().wait(20)
+    for _ in range(2):
+        tale.boots("old", code=0x10).wait(5).logs_in("1.5.0").wait(10.5)
+    state = at(tale.boots("old", code=0x10).wait(5), 1)
+    assert (state.over, state.phase) == (False, "the last look: login")
+    assert at(tale.logs_in("1.5.0"), 1).why == (
+        "the deadline passed, and the device had settled since"
+    )
+
+
 def test_a_cancelled_offer_ends_when_the_device_is_settled():
     tale = Tale(op="offer").add("ota", "cancelled", why="by the test")
     assert at(tale, 0).over
