@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TEXTS = {
     "connection": "#{conn} connected from {peer}",
-    "handshake": "#{conn} attempt {attempt}: TLS was not agreed on: {error}",
+    "handshake": "#{conn} {agreed}",
     "request": "#{conn} attempt {attempt}: {method} {path} {range}",
     "refused": "#{conn} refused: {why}",
     "response": "#{conn} attempt {attempt}: {status}, {announced} bytes announced",
@@ -119,6 +119,8 @@ def text_of(kind: str, facts: dict[str, Any]) -> str:
         return "\n".join([*rows, "Ctrl-C ends it."])
     shown = {name: "?" if value is None else value for name, value in facts.items()}
     shown["range"] = facts.get("range") or ""
+    why = facts.get("why")
+    shown["agreed"] = f"no TLS: {why}" if why else f"{facts.get('version')}, {facts.get('cipher')}"
     return TEXTS[kind].format_map(shown).rstrip()
 
 

@@ -89,7 +89,10 @@ def test_words_that_are_no_fault_are_refused_by_name(text, words):
     [
         (("ignore", "drop"), "'drop' could never begin: 'ignore' comes before"),
         (("slow seconds=1", "ignore"), "'slow at=offer seconds=1' could never begin: 'ignore'"),
-        (("ignore on offer 1, 2", "twice on offer 2"), "'twice seconds=1 on offer 2' could never begin"),
+        (
+            ("ignore on offer 1, 2", "twice on offer 2"),
+            "'twice seconds=1 on offer 2' could never begin",
+        ),
         (("delay seconds=3", "delay seconds=5"), "'delay seconds=5' could never begin"),
         (("url text=a", "url text=b on offer 2"), "'url text=b on offer 2' could never begin"),
         (("drop on offer 1", "drop on offer 2", "drop on offer 1, 2"), "'drop on offer 1, 2'"),
