@@ -105,6 +105,8 @@ class Fault:
         return self._when(may=True)
 
     def _when(self, **clauses: Any) -> Fault:
+        if None in clauses.values():
+            raise FaultError(f"{self.kind}: None is no value of a clause; leave the clause out")
         try:
             return replace(self, when=replace(self.when, **clauses))
         except FaultError as error:
@@ -147,9 +149,17 @@ def seq(*faults: Fault | None) -> tuple[Fault, ...]:
 
     ``None`` stands for a download with no fault. The file comes after the last one.
     """
-    if not faults:
+    if all(one is None for one in faults):
         raise FaultError("seq() needs at least one fault, as seq(status(503), stall(0))")
-    return tuple(one.on_attempt(number) for number, one in enumerate(faults, 1) if one is not None)
+    return tuple(
+        _single(one).on_attempt(number) for number, one in enumerate(faults, 1) if one is not None
+    )
+
+
+def _single(one: Any) -> Fault:
+    if isinstance(one, Fault):
+        return one
+    raise FaultError(f"{one!r} is no fault; expected one, as faults.stall(0)")
 
 
 def random(*choices: Fault, seed: int, rate: float = 0.2) -> tuple[Fault, ...]:
@@ -164,7 +174,8 @@ def random(*choices: Fault, seed: int, rate: float = 0.2) -> tuple[Fault, ...]:
     """
     drawn = choices or ANY
     return tuple(
-        one.by_chance(rate, seed, pick, len(drawn)).maybe() for pick, one in enumerate(drawn, 1)
+        _single(one).by_chance(rate, seed, pick, len(drawn)).maybe()
+        for pick, one in enumerate(drawn, 1)
     )
 
 

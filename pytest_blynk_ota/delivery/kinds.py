@@ -92,6 +92,10 @@ def _count(value: object) -> int:
     return whole(1, 2**31)(value)
 
 
+def _body_bytes(value: object) -> int:
+    return whole(1, BODY_MOST_BYTES)(value)
+
+
 def _status(value: object) -> int:
     return whole(200, 599)(value)
 
@@ -137,6 +141,11 @@ def _difference(value: object) -> int:
     return int(text)
 
 
+BODY_MOST_BYTES = 64 * 2**20
+"""No ESP32 has a slot so large: what is made up beyond it would only fill memory."""
+
+HEAD_MOST_BYTES = 16 * 2**20
+
 TARGETS = ("absolute", "relative", "loop", "other-host")
 DIGESTS = (
     "wrong",
@@ -149,6 +158,7 @@ DIGESTS = (
     "last-half",
     "text",
 )
+DIGEST_HEADERS = ("x-sha256", "x-md5")
 TLS_WAYS = (
     "expired",
     "not-yet-valid",
@@ -249,7 +259,7 @@ KINDS: Kinds = {
     "cut": {"at": AT, "bytes": Param(_count, None)},  # D31
     "scramble": {"at": Param(offset, 0, _from_end), "bytes": Param(_count, None), "seed": SEED},
     "pad": {
-        "bytes": BYTES,
+        "bytes": Param(_body_bytes, 4096),
         "how": Param(one_of("counted", "beyond"), "beyond"),
         "seed": SEED,
     },  # D28
@@ -267,7 +277,25 @@ def _one_way(values: Mapping[str, Any]) -> str | None:
     return None if len(values) == 1 else "expected either says= or off=, as length 0"
 
 
-CHECKS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {"length": _one_way}
+def _header_room(values: Mapping[str, Any]) -> str | None:
+    room = values["bytes"] * values["count"]
+    if room <= HEAD_MOST_BYTES:
+        return None
+    return f"{room} bytes are too many; expected bytes x count up to {HEAD_MOST_BYTES}"
+
+
+def _known_digest(values: Mapping[str, Any]) -> str | None:
+    name = values["header"]
+    if name.lower() in DIGEST_HEADERS:
+        return None
+    return f"header: {name!r} is no digest that is sent; expected X-SHA256 or x-MD5"
+
+
+CHECKS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "length": _one_way,
+    "pad_headers": _header_room,
+    "digest": _known_digest,
+}
 """What parameters have to be together: the message about what is wrong, None if nothing is."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {

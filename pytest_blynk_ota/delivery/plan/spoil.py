@@ -63,9 +63,14 @@ def _swap(body: bytearray, values: Mapping[str, Any], name: str) -> Touched:
 
 
 def _twice(body: bytearray, values: Mapping[str, Any], name: str) -> tuple[int, int]:
-    """So many bytes, behind which as many follow."""
-    count = values["bytes"]
-    first, _ = stretch(values["at"], 2 * count, len(body), name)
+    """So many bytes, behind which as many follow. Raises Idle."""
+    count, size = values["bytes"], len(body)
+    first = locate(values["at"], size, name)
+    if first + 2 * count > size:
+        raise Idle(
+            f"{count} bytes from byte {first} on and as many behind them do not fit {name} "
+            f"({size} bytes); expected {(size - first) // 2} or fewer"
+        )
     return first, first + count
 
 
