@@ -2,8 +2,8 @@
 
 A table ``kind -> parameter -> Param`` says what there is. :func:`read_values` reads values
 against it, :func:`words` and :func:`values_of` go to the text form (``stall after=50% seconds=5``)
-and back.
-Everything that is wrong is a FaultError that names the kind, the parameter and what was expected.
+and back. Everything that is wrong is a FaultError that names the kind, the parameter and what was
+expected.
 """
 
 from __future__ import annotations
@@ -173,9 +173,8 @@ def _quoted(text: str) -> str:
     return text if bare else f'"{text}"'
 
 
-WORD = re.compile(
-    r'(?P<name>\w+)=(?P<value>"[^"]*"|last[ _]+\d+|\S*)|(?P<bare>"[^"]*"|last[ _]+\d+|\S+)'
-)
+_VALUE = r'"[^"]*"(?!\S)|last[ _]+\d+(?!\S)'
+WORD = re.compile(rf"(?P<name>\w+)=(?P<value>{_VALUE}|\S*)|(?P<bare>{_VALUE}|\S+)")
 
 
 def values_of(what: str, params: Params, rest: str, text: str, example: str) -> dict[str, str]:

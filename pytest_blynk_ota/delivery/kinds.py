@@ -185,7 +185,12 @@ KINDS: Kinds = {
     # The first parameter may stand without its name in the text form.
     # Time
     "stall": {"after": AFTER, "seconds": Param(positive, None)},  # D19 D22 D23 D49
-    "latency": {"seconds": Param(positive), "jitter": Param(zero_or_more, 0), "seed": SEED},  # D49
+    "latency": {  # D49
+        "seconds": Param(positive),
+        "jitter": Param(zero_or_more, 0),
+        "spread": Param(one_of("uniform", "lognormal"), "uniform"),
+        "seed": SEED,
+    },
     "drip": {"bytes_per_s": Param(positive, 1), "after": FROM},  # D25
     "bandwidth": {  # D26
         "bytes_per_s": Param(positive),
@@ -206,7 +211,7 @@ KINDS: Kinds = {
         "gap": Param(positive, 0.2),
     },
     # Ends
-    "truncate": {"after": Param(moment, text=_from_end)},  # D12 D20
+    "truncate": {"after": Param(place, text=_from_end)},  # D12 D20
     "reset": {"after": Param(place, text=_from_end)},  # D21
     "half_close": {"after": Param(moment, text=_from_end)},  # D41
     "vanish": {"after": AFTER},  # D24
@@ -216,6 +221,7 @@ KINDS: Kinds = {
         "body": Param(one_of("page", "file", "none"), "page"),
         "retry_after": Param(whole(0, 10**6), None),
     },
+    "garbage": {"bytes": Param(_count, 64), "seed": SEED},  # I2
     "page": {"text": Param(line, "<html><body>Please log in</body></html>")},  # D7
     "redirect": {  # D33-D35
         "code": Param(_redirect_code, 302),
@@ -293,7 +299,7 @@ CHECKS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
 """What parameters have to be together: the message about what is wrong, None if nothing is."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "whole answer": ("status", "page", "redirect"),
+    "whole answer": ("status", "page", "redirect", "garbage"),
     "before the request": ("tls", "unreachable"),
 }
 """Kinds of which one alone can be in an answer."""

@@ -110,6 +110,7 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
 
 @pytest.mark.parametrize(("text", "says"), [
     ("stal after=1", "did you mean 'stall'?"),
+    ("drop", "drop is a fault of the cloud: cloud_faults.drop()"),
     ("stall aftr=1", "did you mean 'after'?"),
     ("", "names no fault"),
     ("explode", "unknown fault 'explode'"),

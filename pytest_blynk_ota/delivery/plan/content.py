@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -21,7 +22,9 @@ Body = bytes | memoryview
 BODILESS = frozenset({204, 304})
 """Statuses after whose head nothing comes (RFC 9112 6.3); 205 has a body, of no bytes."""
 
-WHOLE = ("status", "page", "redirect")
+WHOLE = ("status", "page", "redirect", "garbage")
+NO_HTTP = 0
+"""The status of bytes that are no answer."""
 IN_THE_FILE = ("etag", "ranges", "other", "cut", "pad", *SPOILS)
 """Kinds that act on the file: where a page stands in its place they do nothing."""
 
@@ -127,6 +130,13 @@ def _page(request: Request, ledger: Ledger, one: Due) -> Content:
     return page(200, one.fault.values["text"], kind="html")
 
 
+def _garbage(request: Request, ledger: Ledger, one: Due) -> Content:
+    values = one.fault.values
+    ledger.line.append(one)
+    body = random.Random(values["seed"]).randbytes(values["bytes"])
+    return Content(NO_HTTP, body, page=True)
+
+
 def _redirect(request: Request, ledger: Ledger, one: Due) -> Content:
     values = one.fault.values
     code, to = values["code"], values["to"]
@@ -146,6 +156,7 @@ SOURCES: Mapping[str, Callable[[Request, Ledger, Due], Content]] = {
     "status": _status,
     "page": _page,
     "redirect": _redirect,
+    "garbage": _garbage,
 }
 
 

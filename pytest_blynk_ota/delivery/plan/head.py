@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.delivery.plan.content import Content, Fields, reason
+from pytest_blynk_ota.delivery.plan.content import NO_HTTP, Content, Fields, reason
 from pytest_blynk_ota.delivery.plan.idle import Idle
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.request import Request
@@ -49,6 +49,9 @@ def head(request: Request, made: Content, ledger: Ledger) -> Head:
     First what frames the body (chunks, length, version), then Connection, which follows from it,
     then single fields in the order of the operation's list.
     """
+    if made.status == NO_HTTP:
+        ledger.rest_all("what is sent has no head", *IN_THE_HEAD, "http_version")
+        return Head(b"", 0, None, None, keep=False)
     version = _version(request, ledger)
     if version == HEADLESS:
         ledger.rest_all("HTTP/0.9 has no head", *IN_THE_HEAD)

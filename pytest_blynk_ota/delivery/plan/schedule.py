@@ -145,7 +145,10 @@ class Schedule:
     def latency(self, one: Due) -> None:
         values = one.fault.values
         dice = random.Random(f"{values['seed']}/{self._attempt}")
-        seconds = values["seconds"] + values["jitter"] * dice.uniform(-1, 1)
+        if values["spread"] == "lognormal":
+            seconds = values["seconds"] * dice.lognormvariate(0.0, values["jitter"])
+        else:
+            seconds = values["seconds"] + values["jitter"] * dice.uniform(-1, 1)
         steps = (Fire(one), Hold(max(seconds, 0.0), one.fault.when.until), Over(one))
         self.before.append(Mark(0, Rank.WAIT, one, steps))
 
