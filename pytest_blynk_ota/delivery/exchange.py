@@ -112,6 +112,8 @@ class Exchange:
                 "response",
                 status=answer.status,
                 announced=answer.announced,
+                page=answer.page,
+                part=list(answer.part) if answer.part else None,
                 due=[list(row) for row in sorted(answer.due.items())],
             )
             self._begin()

@@ -27,7 +27,9 @@ from pydantic_core import ErrorDetails
 
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.relay import Upstream
-from pytest_blynk_ota.errors import ConfigError, UsageError
+from pytest_blynk_ota.delivery.campaign import LIFETIME_S
+from pytest_blynk_ota.delivery.faults import parse_all
+from pytest_blynk_ota.errors import ConfigError, FaultError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import mistakes_across
@@ -215,6 +217,32 @@ class CloudSection(Section):
         return text
 
 
+class DeliverySection(Section):
+    """How the rig's firmware server serves files.
+
+    Attributes:
+        https: whether URLs are https ones.
+        expires: device seconds after which a URL is answered with 403.
+        single_use: whether a URL serves one GET.
+        faults: hold for each operation, beside its own; none of them has to fire.
+    """
+
+    https: StrictBool = False
+    expires: float = Field(default=LIFETIME_S, gt=0)
+    single_use: StrictBool = False
+    faults: list[str] = []
+
+    @field_validator("faults")
+    @classmethod
+    def _readable(cls, texts: list[str]) -> list[str]:
+        for text in texts:
+            try:
+                parse_all(text)
+            except FaultError as error:
+                raise ValueError(str(error)) from None
+        return texts
+
+
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
 
@@ -235,6 +263,7 @@ class RigConfig(Section):
     board: list[BoardSection] = Field(min_length=1)
     network: NetworkSection | None = None
     cloud: CloudSection = CloudSection()
+    delivery: DeliverySection = DeliverySection()
 
     def pick(self, name: str) -> BoardSection:
         """The board of that name. Raises ConfigError with the nearest name."""
