@@ -33,6 +33,8 @@ from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.profiles import PROFILES
 
 VIRTUAL = "virtual"
+LOOPBACK = "lo"
+"""The interface that leads to virtual boards."""
 MAX_SPEED = 1000.0
 
 
@@ -272,6 +274,9 @@ class CloudSection(Section):
         return self
 
 
+INTERFACE = shaped("network interface as wlan1", r"[^\s/:]{1,15}")
+
+
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
 
@@ -283,6 +288,24 @@ class NetworkSection(Section):
     """The rack's own network."""
 
     ap: AccessPoint | None = None
+    interface: Annotated[str, INTERFACE] | None = None
+    prefix: list[Annotated[str, Field(min_length=1)]] = []
+
+
+def _network_fits(network: NetworkSection, boards: Sequence[BoardSection]) -> None:
+    """Raises ValueError for a key that does not go with the kind of the boards."""
+    real = [board.name for board in boards if not board.is_virtual]
+    wrong: list[str] = []
+    if network.ap and not real:
+        wrong.append("ap: the access point of virtual boards is in their rack; expected no ap")
+    if real and network.interface == LOOPBACK:
+        wrong.append(f"interface: {real[0]} is a real board, not reached by lo; as wlan1")
+    if not real and network.interface not in (None, LOOPBACK):
+        wrong.append(f"interface: virtual boards are reached by lo, not {network.interface}")
+    if real and network.prefix and network.interface is None:
+        wrong.append("prefix stands before tc, and no interface is named; expected both")
+    if wrong:
+        raise ValueError("; ".join(f"network.{one}" for one in wrong))
 
 
 class RigConfig(Section):
@@ -306,6 +329,8 @@ class RigConfig(Section):
         if shared:
             raise ValueError(f"two boards have the port {', '.join(shared)}")
         _have_their_own_files(self.board)
+        if self.network is not None:
+            _network_fits(self.network, self.board)
         real = [board.name for board in self.board if not board.is_virtual]
         if real and self.rig.speed != 1:
             raise ValueError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.verdict.boots import Boot
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Download
 from pytest_blynk_ota.verdict.sightings import Request
@@ -30,6 +31,7 @@ class DownloadSeen:
         end: when it was over; None: it was still going at the end.
         ended: the word.
         image: the name of the image behind the URL.
+        network: what the test did to the network meanwhile, in words.
     """
 
     boot: Boot
@@ -42,6 +44,7 @@ class DownloadSeen:
     end: float | None = None
     ended: str = ""
     image: str = ""
+    network: tuple[str, ...] = ()
 
     @property
     def last(self) -> Request | None:
@@ -148,6 +151,8 @@ def downloads_of(story: Story, *, every: bool = False) -> list[DownloadSeen]:
     for one in found:
         one.end = _end(one)
         one.ended = next(word for word, holds in ENDINGS if holds(one))
+        end = one.until if one.end is None else one.end
+        one.network = network_trouble(story.seen, one.start, end)
     return found
 
 
