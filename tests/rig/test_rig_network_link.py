@@ -93,7 +93,7 @@ def test_somebody_elses_root_is_left_alone(kernel):
 
 def test_what_went_wrong_half_way_is_undone(kernel):
     kernel.broken["filter add"] = "Error: out of luck."
-    with pytest.raises(NetworkFailed, match="filter add .* ended with 2: Error: out of luck"):
+    with pytest.raises(NetworkFailed, match=r"filter add .* ended with 2: Error: out of luck"):
         link(kernel).shape({"down": Shape.of(rate=1)}, PORTS)
     assert kernel.rows["lo"] == [{"kind": "noqueue", "handle": "0:", "root": True}]
 

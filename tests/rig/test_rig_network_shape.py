@@ -119,9 +119,13 @@ def test_a_partition_is_a_queue_with_no_room():
     assert line(tc.leaf(DOWN, Shape.of(loss=1), 1, 0)).endswith("pfifo limit 0")
 
 
-def test_a_changed_leaf_is_another_one_since_netem_keeps_what_is_not_named():
-    handles = {tc.leaf(DOWN, Shape.of(delay=1), 1, turn)[8] for turn in (0, 1)}
-    assert len(handles) == 2
+def test_a_leaf_is_changed_with_nothing_coming_through_meanwhile():
+    assert [line(one) for one in tc.change(DOWN, Shape.of(delay=1, rate=1), 1, 3)] == [
+        "tc qdisc replace dev lo parent b1e:10 handle 1e21: pfifo limit 0",
+        "tc class change dev lo parent b1e: classid b1e:10 htb rate 8bit burst 1600 cburst 1600 "
+        "quantum 65536",
+        "tc qdisc replace dev lo parent b1e:10 handle 1e20: netem limit 1000 delay 1000000us",
+    ]
 
 
 def test_no_two_lanes_share_a_class_a_priority_or_a_leaf():

@@ -28,6 +28,8 @@ NOBODYS = "0:"
 """The handle of a queueing discipline that the kernel made by itself, and makes again."""
 INGRESS = "ffff:"
 
+PARTITION = Shape(loss=1)
+
 FIRST_MINOR = 0x10
 SEATS = 64
 """Runs that may shape one interface at a time."""
@@ -35,7 +37,7 @@ FIRST_LEAF = 0x1E00
 
 ALL_S = 1_000_000
 """Microseconds in a second."""
-UNLIMITED = "32gbit"
+UNLIMITED = ("rate", "32gbit", "burst", "1mb", "cburst", "1mb")
 QUANTUM_BYTES = 65536
 """What HTB hands out in a turn: the largest packet of loopback."""
 BURST_BYTES = 1600
@@ -168,11 +170,17 @@ def begin(lane: Lane, shape: Shape, ports: Ports, speed: float) -> list[Command]
 def change(lane: Lane, shape: Shape, speed: float, turn: int) -> list[Command]:
     """Fill it with something else. What waited in the old leaf is lost.
 
+    In between nothing comes through: a leaf that is merely changed keeps what the new words do not
+    name, and two netems of which one duplicates may not stand side by side for a moment either.
+
     Args:
-        turn: how often it was changed before: the new leaf has another handle than the old one,
-            since a leaf that is merely changed keeps what the new words do not name.
+        turn: how often it was changed before.
     """
-    return [("tc", "class", "change", *_class(lane, shape, speed)), leaf(lane, shape, speed, turn)]
+    return [
+        leaf(lane, PARTITION, speed, 2 * turn - 1),
+        ("tc", "class", "change", *_class(lane, shape, speed)),
+        leaf(lane, shape, speed, 2 * turn),
+    ]
 
 
 def end(lane: Lane) -> list[Command]:
@@ -217,7 +225,7 @@ def _class(lane: Lane, shape: Shape, speed: float) -> Command:
     where = ("dev", lane.device, "parent", ROOT, "classid", lane.flow, "htb")
     quantum = ("quantum", str(QUANTUM_BYTES))
     if shape.rate is None:
-        return (*where, "rate", UNLIMITED, *quantum)
+        return (*where, *UNLIMITED, *quantum)
     rate = f"{max(1, round(shape.rate * speed * 8))}bit"
     burst = str(BURST_BYTES)
     return (*where, "rate", rate, "burst", burst, "cburst", burst, *quantum)

@@ -25,6 +25,11 @@ ROWS: Sequence[tuple[str, str]] = (
     (r"Unknown device type", "the kernel has no ifb, which holding back what boards send takes"),
     (r"TC classifier not found", "the kernel has no cls_u32"),
     (r"[Ff]ailed to load TC action|TC action module", "the kernel has no act_mirred"),
+    (
+        r"cannot mix duplicating",
+        "the kernel holds nothing else back on {device} where packets are duplicated: duplicate in "
+        "one direction, and in one run at a time",
+    ),
     (r"Cannot find device|does not exist", "there is no interface {device}"),
     (r"No such file or directory|not found", "there is no {tool} here (Debian: package iproute2)"),
 )
