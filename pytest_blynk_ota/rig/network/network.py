@@ -162,7 +162,7 @@ class Network:
         held = Held(str(shape) + (f" {way}" if way != DOWN else ""), self._end_shape)
         self._shapes.append((held, way, shape))
         try:
-            self._apply(link)
+            self._apply(link, begins=True)
         except BaseException:
             self._shapes.clear()
             self._tell("", False)
@@ -203,10 +203,10 @@ class Network:
         kept = [row for row in self._shapes if row[0] is not held]
         if len(kept) < len(self._shapes):
             self._shapes = kept
-            self._apply(self._part("link"))
+            self._apply(self._part("link"), begins=False)
 
-    def _apply(self, link: Link) -> None:
-        """Make the link as all that is held says; events begin before, and end after it."""
+    def _apply(self, link: Link, *, begins: bool) -> None:
+        """Make the link as all that is held says; told before it begins, and after it has ended."""
         wanted = {
             one: shape
             for one in (DOWN, UP)
@@ -214,8 +214,8 @@ class Network:
         }
         text = ", ".join(f"{shape} {one}" for one, shape in wanted.items())
         away = any(shape.is_partition for shape in wanted.values())
-        if wanted:
-            self._tell(text, away or self._told[1])
+        if begins:
+            self._tell(text, away)
         link.shape(wanted, self._ports())
         self._tell(text, away)
 
