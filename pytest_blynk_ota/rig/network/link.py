@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pytest_blynk_ota.errors import LeaseHeld, NetworkFailed, Unavailable
-from pytest_blynk_ota.rig.config import LOOPBACK
+from pytest_blynk_ota.rig.across import LOOPBACK
 from pytest_blynk_ota.rig.lease import Lease, left_behind, lock_folder, make_shared
 from pytest_blynk_ota.rig.network import commands as tc
 from pytest_blynk_ota.rig.network.commands import Command, Lane, Ports

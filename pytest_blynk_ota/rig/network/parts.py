@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pytest_blynk_ota.evidence.timeline import Record
-from pytest_blynk_ota.rig.config import LOOPBACK, NetworkSection, RigConfig
+from pytest_blynk_ota.rig.across import LOOPBACK
+from pytest_blynk_ota.rig.config import NetworkSection, RigConfig
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.network.access_point import (
     AccessPoint,
