@@ -243,6 +243,9 @@ class DeliverySection(Section):
         return texts
 
 
+INTERFACE = shaped("network interface as wlan1", r"[^\s/:]{1,15}")
+
+
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
 
@@ -254,6 +257,8 @@ class NetworkSection(Section):
     """The rack's own network."""
 
     ap: AccessPoint | None = None
+    interface: Annotated[str, INTERFACE] | None = None
+    prefix: list[Annotated[str, Field(min_length=1)]] = []
 
 
 class RigConfig(Section):
@@ -313,7 +318,8 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         if (board := _sieved(BoardSection, table)) is not None
     }
     rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
-    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named)
+    network = _sieved(NetworkSection, data.get("network"))
+    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named, network)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 
 

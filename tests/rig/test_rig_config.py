@@ -311,3 +311,45 @@ def test_an_unknown_board_names_the_nearest_one():
     config = load(find_rig("virtual", Path("/nonexistent")))
     with pytest.raises(ConfigError, match="did you mean 'c3-a'"):
         config.pick("c3a")
+
+
+def network_problems(port, network):
+    board = {"name": "a", "chip": "esp32", "port": port}
+    with pytest.raises(ConfigError) as caught:
+        check({"rig": {"name": "x"}, "board": [board], "network": network}, "x")
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("port", "network", "words"),
+    [
+        ("/dev/p", {"ap": {"on": ["a"]}}, "network.ap.off: is missing"),
+        ("/dev/p", {"ap": {"on": [], "off": ["b"]}}, "network.ap.on: expected"),
+        ("/dev/p", {"interfac": "wlan1"}, "did you mean 'interface'?"),
+        ("/dev/p", {"interface": "wlan 1"}, "expected a network interface as wlan1, got 'wlan 1'"),
+        ("/dev/p", {"interface": "lo"}, "a is a real board, which lo does not lead to"),
+        (
+            "/dev/p",
+            {"prefix": ["sudo"]},
+            "network.prefix: stands before tc, and no interface is named",
+        ),
+        ("virtual", {"interface": "wlan1"}, "lo leads to virtual boards, not wlan1"),
+        ("virtual", {"ap": {"on": ["a"], "off": ["b"]}}, "virtual boards is in their rack"),
+    ],
+)
+def test_what_a_network_cannot_be_is_a_mistake_of_the_rig_file(port, network, words):
+    (problem,) = network_problems(port, network)
+    assert words in problem
+
+
+def test_all_mistakes_of_a_network_are_said_at_once():
+    network = {"interface": 7, "prefix": [""], "ap": {"on": ["a"]}, "domian": "x"}
+    assert len(network_problems("/dev/p", network)) == 4
+
+
+def test_a_network_of_a_real_and_of_a_virtual_rack_is_read():
+    real = {"interface": "wlan1", "prefix": ["sudo", "-n"], "ap": {"on": ["a"], "off": ["b"]}}
+    for port, network in (("/dev/p", real), ("virtual", {"interface": "lo"})):
+        board = {"name": "a", "chip": "esp32", "port": port}
+        rig = check({"rig": {"name": "x"}, "board": [board], "network": network}, "x")
+        assert rig.network.interface == network["interface"]
