@@ -10,6 +10,7 @@ from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
 from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
+from pytest_blynk_ota.rig.config import DeliverySection
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -83,7 +84,10 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
 
 
 BEHIND_A_RELAY = SimpleNamespace(
-    name="lab", config=SimpleNamespace(cloud=SimpleNamespace(relay="blynk.example:80"))
+    name="lab",
+    config=SimpleNamespace(
+        cloud=SimpleNamespace(relay="blynk.example:80"), delivery=DeliverySection()
+    ),
 )
 
 
