@@ -62,7 +62,7 @@ def test_a_fault_with_nothing_to_act_on_is_refused_with_the_reason(fault, why):
 
 
 def test_chunks_too_small_for_the_file_are_refused_with_a_size_that_fits():
-    data = bytes(65_536 * 2 + 1)
+    data = bytes(16_384 * 2 + 1)
     with pytest.raises(FaultError, match="expected 3 bytes or more"):
         check([faults.chunked(2)], data, "new.bin")
     check([faults.chunked(3)], data, "new.bin")
