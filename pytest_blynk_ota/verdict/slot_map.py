@@ -83,7 +83,7 @@ class SlotMap:
         if "other" in kinds:
             return before | {None, new, THIRD}
         if came(gets):
-            sure = sure and good and kinds <= HARMLESS
+            sure = sure and kinds <= HARMLESS
             return frozenset([new]) if sure else before | {None, new}
         # The last acknowledgement may have been lost; the length that was said may be a lie.
         size = self.operation.images.get(new, {}).get("size")
