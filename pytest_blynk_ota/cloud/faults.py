@@ -6,7 +6,7 @@
 
     cloud_faults.drop()                               # the URL goes out, and the link drops at once
     cloud_faults.delay(seconds=60).on_offer(1)        # the first offer comes a minute late
-    cloud_faults.restart(at="download", seconds=20)   # the cloud is away for 20 s in the download
+    cloud_faults.restart(at="request", seconds=20)    # the cloud is away for 20 s in the download
     cloud_faults.parse("silent at=request seconds=90 on offer 1")   # the text form
 
 Times are device seconds. ``repr(fault)`` is the Python text, ``str(fault)`` the text form that
@@ -16,7 +16,7 @@ Times are device seconds. ``repr(fault)`` is the Python text, ``str(fault)`` the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,9 +83,20 @@ PARAMETERS: Kinds = {
     "refuse": {"at": AT, "seconds": SECONDS, "status": Param(_status, None)},
     "slow": {"at": AT, "seconds": SECONDS},
 }
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow")
+"""They are about answers, which a relayed server gives in place of ours."""
+BY_ATTEMPT = re.compile(r"\s+on\s+attempts?\b")
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
 MAYBE = re.compile(r"\s+maybe\s*$")
 EXAMPLE = "delay seconds=60"
+
+
+def _known(kind: str) -> str:
+    from pytest_blynk_ota.delivery.kinds import KINDS  # where that is one of the other list
+
+    if kind in KINDS:
+        return f"{kind} is a fault of the download: faults.{kind}(), faults.parse()"
+    return nearest(kind, PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -106,7 +117,7 @@ class CloudFault:
 
     def __post_init__(self) -> None:
         if self.kind not in PARAMETERS:
-            raise FaultError(f"unknown cloud fault {self.kind!r}; {nearest(self.kind, PARAMETERS)}")
+            raise FaultError(f"unknown cloud fault {self.kind!r}; {_known(self.kind)}")
         values = read_values(f"cloud fault {self.kind}", PARAMETERS[self.kind], self.values)
         object.__setattr__(self, "values", values)
         if self.offers is not None:
@@ -152,6 +163,45 @@ def _numbers(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise FaultError(f"cloud fault {kind}: {number!r} is no offer; the first is 1")
     return tuple(sorted(set(numbers)))
+
+
+def check_behind_relay(faults: Iterable[CloudFault]) -> None:
+    """Raises FaultError for the first one that cannot hold where another server answers."""
+    for fault in faults:
+        if fault.kind in NOT_BEHIND_A_RELAY:
+            raise FaultError(
+                f"cloud fault {fault.kind}: behind a relay the other server answers the device, so "
+                f"{', '.join(NOT_BEHIND_A_RELAY)} do not hold; leave it out, or take a rig without "
+                f"a relay"
+            )
+
+
+ONCE_AN_OFFER = ("ignore", "delay", "twice", "url", "other", "drop")
+"""Of two of these due in one offer the first begins."""
+BEFORE_IT_LEAVES = ("ignore", "url", "other")
+"""What begins in an offer that is ignored; nothing else of that moment does."""
+
+
+def refuse_idle(faults: Sequence[CloudFault]) -> None:
+    """Raises FaultError for a fault that others keep from ever beginning."""
+    for place, fault in enumerate(faults):
+        hiders = [
+            other
+            for before, other in enumerate(faults)
+            if (before < place and other.kind == fault.kind and fault.kind in ONCE_AN_OFFER)
+            or (other.kind == "ignore" and not _in_spite_of_ignore(fault))
+        ]
+        in_all = any(other.offers is None for other in hiders)
+        covered = {number for other in hiders for number in other.offers or ()}
+        if in_all or (fault.offers and covered.issuperset(fault.offers)):
+            raise FaultError(
+                f"cloud fault {str(fault)!r} could never begin: {str(hiders[0])!r} comes before it "
+                "in each of its offers; name other offers with on_offer()"
+            )
+
+
+def _in_spite_of_ignore(fault: CloudFault) -> bool:
+    return fault.kind in BEFORE_IT_LEAVES or fault.is_later
 
 
 def ignore() -> CloudFault:
@@ -223,9 +273,11 @@ def parse(text: str) -> CloudFault:
         offers = tuple(int(number) for number in re.findall(r"\d+", found["numbers"]))
         body, more = _without_maybe(body[: found.start()])
         may = may or more
+    elif BY_ATTEMPT.search(body):
+        raise FaultError(f"{text!r}: a fault of the cloud counts offers; as 'drop on offer 1'")
     kind, _, rest = body.partition(" ")
     if kind not in PARAMETERS:
-        raise FaultError(f"unknown cloud fault {kind!r} in {text!r}; {nearest(kind, PARAMETERS)}")
+        raise FaultError(f"unknown cloud fault {kind!r} in {text!r}; {_known(kind)}")
     values = values_of(f"cloud fault {kind}", PARAMETERS[kind], rest, text, EXAMPLE)
     return CloudFault(kind, values, offers, may)
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, UsageError
+from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
+from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
+from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.lease import Lease
+from pytest_blynk_ota.rig.network.commands import Ports
+from pytest_blynk_ota.rig.network.network import Network
+from pytest_blynk_ota.rig.network.parts import access_point_of, link_of
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import PROFILES, Profile
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
@@ -48,6 +54,7 @@ class Place:
     config: BoardSection
     board: Board
     power: Power | None
+    network: Network
     profile: Profile
     token: str
     ssid: str = ""
@@ -133,11 +140,47 @@ class Rig:
                 )
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
-                delivery = DeliveryServer(self.recorder, host=host, speed=self.speed)
+                delivery = DeliveryServer(
+                    self.recorder, host=host, speed=self.speed, authority=cloud.authority
+                )
                 background.call(delivery.start())
                 undo.pop_all()
             self._servers = (background, cloud, delivery)
+            self.network.leftovers()
         return self._servers
+
+    @cached_property
+    def network(self) -> Network:
+        """A hand at the link, the access point and the names."""
+        return Network(
+            self.recorder,
+            self.speed,
+            link=link_of(self.config),
+            access_point=access_point_of(self.config, self.recorder, self._hand, self._in_use),
+            ports=self._ports,
+        )
+
+    def _ports(self) -> Ports:
+        """The rig's own traffic: what goes to and from its servers."""
+        cloud, delivery = self.cloud, self.delivery
+        doors = {*(port for _, port in cloud.addresses.values()), delivery.address[1]}
+        return Ports(self.address, tuple(sorted(doors)))
+
+    def _hand(self) -> RackControl:
+        if self._virtual is None:
+            raise RigError(f"rig {self.name}: its virtual boards have not been started yet")
+        return self._virtual.control
+
+    def _in_use(self) -> list[str]:
+        """Whose other boards of this rig are in use: they have the same access point."""
+        held: list[str] = []
+        for section in self.config.board:
+            if section.name not in self._places and not section.is_virtual:
+                try:
+                    Lease(section.name, section.port).close()
+                except LeaseHeld as error:
+                    held.append(str(error))
+        return held
 
     @property
     def address(self) -> str:
@@ -252,7 +295,12 @@ class Rig:
         elif provisioned:
             token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:
-            raise UsageError(f"{where}: it has neither a token nor a way to provision one")
+            kind = ways_to_provision(section)[0]
+            other = f', or provision = {{ kind = "{kind}" }}' if kind != "none" else ""
+            raise UsageError(
+                f"{where}: it has neither a token nor a way to provision one; expected "
+                f'token = "env:NAME"{other}'
+            )
         self._redactor.learn(token, f"token of {section.name}")
         ssid = passphrase = ""
         if provisioned:
@@ -264,7 +312,15 @@ class Rig:
         self.cloud.add_device(section.name, token)
         power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
         return Place(
-            section, board, power, PROFILES[section.profile], token, ssid, passphrase, lease
+            section,
+            board,
+            power,
+            self.network,
+            PROFILES[section.profile],
+            token,
+            ssid,
+            passphrase,
+            lease,
         )
 
     def settings(self, place: Place) -> dict[str, Any]:
@@ -304,6 +360,8 @@ class Rig:
         Raises:
             RigError: the rack does not answer.
         """
+        if "network" in self.__dict__:
+            self.network.mend()
         if self._virtual:
             self._virtual.control.mend()
 
@@ -330,6 +388,12 @@ class Rig:
 
     def close(self) -> None:
         """Close every port, server and process, whatever fails on the way. Safe to call twice."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close)
+            if "network" in self.__dict__:
+                self.network.mend()
+
+    def _close(self) -> None:
         places, self._places = self._places, {}
         servers, self._servers = self._servers, None
         virtual, self._virtual = self._virtual, None

@@ -49,7 +49,8 @@ def _download(one: DownloadSeen | None, number: int) -> Reason:
     last = one.last
     of = f" of {last.announced}" if last and last.announced is not None else ""
     size = f", {last.acked}{of} bytes acknowledged" if last else ""
-    fault = f", with {'; '.join(one.fired)}" if one.fired else ""
+    trouble = [*one.fired, *one.network]
+    fault = f", with {'; '.join(trouble)}" if trouble else ""
     status = f", HTTP {last.status}" if last and last.status else ""
     return Reason(
         f"download {number} ended: {one.ended}{status}{size}{_how(one)}{fault}", one.events

@@ -34,6 +34,9 @@ SETTLE_S = Ways().settle_s
 OFFSET = re.compile(r"\b(?:after|at)=(last )?(\d+(?:\.\d+)?)(%?)")
 """The offset in a fault's text form (delivery/faults.py)."""
 
+SECONDS = re.compile(r"\bseconds=(\d+(?:\.\d+)?)")
+"""The time in the text form of a fault of the cloud (cloud/faults.py)."""
+
 
 def rack_failed(case: Case) -> None:
     """A port, outlet, lease, network or server failed."""
@@ -263,5 +266,36 @@ def rests_on_a_power_on(case: Case, outcome: Outcome) -> None:
             )
 
 
-AFTER: Sequence[Callable[[Case, Outcome], None]] = (fault_not_reached, rests_on_a_power_on)
+def answered_too_late(case: Case, outcome: Outcome) -> None:
+    """Each link ended before the answer that a fault of the cloud held back: Old, restored as a
+    control, was answered at once, so it does not show that New is to blame."""
+    story = case.story
+    late = max(_slow_s(story), default=0.0)
+    links = [visit for visit in story.drops(story.until) if visit.boot is story.final]
+    if outcome is not Outcome.OFFLINE or not late or not links:
+        return
+    if all(story.device(v.login, v.end) < late + story.operation.skew_s for v in links):
+        raise RigError(
+            f"board {story.operation.board}: the test had the cloud answer {late:g} s late, and "
+            "the board waited for no answer so long; whether it would have stayed is not known: "
+            "ask for a shorter time"
+        )
+
+
+def _slow_s(story: Story) -> list[float]:
+    """Device seconds by which faults that have begun made the cloud's answers late."""
+    texts = [
+        str(fault["text"])
+        for index, fault in enumerate(story.operation.cloud_faults)
+        if (story.operation.seq, index) in story.seen.cloud_faults
+    ]
+    found = [SECONDS.search(text) for text in texts if text.startswith("slow")]
+    return [float(one[1]) for one in found if one]
+
+
+AFTER: Sequence[Callable[[Case, Outcome], None]] = (
+    fault_not_reached,
+    rests_on_a_power_on,
+    answered_too_late,
+)
 """Asked of an outcome that stands."""

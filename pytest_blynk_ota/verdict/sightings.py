@@ -192,6 +192,10 @@ SURROUNDINGS = frozenset({"wifi", "ap", "cloud", "network"})
 HOLDS = frozenset({"off", "down", "stop"})
 RELEASES = frozenset({"on", "up", "start"})
 """``test/action`` words by which a test keeps a device away, and lets it come back."""
+AIRWAYS = frozenset({"wifi", "ap", "network"})
+"""Those of them that take away the way itself, in the middle of a download, too."""
+TROUBLES = {"link.shaped": "link", "dns.answers": "DNS"}
+"""``test/action`` words by which a test makes the way bad; ``text`` says how, "" not any more."""
 
 
 class Sightings:
@@ -206,6 +210,8 @@ class Sightings:
         self.banners: list[Banner] = []
         self.acts: list[Act] = []
         self.held: list[tuple[float, str, bool]] = []
+        self.troubles: list[tuple[float, int, str, str]] = []
+        """When, the event, link or DNS, and how the test made it bad; "" from then on not."""
         self.gaps: list[tuple[float, float]] = []
         self.sessions: dict[int, Session] = {}
         self.offers: list[Offer] = []
@@ -215,7 +221,7 @@ class Sightings:
         self.cloud_faults: set[tuple[int, int]] = set()
         """Operations, and the places of the cloud's faults that have begun in them."""
         self.bad_urls: list[float] = []
-        """When the cloud sent something else than the URL, as a fault."""
+        """When the cloud sent something else than the URL, as a fault; each time that it did."""
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
@@ -225,6 +231,7 @@ class Sightings:
         self.other_losses: list[tuple[str, float]] = []
         self.last_t = LONG_AGO
         self._operation = 0
+        self._bad_offers: set[tuple[int, str]] = set()
         self._offered: dict[str, int] = {}
         self.files: dict[tuple[int, str], str] = {}
         """By operation and offer the name of the image behind the URL, where it was said."""
@@ -286,6 +293,8 @@ class Sightings:
         where, _, what = str(event.data.get("what", "")).partition(".")
         if event.kind == "action" and where in SURROUNDINGS and what in HOLDS | RELEASES:
             self.held.append((event.t, where, what in HOLDS))
+        if event.kind == "action" and (part := TROUBLES.get(str(event.data.get("what", "")))):
+            self.troubles.append((event.t, event.seq, part, str(event.data["text"])))
 
     def _session(self, event: Event) -> Session:
         """The session of a cloud event; one that began before the evidence is made up."""
@@ -320,10 +329,13 @@ class Sightings:
             self.offers.append(
                 Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
             )
+            if (self._operation, data["offer"]) in self._bad_offers:
+                self.bad_urls.append(event.t)
         elif kind == "fault":
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
+                self._bad_offers.add((self._operation, str(data.get("offer"))))
         elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)

@@ -166,7 +166,8 @@ class Story:
         )
 
     def drops(self, t: float) -> list[Visit]:
-        """Visits that ended since the board last settled, our own doings left out."""
+        """Visits that ended since the board last settled; our own doings are left out, and that
+        the board left for a download."""
         since = self.last_settled(t)
         return [
             v
@@ -174,7 +175,13 @@ class Story:
             if max(since, self.operation.t) < v.end <= t
             and v.login < NEVER
             and not self._ours(v.end)
+            and not self._left_for_download(v)
         ]
+
+    def _left_for_download(self, visit: Visit) -> bool:
+        sent = [o.t for o in self.seen.offers if o.session == visit.session.number]
+        limit = self.operation.ways.request_s
+        return any(visit.login <= t and self.device(t, visit.end) <= limit for t in sent)
 
     def _ours(self, t: float) -> bool:
         skew = self.operation.skew
