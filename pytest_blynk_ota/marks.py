@@ -72,6 +72,7 @@ NEEDS: Mapping[str, Lack] = {
     "ap": _network("ap"),
     "link": _network("link"),
     "netem": _network("netem"),
+    "dns": _network("dns"),
     "rollback": _no_rollback,
     "fixture-firmware": _no_fixture,
 }

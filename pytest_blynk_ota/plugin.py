@@ -43,7 +43,7 @@ DEFAULT_RIG = "virtual"
 MARKERS = (
     "finding(name, ...): error findings that this test expects; any other fails it",
     "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
-    "fixture-firmware, network, ap, link, netem",
+    "fixture-firmware, network, ap, link, netem, dns",
     "baseline(rollback=True): what the baseline of this test differs in",
 )
 SESSION: pytest.StashKey[Session] = pytest.StashKey()

@@ -187,6 +187,12 @@ def _network_leads_to_the_boards(
         yield "network.interface", f"lo leads to virtual boards, not {network.interface}"
     if real and network.prefix and network.interface is None:
         yield "network.prefix", "stands before tc, and no interface is named; expected both"
+    if real and (network.domain is None) != (network.dns_port is None):
+        yield (
+            "network",
+            "expected domain and dns_port together, or neither of them: the rack's own DNS asks "
+            "this host for names of the domain at that port",
+        )
 
 
 def mistakes_across(

@@ -242,6 +242,7 @@ class DeliverySection(Section):
     faults: list[Annotated[str, AfterValidator(_fault_text)]] = []
 
 
+DOMAIN = shaped("domain as rig.test", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]{2,63}")
 INTERFACE = shaped("network interface as wlan1", r"[^\s/:]{1,15}")
 
 
@@ -258,6 +259,8 @@ class NetworkSection(Section):
     ap: AccessPoint | None = None
     interface: Annotated[str, INTERFACE] | None = None
     prefix: list[Annotated[str, Field(min_length=1)]] = []
+    domain: Annotated[str, DOMAIN] | None = None
+    dns_port: Port | None = None
 
 
 class RigConfig(Section):

@@ -23,12 +23,15 @@ from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
-from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
+from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig, secret
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.lease import Lease
 from pytest_blynk_ota.rig.network.commands import Ports
+from pytest_blynk_ota.rig.network.name_server import NameServer
+from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, NameService
+from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import Network
-from pytest_blynk_ota.rig.network.parts import access_point_of, link_of
+from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import PROFILES, Profile
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
@@ -133,6 +136,7 @@ class Rig:
                     speed=self.speed,
                     doors=cloud_doors(self.config),
                     authority=authority(self.config.cloud),
+                    names=[self._name(CLOUD)],
                     relay=upstream(self.config.cloud),
                     limits=Limits(
                         flood_per_s=self.config.cloud.flood_per_s, ping_s=self.config.cloud.ping_s
@@ -141,12 +145,19 @@ class Rig:
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
                 delivery = DeliveryServer(
-                    self.recorder, host=host, speed=self.speed, authority=cloud.authority
+                    self.recorder,
+                    host=host,
+                    speed=self.speed,
+                    authority=cloud.authority,
+                    names=[self._name(FIRMWARE)],
+                    opened=self._has_opened,
                 )
                 background.call(delivery.start())
                 undo.pop_all()
             self._servers = (background, cloud, delivery)
             self.network.leftovers()
+            if self._goes_by_names:
+                delivery.go_by(self._names.names.full(FIRMWARE))
         return self._servers
 
     @cached_property
@@ -157,14 +168,43 @@ class Rig:
             self.speed,
             link=link_of(self.config),
             access_point=access_point_of(self.config, self.recorder, self._hand, self._in_use),
+            names=names_of(self.config, lambda: self._names),
             ports=self._ports,
         )
 
+    def _has_opened(self) -> None:
+        """A server has opened a port: what is held back of the others is of it, too."""
+        if "network" in self.__dict__:
+            self.network.cover()
+
     def _ports(self) -> Ports:
         """The rig's own traffic: what goes to and from its servers."""
-        cloud, delivery = self.cloud, self.delivery
-        doors = {*(port for _, port in cloud.addresses.values()), delivery.address[1]}
-        return Ports(self.address, tuple(sorted(doors)))
+        doors = {*self.cloud.ports, *self.delivery.ports}
+        names = [self._names.port] if "_names" in self.__dict__ else []
+        return Ports(self.address, tuple(sorted(doors)), tuple(names))
+
+    @cached_property
+    def _names(self) -> NameService:
+        """The rig's names, and the server that answers for them."""
+        table = self.config.network or NetworkSection()
+        names = Names(table.domain or DOMAIN, dict.fromkeys((FIRMWARE, CLOUD), self.address))
+        server = NameServer(
+            self.recorder, names, host=self.address, port=table.dns_port or 0, speed=self.speed
+        )
+        self.background.call(server.start())
+        service = NameService(server, self.delivery.go_by, always=table.domain is not None)
+        if self._virtual is not None:
+            self._virtual.control.furnish(resolvers=service.resolvers)
+        return service
+
+    def _name(self, word: str) -> str:
+        """The name of one of its servers."""
+        domain = self.config.network.domain if self.config.network else None
+        return f"{word}.{domain or DOMAIN}"
+
+    @property
+    def _goes_by_names(self) -> bool:
+        return self.config.network is not None and self.config.network.domain is not None
 
     def _hand(self) -> RackControl:
         if self._virtual is None:
@@ -325,7 +365,7 @@ class Rig:
 
     def settings(self, place: Place) -> dict[str, Any]:
         """What a board has to know to come to this rig's cloud."""
-        host, port = self.cloud.address_of(dials(place.config))
+        host, port = self._cloud_of(place)
         return {
             "host": host,
             "port": port,
@@ -333,6 +373,11 @@ class Rig:
             "ssid": place.ssid,
             "passphrase": place.passphrase,
         }
+
+    def _cloud_of(self, place: Place) -> tuple[str, int]:
+        """What a board dials to come to the cloud: a name, where the rig goes by names."""
+        host, port = self.cloud.address_of(dials(place.config))
+        return (self._name(CLOUD) if self._goes_by_names else host), port
 
     def built_with(self, place: Place) -> dict[str, Any]:
         """What has to stand in a fixture image for a board: keys of its behaviour."""
@@ -349,8 +394,10 @@ class Rig:
 
     def _forward(self, place: Place) -> None:
         """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
+        if self._virtual and self._goes_by_names:
+            self._virtual.control.furnish(resolvers=self._names.resolvers)
         if self._virtual and place.profile.cloud_ports:
-            host, port = self.cloud.address_of(dials(place.config))
+            host, port = self._cloud_of(place)
             rows = {f"{host}:{one}": f"{host}:{port}" for one in place.profile.cloud_ports}
             self._virtual.control.furnish(rows)
 
@@ -394,6 +441,7 @@ class Rig:
                 self.network.mend()
 
     def _close(self) -> None:
+        names = self.__dict__.pop("_names", None)
         places, self._places = self._places, {}
         servers, self._servers = self._servers, None
         virtual, self._virtual = self._virtual, None
@@ -405,5 +453,7 @@ class Rig:
                 stack.callback(background.stop)
                 stack.callback(lambda: background.call(cloud.stop()))
                 stack.callback(lambda: background.call(delivery.stop()))
+                if names:
+                    stack.callback(lambda: background.call(names.stop()))
             for place in places.values():
                 stack.callback(place.close)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.images_seen import Ran
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.outcome import Outcome, Reason
 from pytest_blynk_ota.verdict.rows import (
     Case,
@@ -204,6 +205,9 @@ def _not_started(case: Case) -> list[Reason]:
         if offers
         else Reason("no URL was sent")
     ]
+    story = case.story
+    trouble = network_trouble(story.seen, story.operation.t, story.until)
+    rows += [Reason(f"the test had {one}") for one in trouble]
     rows += [
         Reason(
             f"the firmware server let no connection come about: {text}",

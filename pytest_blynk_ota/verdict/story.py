@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Fired, Noted, Report, Session, Sightings
 
@@ -362,3 +363,13 @@ def _expect(story: Story) -> None:
             and any(before.start <= one.t <= boot.start + skew for one in story.shut_out)
         ):
             boot.expected = "restart after a firmware server that let nobody in"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(
+                before.start <= offer.t <= boot.start
+                and network_trouble(story.seen, offer.t, boot.start)
+                for offer in story.seen.offers
+            )
+        ):
+            boot.expected = "restart after an offer whose network the test had made bad"

@@ -137,10 +137,17 @@ def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
         ota.relayed(faults=[cloud_faults.drop()])
 
 
-def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
-    def closed(number, board, by, why):
-        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+def test_connections_that_the_cloud_ended_before_their_login_are_told_once_with_the_reason():
+    def seen(session, kind, board, **data):
+        return Event(session, 0.0, 0.0, "cloud", kind, board, {"session": session, **data})
 
-    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
-    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
-    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"
+    events = [
+        seen(1, "closed", None, by="server", why="login refused"),
+        seen(2, "closed", None, by="device", why="gone"),
+        seen(3, "closed", None, by="server", why="login refused"),
+        seen(4, "login", "a"),
+        seen(4, "closed", "a", by="server", why="silent for too long"),
+        seen(5, "closed", "b", by="server", why="another board"),
+        seen(6, "closed", "a", by="server", why="the relayed server is not to be reached"),
+    ]
+    assert turned_away(events, "a") == "login refused, the relayed server is not to be reached"

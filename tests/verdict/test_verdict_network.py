@@ -73,3 +73,19 @@ def test_a_loss_on_two_boards_is_explained_by_a_bad_link(text, found):
     tale.board = "c3-a"
     tale.ends("server", "error", SIZE // 2)
     assert names(ended(tale), "warn") == found
+
+
+@pytest.mark.parametrize(("text", "found"), [("", {"unexpected reset"}), ("x nxdomain", set())])
+def test_a_restart_after_a_host_that_could_not_be_found_was_to_be_expected(text, found):
+    """Old Edgent restarts where it cannot connect."""
+    tale = Tale(op="offer", info=True).add("test", "action", None, what="dns.answers", text=text)
+    verdict = tale.offered().wait(5).comes_back("old").wait(60).over().judged()
+    assert verdict.outcome is Outcome.NOT_STARTED
+    assert names(verdict) == found
+    assert any("the test had DNS: x nxdomain" in str(one) for one in verdict.reasons) is bool(text)
+
+
+def test_a_crash_is_never_excused_by_a_bad_network():
+    tale = shaped(Tale(op="offer", info=True), "loss=30% down").offered().wait(5).crashes()
+    verdict = tale.comes_back("old").wait(60).over().judged()
+    assert names(verdict) & {"crash", "unexpected reset"}

@@ -58,9 +58,17 @@ class Ports:
     udp: tuple[int, ...] = ()
 
     @property
-    def each(self) -> Iterable[tuple[int, int]]:
+    def each(self) -> Sequence[tuple[int, int]]:
         """Protocol and port."""
         return [*((TCP, port) for port in self.tcp), *((UDP, port) for port in self.udp)]
+
+    def beyond(self, known: Ports) -> Ports:
+        """Those that are not known yet."""
+        return Ports(
+            self.address,
+            tuple(port for port in self.tcp if port not in known.tcp),
+            tuple(port for port in self.udp if port not in known.udp),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Link:
         self._run = run
         self._seat: tuple[int, Lease] | None = None
         self._turns: dict[Lane, int] = {}
+        self._covered: dict[Lane, Ports] = {}
         self._known: dict[tuple[bool, str], str | None] = {}
 
     def __repr__(self) -> str:
@@ -129,14 +130,17 @@ class Link:
             self._do_all(tc.change(lane, shape, self._speed, self._turns[lane]))
         else:
             self._root(lane)
-            self._turns[lane] = 0
+            self._turns[lane], self._covered[lane] = 0, ports
             self._do_all(tc.begin(lane, shape, ports, self._speed))
 
     def cover(self, ports: Ports) -> None:
         """Hold back these ports, too, if any are. Raises NetworkFailed."""
-        with self._alone() if self._turns else contextlib.nullcontext():
-            for lane in self._turns:
-                self._do_all(tc.cover(lane, ports))
+        if not any(ports.beyond(covered).each for covered in self._covered.values()):
+            return
+        with self._alone():
+            for lane, covered in self._covered.items():
+                self._do_all(tc.cover(lane, ports.beyond(covered)))
+                self._covered[lane] = ports
 
     # ---- seats: whose classes are whose
 
@@ -221,6 +225,7 @@ class Link:
         for command in tc.end(lane):
             self._try(command)
         self._turns.pop(lane, None)
+        self._covered.pop(lane, None)
         code, qdiscs, _ = self._try(tc.show(lane.device))
         if code or tc.root_of(_rows(qdiscs)) != tc.ROOT or tc.in_use(_rows(qdiscs)):
             return

@@ -9,22 +9,28 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from pytest_blynk_ota.errors import FaultError, Unavailable
+from pytest_blynk_ota.errors import FaultError, FaultNotReached, Unavailable
 from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.fault_form import nearest
 from pytest_blynk_ota.rig.network.access_point import AccessPoint
 from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.link import Link
+from pytest_blynk_ota.rig.network.name_service import FIRMWARE, NameService
+from pytest_blynk_ota.rig.network.names import Answers, Rule
 from pytest_blynk_ota.rig.network.shape import BOTH, DOWN, UP, Shape, direction, merged
 
 AP_OFF_S = 10.0
 """Device seconds: stations notice a lost access point after 6 (BEACON_TIMEOUT)."""
 REORDER_DELAY_S = 0.05
 """Device seconds that packets are held back in :meth:`Network.reordered`, so that some overtake."""
+
+
+PARTS = {"ap": "ap", "link": "link", "netem": "link", "dns": "dns"}
+"""Needs, and the part that has them."""
 
 
 class LeftBehind(UserWarning):
@@ -51,10 +57,10 @@ class Held:
         return self._text
 
     def end(self) -> None:
-        """End it; twice is no error. Raises RigError if that does not work."""
+        """End it; twice is no error. Raises RigError: it does not work, or it was for nothing."""
         if not self._ended:
-            self._undo(self)
             self._ended = True
+            self._undo(self)
 
     def __enter__(self) -> Held:
         return self
@@ -65,7 +71,11 @@ class Held:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.end()
+        try:
+            self.end()
+        except FaultNotReached:
+            if error is None:  # else what went wrong before is why
+                raise
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -81,6 +91,7 @@ class Network:
         speed: device seconds in a wall second.
         link: where packets can be held back; or the reason why there is none.
         access_point: the same of the access point.
+        names: the same of the names.
         ports: asked for the rig's own ports when packets are to be held back.
         refuse: called with the reason where something cannot be had; pytest's skip in a test.
     """
@@ -92,15 +103,18 @@ class Network:
         *,
         link: Callable[[], Link] | str,
         access_point: Callable[[], AccessPoint] | str,
+        names: Callable[[], NameService] | str,
         ports: Callable[[], Ports],
         refuse: Callable[[str], NoReturn] = unavailable,
     ) -> None:
         self._record = record
         self._speed = speed
-        self._made: dict[str, Any] = {"link": link, "ap": access_point}
+        self._made: dict[str, Any] = {"link": link, "ap": access_point, "dns": names}
         self._ports = ports
         self.refuse = refuse
+        self._turn = threading.RLock()
         self._shapes: list[tuple[Held, str, Shape]] = []
+        self._rules: list[tuple[Held, Rule, bool]] = []
         self._told = ("", False)
         self._ap_is_off = False
 
@@ -114,18 +128,18 @@ class Network:
 
         Args:
             need: ``network`` (any way to take the network away), ``ap``, ``link`` (a rate, a
-                partition) or ``netem`` (loss, delay and the rest).
+                partition), ``netem`` (loss, delay and the rest) or ``dns``.
             way: down, up or both: which packets, for a link.
         """
         if need == "network":
             reasons = [self.lack("ap"), self.lack("link")]
             return "; ".join(filter(None, reasons)) if all(reasons) else None
-        if need not in ("ap", "link", "netem"):
-            raise FaultError(f"need {need!r}; {nearest(need, ['network', 'ap', 'link', 'netem'])}")
-        part = self._part("ap" if need == "ap" else "link")
+        if need not in PARTS:
+            raise FaultError(f"need {need!r}; {nearest(need, ['network', *PARTS])}")
+        part = self._part(PARTS[need])
         if isinstance(part, str):
             return part
-        if need == "ap":
+        if PARTS[need] != "link":
             return None
         reasons = [part.lack(netem=need == "netem", direction=one) for one in ways(way)]
         return next((one for one in reasons if one), None)
@@ -140,7 +154,7 @@ class Network:
     def _need(self, need: str, way: str = DOWN) -> Any:
         if reason := self.lack(need, way):
             self.refuse(reason)
-        return self._part("ap" if need == "ap" else "link")
+        return self._part(PARTS[need])
 
     # ---- the link
 
@@ -160,13 +174,14 @@ class Network:
         shape, way = Shape.of(**given), read_direction(direction)
         link = self._need("netem" if shape.needs_netem else "link", way)
         held = Held(str(shape) + (f" {way}" if way != DOWN else ""), self._end_shape)
-        self._shapes.append((held, way, shape))
-        try:
-            self._apply(link, begins=True)
-        except BaseException:
-            self._shapes.clear()
-            self._tell("", False)
-            raise
+        with self._turn:
+            self._shapes.append((held, way, shape))
+            try:
+                self._apply(link, begins=True)
+            except BaseException:
+                self._shapes.clear()
+                self._tell("", False)
+                raise
         return held
 
     def lossy(self, loss: str | float, **more: Any) -> Held:
@@ -200,10 +215,11 @@ class Network:
         return self.shaped(loss=1, direction=direction)
 
     def _end_shape(self, held: Held) -> None:
-        kept = [row for row in self._shapes if row[0] is not held]
-        if len(kept) < len(self._shapes):
-            self._shapes = kept
-            self._apply(self._part("link"), begins=False)
+        with self._turn:
+            kept = [row for row in self._shapes if row[0] is not held]
+            if len(kept) < len(self._shapes):
+                self._shapes = kept
+                self._apply(self._part("link"), begins=False)
 
     def _apply(self, link: Link, *, begins: bool) -> None:
         """Make the link as all that is held says; told before it begins, and after it has ended."""
@@ -230,8 +246,9 @@ class Network:
 
     def cover(self) -> None:
         """The rig has opened a port: it is held back like the others. Raises NetworkFailed."""
-        if self._shapes:
-            self._part("link").cover(self._ports())
+        with self._turn:
+            if self._shapes:
+                self._part("link").cover(self._ports())
 
     # ---- the access point
 
@@ -273,6 +290,57 @@ class Network:
         # The dwell is the act itself: nothing can announce that a time without network is over.
         threading.Event().wait(device_s / self._speed)
 
+    # ---- the names
+
+    def dns(
+        self,
+        answers: str | Sequence[str],
+        *,
+        of: str = FIRMWARE,
+        delay: float = 0,
+        ttl: int = 0,
+        maybe: bool = False,
+    ) -> Held:
+        """Answer the questions for a name in another way than by the book.
+
+        Args:
+            answers: an IP address, ``"right"``, ``"nxdomain"``, ``"servfail"``, ``"refused"``,
+                ``"nodata"`` or ``"silence"``; or a list of them, of which the last holds on.
+            of: ``firmware``, the host in the URLs that are sent from now on, or ``cloud``.
+            delay: device seconds until an answer.
+            ttl: device seconds that a device may keep it.
+            maybe: nobody has to ask. Else ``end()`` raises FaultNotReached if nobody did.
+
+        Raises:
+            FaultError: no such answer, or no such name.
+        """
+        listed = Answers.of(answers, delay=delay, ttl=ttl)
+        service: NameService = self._need("dns")
+        rule = Rule(service.names.full(of), listed)
+        if reason := service.lack(of):
+            self.refuse(reason)
+        held = Held(f"dns {rule}", self._end_rule)
+        self._rules.append((held, rule, maybe))
+        self._tell_names()
+        service.begin(rule)
+        return held
+
+    def _end_rule(self, held: Held) -> None:
+        ended = [row for row in self._rules if row[0] is held]
+        self._rules = [row for row in self._rules if row[0] is not held]
+        for _, rule, maybe in ended:
+            self._part("dns").end(rule)
+            self._tell_names()
+            if not rule.asked and not maybe:
+                raise FaultNotReached(
+                    f"the answer {str(rule.answers)!r} was never given: nobody asked for "
+                    f"{rule.name}; a test that can do without says maybe=True"
+                )
+
+    def _tell_names(self) -> None:
+        text = ", ".join(str(rule) for _, rule, _ in self._rules)
+        self._record("test", "action", None, what="dns.answers", text=text)
+
     # ---- the end
 
     def mend(self) -> None:
@@ -280,7 +348,7 @@ class Network:
         with contextlib.ExitStack() as stack:
             if self._ap_is_off:
                 stack.callback(self.ap_on)
-            for held, *_ in self._shapes:
+            for held, *_ in (*self._shapes, *self._rules):
                 stack.callback(held.end)
 
     def leftovers(self) -> None:

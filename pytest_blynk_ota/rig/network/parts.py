@@ -14,6 +14,7 @@ from pytest_blynk_ota.rig.network.access_point import (
     VirtualAccessPoint,
 )
 from pytest_blynk_ota.rig.network.link import Link
+from pytest_blynk_ota.rig.network.name_service import DOMAIN, NameService
 
 
 def link_of(config: RigConfig) -> Callable[[], Link] | str:
@@ -50,6 +51,17 @@ def access_point_of(
             f"[network] ap = {{ on = [\u2026], off = [\u2026] }}"
         )
     return lambda: CommandAccessPoint(commands.on, commands.off, record, in_use)
+
+
+def names_of(config: RigConfig, made: Callable[[], NameService]) -> Callable[[], NameService] | str:
+    """Whoever answers for the rig's names; a text: why nobody does."""
+    network = config.network or NetworkSection()
+    if is_virtual(config) or network.domain is not None:
+        return made
+    return (
+        f"rig {config.rig.name} has no names of its own; its file would say: "
+        f'[network] domain = "{DOMAIN}", dns_port = 5353, and its DNS would pass them here'
+    )
 
 
 def is_virtual(config: RigConfig) -> bool:
