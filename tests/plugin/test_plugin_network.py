@@ -23,7 +23,7 @@ profile = "edgent-old"
 
 TESTS = """
 import pytest
-from pytest_blynk_ota import Outcome, faults
+from pytest_blynk_ota import Outcome
 
 def test_a_cut_link(ota, network):
     with network.slow(20_000), ota.shipping() as shipment:
@@ -36,12 +36,6 @@ def test_a_host_that_moved(ota, network):
     with network.dns(["nxdomain", "right"]), network.dns("right", of="cloud", ttl=5):
         result = ota.ship()
     assert result.outcome is Outcome.UPGRADED
-
-def test_a_port_of_its_own_is_cut_off_too(ota, network):
-    with network.partition():
-        with ota.offering(faults=[faults.unreachable(how="refused").maybe()]) as offering:
-            network.mend()
-    assert "partition" in " ".join(map(str, offering.result.reasons))
 
 @pytest.mark.requires("netem")
 def test_a_lossy_link(ota, network):
@@ -76,7 +70,7 @@ def test_a_test_cuts_links_and_moves_hosts_and_what_it_cannot_have_skips_it(
     done = subprocess.run([*namespace, line], capture_output=True, text=True, check=False)
     said = done.stdout
     has_netem = "2 skipped" not in said
-    assert ("5 passed" if has_netem else "3 passed, 2 skipped") in said, said
+    assert ("4 passed" if has_netem else "2 passed, 2 skipped") in said, said
     assert has_netem or said.count("has no sch_netem") == 2
     assert "noqueue" in said.splitlines()[-1], said
     (path,) = run_folder().glob("tests/*moved*/events.jsonl")
