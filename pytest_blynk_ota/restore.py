@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -226,13 +227,36 @@ def _same(report: Report, image: Image) -> bool:
     )
 
 
-def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
-    reports = [
+def heard_from(events: Sequence[Event], board: str) -> str:
+    """What a board reported, each version once, however often it came and went."""
+    reports = Counter(
         f"{event.data['version']} (built {event.data['build']})"
-        for event in rig.recorder.timeline.events(after)
-        if (event.source, event.kind, event.board) == ("cloud", "report", place.name)
+        for event in events
+        if (event.source, event.kind, event.board) == ("cloud", "report", board)
+    )
+    rows = [f"{what} {n} times" if n > 1 else what for what, n in reports.items()]
+    return f"reported {', '.join(rows)}" if rows else "did not log in"
+
+
+def turned_away(events: Sequence[Event], board: str) -> str:
+    """Why the cloud ended connections before their login: the board's, or those of nobody."""
+    told = [event for event in events if event.source == "cloud" and event.board in (None, board)]
+    inside = {event.data["session"] for event in told if event.kind == "login"}
+    reasons = [
+        event.data["why"]
+        for event in told
+        if event.kind == "closed"
+        and event.data["by"] == "server"
+        and event.data["session"] not in inside
     ]
-    heard = f"reported {', '.join(reports)}" if reports else "did not log in"
+    return ", ".join(dict.fromkeys(reasons))
+
+
+def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
+    events = rig.recorder.timeline.events(after)
+    heard = heard_from(events, place.name)
+    if away := turned_away(events, place.name):
+        heard += f"; meanwhile the cloud ended connections before their login: {away}"
     lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "

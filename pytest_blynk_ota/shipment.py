@@ -22,6 +22,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import skew_s, standing
 from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.verdict.watch import Watch, Watcher
 
@@ -119,6 +120,12 @@ class Offers:
         self._hands_off = True
         self._timeline.wake()
 
+    def expire(self) -> None:
+        """The deadline has passed: no further offer."""
+        if not self._closed:
+            with self._deciding:
+                self._close("deadline")
+
     def _record(self, kind: str, **data: Any) -> None:
         self._rig.recorder("ota", kind, self._place.name, **data)
 
@@ -184,6 +191,8 @@ class Offers:
                 self._close(str(self._air.shipment.held))
 
     def _follow(self, event: Event) -> None:
+        if event.board == self._place.name and (word := SEEN.get((event.source, event.kind))):
+            self._campaign.saw(word)
         if self._mischief is not None:
             self._rig.background.soon(self._mischief.follow, event)
         if event.board == self._place.name:
@@ -246,6 +255,13 @@ class Offers:
             self._record("closed", why=why)
 
 
+SEEN = {
+    ("cloud", "closed"): "offline",
+    ("cloud", "login"): "login",
+    ("uart", "reset"): "reset",
+}
+"""What faults of the download can wait for (``delivery.when.EVENTS``)."""
+
 LOGINS = frozenset({("cloud", "report"), ("ota", "online")})
 """Events by which a device says what it runs."""
 
@@ -271,7 +287,9 @@ class Operation:
     """A shipment or an offer under way; ``result`` is there when the ``with`` block has ended.
 
     Args:
-        describe: the data of the ``ota/operation`` event.
+        faults: of the download and of the cloud.
+        delivery: how the file is delivered.
+        begin: called when the operation begins; gives the data of the ``ota/operation`` event.
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
         offers: who makes the offers.
         others: what the fault ``other`` sends: by its version the image's name and its bytes.
@@ -284,7 +302,8 @@ class Operation:
         place: Place,
         image: bytes,
         faults: Sequence[Any],
-        describe: Callable[[], Mapping[str, Any]],
+        delivery: DeliverySection,
+        begin: Callable[[], Mapping[str, Any]],
         ships: bool,
         judged: Callable[[], Result],
         offers: type[Offers] = Offers,
@@ -296,7 +315,8 @@ class Operation:
         self._place = place
         self._image = image
         self._faults = faults
-        self._describe = describe
+        self._delivery = delivery
+        self._begin = begin
         self._ships = ships
         self._judged = judged
         self._result: Result | None = None
@@ -324,12 +344,19 @@ class Operation:
             )
         cloud = [fault for fault in self._faults if isinstance(fault, CloudFault)]
         delivery = [fault for fault in self._faults if not isinstance(fault, CloudFault)]
+        how = self._delivery
         self._campaign = self._rig.delivery.campaign(
-            self._place.name, self._image, name="new.bin", faults=delivery
+            self._place.name,
+            self._image,
+            name="new.bin",
+            faults=delivery,
+            https=how.https,
+            lifetime_s=how.expires,
+            single_use=how.single_use,
         )
         try:
             self._after = self._timeline.cursor
-            self._rig.recorder("ota", "operation", self._place.name, **self._describe())
+            self._rig.recorder("ota", "operation", self._place.name, **self._begin())
             air = Follower() if self._ships else None
             self._offers = self._made_by(
                 self._rig, self._place, self._campaign, air, self._after, cloud, self._others
@@ -393,6 +420,8 @@ class Operation:
         """The state of the watch. Its end is looked at twice: on a busy host the crash that
         settles nothing may be on its way, or the rack may not have had its turn for a while."""
         state = self._watch(self._timeline.events(), self._timeline.now())
+        if state.is_late:
+            self._offers.expire()
         if not state.over:
             return state
         self._rig.catch_up()
@@ -415,6 +444,18 @@ class Operation:
         """The user's click on "Update Firmware"; it counts from now on, and stays."""
         self._offers.click()
 
+    def go(self) -> None:
+        """Say ``go`` to the faults that wait for it, by ``until_event`` or ``from_event``."""
+        self._rig.recorder("test", "action", self._place.name, what="go")
+        self._campaign.saw("go")
+
+    def _printed_progress(self) -> bool:
+        return any(
+            event.board == self._place.name and event.data.get("what") == "progress"
+            for event in self._timeline.events(self._after)
+            if (event.source, event.kind) == ("uart", "firmware")
+        )
+
     @property
     def air_status(self) -> AirStatus:
         """What Blynk.Air would show now."""
@@ -428,11 +469,13 @@ class Operation:
         report: str | None = None,
         download: int | None = None,
         air_status: AirStatus | None = None,
+        by: str = "ack",
     ) -> None:
         """Wait for a moment of the operation; its end without that moment is a failure.
 
         Args:
             progress: part of the file, 0 to 1, that the device has acknowledged.
+            by: ``log``: by the progress that the device itself prints, where its firmware does.
             log: regular expression that a line of the log matches.
             report: version that the device reports.
             download: number of the download that ``progress`` speaks of; any if None.
@@ -445,7 +488,13 @@ class Operation:
         from pytest_blynk_ota.moments import moment
 
         awaited, found = moment(
-            progress=progress, log=log, report=report, download=download, air_status=air_status
+            progress=progress,
+            log=log,
+            report=report,
+            download=download,
+            air_status=air_status,
+            by=by,
+            size=len(self._image),
         )
         cursor = self._after
         while True:
@@ -457,7 +506,9 @@ class Operation:
             if any(found(event) for event in batch if event.board == self._place.name):
                 return
             if state.over:
-                raise NotReached(awaited, f"the operation ended first: {state.why}")
+                mute = by == "log" and not self._printed_progress()
+                what = "the firmware prints no progress that is known here; " if mute else ""
+                raise NotReached(awaited, f"{what}the operation ended first: {state.why}")
             self._timeline.wait(
                 lambda new: True if new else None,
                 min(max(state.wake_in, 0.002), CHECK_S),

@@ -1,309 +1,452 @@
-"""One answer on its way to one device: carries out the schedule and says what happened."""
+"""One answer on its way to one device: carries out its steps and says what happened."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
+import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+from pytest_blynk_ota.delivery.pacing import Pacer
+from pytest_blynk_ota.delivery.steps import (
+    Answer,
+    Cut,
+    Due,
+    Endless,
+    Fire,
+    Hold,
+    Later,
+    Over,
+    Pace,
+    Say,
+    Send,
+    Step,
+)
+from pytest_blynk_ota.delivery.tls_layer import RECORD_BYTES
+from pytest_blynk_ota.delivery.wire import MORE, SEGMENT, Gone, Wire
+from pytest_blynk_ota.delivery.witness import Ledger
 
-from pytest_blynk_ota.delivery.plan import Answer, Cut, Due, Fire, Hold, Over, Send, Step, reason
-from pytest_blynk_ota.delivery.witness import Witness
-
-CHUNK_BYTES = 64 * 1024
-"""One write on a healthy line."""
-
-SEND_BUFFER_BYTES = 64 * 1024
-"""SO_SNDBUF, which Linux doubles: what was written is not far from what was acknowledged."""
-
-UNSENT_BYTES = 16 * 1024
-"""TCP_NOTSENT_LOWAT: the kernel takes no more while this much waits for the peer's window."""
+CHUNK_BYTES = 256 * 1024
+"""Sealed at once on a healthy TLS line."""
 
 PROGRESS_SHARE = 0.02
 PROGRESS_WALL_S = 0.05
 """At most one progress event for each 2 % of the body or 50 ms."""
 
-ACK_POLL_WALL_S = 0.002
-"""How often the acknowledged bytes are read while something waits for them."""
+ACK_POLL_WALL_S = (0.0002, 0.0005, 0.001, 0.002)
+"""How often the acknowledged bytes are read while something waits for them; the last one holds."""
 
-BANDWIDTH_TICK_WALL_S = 0.01
-TRICKLE_TICK_WALL_S = 0.002
-"""A slow line sends a piece this often; a drip sends single bytes down to this distance."""
+DROP_POLL_WALL_S = 0.02
+"""How often a silenced connection is asked whether somebody has knocked."""
 
-LATE_WALL_S = 0.25
-"""A paced line that fell behind by more was blocked by the device: it does not catch up."""
+BURST = 64
+"""Pieces of a paced answer that are due already, before others have their turn."""
 
 Note = Callable[..., None]
-
-
-class Connection(web.RequestHandler):
-    """One TCP connection: aiohttp's, and what the delivery needs to know about its end."""
-
-    __slots__ = ("_on_open", "gone", "number", "witness")
-
-    def __init__(
-        self,
-        manager: web.Server,
-        number: int,
-        on_open: Callable[[Connection, str], None],
-        **options: Any,
-    ) -> None:
-        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
-        self.number = number
-        self.gone: str | None = None
-        self._on_open = on_open
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep kernel and user buffers small, so that written bytes are nearly sent bytes."""
-        assert isinstance(transport, asyncio.Transport)
-        sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        transport.set_write_buffer_limits(high=0)
-        self.witness = Witness(transport)
-        peer = transport.get_extra_info("peername") or ("?", 0)
-        self._on_open(self, f"{peer[0]}:{peer[1]}")
-        super().connection_made(transport)
-
-    def eof_received(self) -> None:
-        """The device closed. What is still queued would wait for acknowledgements: drop it."""
-        self.gone = self.gone or "fin"
-        self.witness.freeze()
-        if self.transport is not None:
-            self.transport.abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Note how the device left, before the socket is closed."""
-        if self.gone is None:
-            self.gone = (
-                "fin"
-                if exc is None
-                else "timeout"
-                if isinstance(exc, TimeoutError)
-                else "rst"
-                if isinstance(exc, ConnectionError)
-                else "error"
-            )
-        self.witness.freeze()
-        super().connection_lost(exc)
+"""Puts an event on record: its kind, and its data by name."""
+Fired = Callable[[int], None]
+"""Told the place of each fault that took effect."""
+Seen = Callable[[], frozenset[str]]
+"""The events of the operation so far."""
 
 
 class Exchange:
-    """One request and its answer.
+    """One request's answer.
 
     Args:
-        connection: where it is sent.
+        wire: where it is sent.
         answer: what to send.
-        data: the file.
         note: called with the kind and the data of each event.
         speed: device seconds in a wall second.
+        seen: which events there were.
+        fired: called with the place of each fault that took effect.
     """
 
     def __init__(
-        self, connection: Connection, answer: Answer, data: bytes, note: Note, speed: float
+        self,
+        wire: Wire,
+        answer: Answer,
+        note: Note,
+        speed: float,
+        *,
+        seen: Seen = frozenset,
+        fired: Fired = lambda index: None,
     ) -> None:
-        self._connection = connection
+        self._wire = wire
         self._answer = answer
-        self._body = answer.body(data)
+        self._body = memoryview(answer.body)
         self._note = note
         self._speed = speed
+        self._seen = seen
+        self._fired = fired
         self._loop = asyncio.get_running_loop()
-        self._written = 0
-        self._taken = 0
+        self._ledger = Ledger()
+        self._pacer: Pacer | None = None
+        self._slower: Pace | None = None
+        self._free: set[Pace] = set()
+        self._came: deque[Later] = deque()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._ticker: asyncio.TimerHandle | None = None
+        self._bodily = False
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._awaited: asyncio.Future[None] | None = None
         self._said = (0, 0)
         self._said_at = self._loop.time()
         self.done = asyncio.Event()
 
-    async def run(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Send the answer. However it ends, ``ended`` is said exactly once."""
+    @property
+    def is_forsaken(self) -> bool:
+        """Whether its connection is silent and must stay so."""
+        return self._ending == ("server", "vanish")
+
+    async def run(self) -> bool:
+        """Send the answer; whether the connection may serve another request.
+
+        However it ends, ``ended`` is said exactly once.
+        """
         answer = self._answer
-        response = web.StreamResponse(
-            status=answer.status, reason=reason(answer.status), headers=dict(answer.headers)
-        )
-        response.content_length = answer.length
         try:
-            self._connection.witness.begin()
-            writer = await response.prepare(request)
-            assert writer is not None
-            self._connection.witness.headers(writer.output_size)
-            self._note("response", status=answer.status, announced=answer.announced)
-            self._tick()
-            for step in answer.steps:
-                await self._carry_out(step, writer)
+            self._note(
+                "response",
+                status=answer.status,
+                announced=answer.announced,
+                page=answer.page,
+                part=list(answer.part) if answer.part else None,
+                due=[list(row) for row in sorted(answer.due.items())],
+            )
+            self._begin()
+            await self._carry_out(answer.steps)
             if self._ending is None:
-                await response.write_eof()
-                await self._acknowledged()
-                self._ending = ("server", "complete")
+                await self._complete()
         except ConnectionError:
-            self._ending = self._ending or ("device", self._connection.gone or "rst")
+            self._ending = self._ending or ("device", self._wire.gone or "rst")
+        except asyncio.CancelledError:
+            self._ending = self._ending or ("shutdown", "fin")
             raise
         except Exception:
             self._ending = self._ending or ("server", "error")
             raise
         finally:
             self._finish()
-        return response
+        return self._ending == ("server", "complete") and answer.keep
 
     def stop(self) -> None:
         """End the answer at once, from our side."""
-        if self._ending is None:
+        if not self.done.is_set():
             self._ending = ("shutdown", "fin")
-        self._drop()
+        self._wire.close()
 
-    async def _carry_out(self, step: Step, writer: AbstractStreamWriter) -> None:
-        """One step of the schedule."""
+    def look(self) -> None:
+        """Something was seen: look whether that changes anything."""
+        self._wire.wake()
+
+    # Steps.
+
+    def _begin(self) -> None:
+        answer = self._answer
+        if answer.due or answer.later:
+            self._wire.narrow()
+        for later in answer.later:
+            self._timers.append(
+                self._loop.call_later(later.seconds / self._speed, self._has_come, later)
+            )
+        self._wire.moved = self._progress
+        self._tick()
+
+    def _has_come(self, later: Later) -> None:
+        self._came.append(later)
+        self._wire.wake()
+
+    async def _carry_out(self, steps: tuple[Step, ...]) -> None:
+        for place, step in enumerate(steps):
+            await self._step(step, steps[place + 1] if place + 1 < len(steps) else None)
+            if self._ending is not None:
+                return
+
+    async def _step(self, step: Step, following: Step | None) -> None:
+        """One step; what goes on at once behind it needs no segment of its own."""
+        more = MORE if isinstance(following, Say | Send) and following.pace is None else 0
         match step:
-            case Send(stop, None):
-                while self._written < stop:
-                    await self._write(writer, min(CHUNK_BYTES, stop - self._written))
+            case Say(data, pace):
+                await self._say(memoryview(data), pace, more)
+            case Send(stop, pace):
+                await self._send(stop, pace, more if isinstance(following, Say) else 0)
+            case Endless(data, pace):
+                while True:
+                    await self._say(memoryview(data), pace, 0, self._ledger)
                     self._progress()
-            case Send(stop, rate, trickle):
-                assert rate is not None
-                await self._send_slowly(writer, stop, rate * self._speed, trickle)
-            case Fire(due, at, flipped):
-                self._fire(due, at, **({"offsets": list(flipped)} if flipped else {}))
+            case Fire(due, at, details):
+                self._fire(due, self._ledger.body if at < 0 else at, **details)
             case Over(due):
                 self._over(due)
-            case Hold(seconds):
-                self._holding = True
-                await self._hold(seconds)
-                self._holding = False
+            case Hold():
+                await self._hold(step)
             case Cut(due, how, at):
-                await self._acknowledged()
-                self._cut(due, how, at)
+                await self._cut(due, how, at)
 
-    async def _hold(self, seconds: float | None) -> None:
-        """Send nothing; without ``seconds`` only the device or :meth:`stop` ends it."""
-        if seconds is None:
-            await self._loop.create_future()
-        else:
-            await asyncio.sleep(seconds / self._speed)
-
-    async def _write(self, writer: AbstractStreamWriter, count: int) -> None:
-        """Send the next bytes and wait until the kernel has taken them. They count from the
-        beginning: a device that stops reading in their midst has acknowledged some of them."""
-        begin, self._written = self._written, self._written + count
-        await writer.write(self._body[begin : self._written])
-        await writer.drain()
-        self._take()
-
-    def _take(self) -> int:
-        """Note how much of what was written the kernel has taken; a lost connection adds none."""
-        transport = self._connection.transport
-        if transport is not None and not transport.is_closing():
-            self._taken = self._written - transport.get_write_buffer_size()
-        return self._taken
-
-    async def _send_slowly(
-        self, writer: AbstractStreamWriter, stop: int, rate: float, trickle: bool
+    async def _say(
+        self, data: memoryview, pace: Pace | None, flags: int, ledger: Ledger | None = None
     ) -> None:
-        """Send up to ``stop`` at ``rate`` bytes per wall second; a piece goes when its last
-        byte is due. A device that takes them more slowly is not flooded afterwards."""
-        tick = TRICKLE_TICK_WALL_S if trickle else BANDWIDTH_TICK_WALL_S
-        piece = min(CHUNK_BYTES, max(1, round(rate * tick)))
-        begun, first = self._loop.time(), self._written
-        while self._written < stop:
-            count = min(piece, stop - self._written)
-            due = begun + (self._written + count - first) / rate
-            await asyncio.sleep(max(0.0, due - self._loop.time()))
-            await self._write(writer, count)
-            late = self._loop.time() - due
-            if late > LATE_WALL_S:
-                begun += late
+        """Send what is no body, unless a ``ledger`` counts it as one."""
+        if pace is None:
+            self._wire.send(data, flags, ledger)
+            await self._drained()
+            return
+        at = 0
+        while at < len(data):
+            count = await self._piece(pace, len(data) - at)
+            piece = data[at : at + (count or len(data))]
+            self._wire.send(piece, SEGMENT if count else 0, ledger)
+            at += len(piece)
+            await self._drained()
+
+    async def _send(self, stop: int, pace: Pace | None, flags: int) -> None:
+        """Send the body up to ``stop``. What comes by the clock may come in its midst."""
+        ledger, wire = self._ledger, self._wire
+        burst = 0
+        while ledger.body < stop:
+            at = ledger.body
+            slow = self._in_force(self._slower or pace)
+            if slow is None:
+                wire.send(self._body[at : min(stop, at + self._chunk())], flags, ledger)
+                self._bodily = True
+            elif count := await self._piece(slow, stop - at):
+                wire.send(self._body[at : at + count], SEGMENT, ledger)
+                burst += 1
+                if burst % BURST == 0:
+                    await asyncio.sleep(0)
+            await self._drained()
+            self._bodily = False
+            self._progress()
+
+    def _chunk(self) -> int:
+        """What is queued at once: of bare bytes all, for they can be taken back."""
+        if self._wire.tls is None:
+            return len(self._body)
+        return RECORD_BYTES if self._answer.later else CHUNK_BYTES
+
+    async def _piece(self, pace: Pace, left: int) -> int:
+        """Wait until the next piece is due; its bytes. 0: the pace is over, all may go."""
+        while not self._is_free(pace):
+            if self._pacer is None or self._pacer.pace != pace:
+                self._pacer = Pacer(pace, self._speed, self._loop.time())
+            pacer = self._pacer
+            count, due = pacer.next(left)
+            while self._loop.time() < due and self._pacer is pacer and not self._is_free(pace):
+                await self._rest(due)
+            if self._pacer is pacer:
+                pacer.sent(due, self._loop.time())
+                return 0 if pace in self._free else count
+        return 0
+
+    def _in_force(self, pace: Pace | None) -> Pace | None:
+        """What is left of a pace after the events that were seen."""
+        while pace is not None and self._is_free(pace):
+            pace = pace.then
+        return pace
+
+    def _is_free(self, pace: Pace) -> bool:
+        """Whether the event that ends a pace has been seen; says so once."""
+        if pace in self._free:
+            return True
+        if pace.until is None or pace.until not in self._seen():
+            return False
+        self._free.add(pace)
+        if pace.index in self._open:
+            self._over(self._open[pace.index])
+        return True
+
+    async def _hold(self, step: Hold) -> None:
+        """Send nothing; without an end only the device or :meth:`stop` ends it."""
+        self._holding = True
+        end = None if step.seconds is None else self._loop.time() + step.seconds / self._speed
+        while end is None or self._loop.time() < end:
+            if step.until is not None and step.until in self._seen():
+                break
+            await self._rest(end)
+        self._holding = False
+        self._pacer = None  # a pace begins anew: it has nothing to make up for
+
+    async def _complete(self) -> None:
+        """The answer is out: see it acknowledged. Where it is the last, FIN goes right behind."""
+        if not self._answer.keep:
+            self._goodbye()
+            await self._drained()
+            self._wire.finish()
+        await self._acknowledged()
+        self._ending = ("server", "complete")
+
+    # Waiting.
+
+    async def _rest(self, until: float | None = None) -> None:
+        """Wait for the next change, and see to what the clock has brought meanwhile."""
+        self._look_around()
+        if not self._came:
+            await self._wire.wait(until)
+            self._look_around()
+        while self._came and self._ending is None:
+            await self._interrupt(self._came.popleft())
+        if self._ending is not None:
+            raise Gone("the answer is over")
+
+    def _look_around(self) -> None:
+        if self._wire.gone is not None:
+            raise Gone(self._wire.gone)
+
+    async def _interrupt(self, later: Later) -> None:
+        """What came by the clock, wherever the answer is."""
+        if self._wire.tls is None and self._bodily:
+            self._ledger.recall(self._wire.recall())
+        elif not self._ends_by_reset(later):
+            await self._drained(alone=True)  # a record that has begun is finished
+        self._slower = later.pace or self._slower
+        await self._carry_out(later.steps)
+
+    @staticmethod
+    def _ends_by_reset(later: Later) -> bool:
+        return any(isinstance(step, Cut) and step.how == "rst" for step in later.steps)
+
+    async def _drained(self, *, alone: bool = False) -> None:
+        """Wait until the kernel has taken all; ``alone``: and nothing else happens meanwhile."""
+        while self._wire.waiting:
+            if alone:
+                self._look_around()
+                await self._wire.wait()
+            else:
+                await self._rest()
+        self._look_around()
 
     async def _acknowledged(self) -> None:
         """Wait until the device's TCP has acknowledged all that was written."""
-        self._awaited = self._loop.create_future()
-        self._tick()
-        await self._awaited
+        polls = iter(ACK_POLL_WALL_S)
+        poll = next(polls)
+        while self._wire.acked() < self._wire.queued:
+            self._look_around()
+            await self._wire.wait(self._loop.time() + poll)
+            poll = next(polls, poll)
+        self._progress()
+
+    # Ends.
+
+    async def _cut(self, due: Due, how: str, at: int) -> None:
+        """End the connection here, once all before is acknowledged."""
+        await self._acknowledged()
+        at = self._ledger.body if at < 0 else at
+        if how == "vanish":
+            self._wire.silence()
+        elif how in ("fin", "half"):
+            self._goodbye()
+        self._fire(due, at)
+        self._ending = ("server", how)
+        match how:
+            case "vanish":
+                await self._forsaken()
+            case "half":
+                await self._deaf()
+            case "rst":
+                self._wire.reset()
+            case "record" | "bad-record":
+                await self._spoil(at, how)
+                self._wire.close()
+            case _:
+                self._wire.close()
+
+    def _goodbye(self) -> None:
+        """TLS's own end, where TLS is spoken."""
+        if self._wire.tls is not None:
+            self._wire.put(self._wire.tls.goodbye())
+
+    async def _spoil(self, at: int, how: str) -> None:
+        """The next record of the body: its first half alone, or with a byte that is wrong."""
+        tls = self._wire.tls
+        if tls is None:
+            raise ValueError(f"{how} needs TLS")
+        sealed = bytearray(tls.seal(self._body[at : at + RECORD_BYTES])[0] or tls.goodbye())
+        if how == "record":
+            del sealed[len(sealed) // 2 :]
+        else:
+            sealed[-1] ^= 1  # of its tag: the device opens it and finds it is not ours
+        self._wire.put(bytes(sealed))
+        with contextlib.suppress(Gone):  # it answers a bad one by an alert and leaves
+            await self._acknowledged()
+
+    async def _deaf(self) -> None:
+        """FIN, and then only listen, until the device goes."""
+        self._wire.finish()
+        while self._wire.gone is None:
+            self._wire.take()
+            await self._wire.wait()
+
+    async def _forsaken(self) -> None:
+        """Nobody is there any more. That the device knocks is the sign that it has given up."""
+        while not self._wire.knocked():
+            self._look_around()
+            await self._wire.wait(self._loop.time() + DROP_POLL_WALL_S)
+
+    # What is on record.
 
     def _tick(self) -> None:
         """Look at the acknowledged bytes now, and again soon."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-        acked = self._progress()
-        waiting = self._awaited is not None and not self._awaited.done()
-        if waiting and acked >= self._written:
-            assert self._awaited is not None
-            self._awaited.set_result(None)
-            waiting = False
-        self._ticker = self._loop.call_later(
-            ACK_POLL_WALL_S if waiting else PROGRESS_WALL_S, self._tick
-        )
+        self._progress()
+        self._ticker = self._loop.call_later(PROGRESS_WALL_S, self._tick)
 
-    def _progress(self) -> int:
-        """Say how far it came, if it is worth saying; returns the acknowledged bytes."""
-        acked = self._connection.witness.acked(self._written)
-        now = (max(self._take(), acked), acked)
-        step = max(1.0, self._answer.announced * PROGRESS_SHARE)
-        moved = acked - self._said[1] >= step
-        if now != self._said and (moved or self._loop.time() - self._said_at >= PROGRESS_WALL_S):
+    def _progress(self) -> None:
+        """Say how far it came, if it is worth saying."""
+        wire = self._wire.acked()
+        acked = self._ledger.within(wire)
+        self._ledger.forget(wire)
+        now = (max(self._ledger.within(self._wire.taken), acked), acked)
+        if now == self._said:
+            return
+        step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
+        if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
             self._note("progress", written=now[0], acked=acked)
-        return acked
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due
+        self._fired(due.index)
         self._fault(due, at, "fired", **more)
 
     def _over(self, due: Due) -> None:
         if self._open.pop(due.index, None):
-            self._fault(due, self._written, "over")
+            self._fault(due, self._ledger.body, "over")
 
     def _fault(self, due: Due, at: int, phase: str, **more: Any) -> None:
         self._note("fault", index=due.index, fault=str(due.fault), at=at, phase=phase, **more)
 
-    def _cut(self, due: Due, how: str, at: int) -> None:
-        """End the connection: by RST with SO_LINGER 0, else by FIN."""
-        transport = self._connection.transport
-        if transport is None:
-            raise ConnectionResetError("the device left before the connection was cut")
-        if how == "rst":
-            sock: socket.socket = transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._ending = ("server", how)
-        self._fire(due, at)
-        self._drop()
-
-    def _drop(self) -> None:
-        """Close the connection, queued bytes or not."""
-        self._connection.witness.freeze()
-        if self._connection.transport is not None:
-            self._connection.transport.abort()
-
     def _finish(self) -> None:
         """Say the end. Faults that it interrupts are over after it, all others before."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-        acked = self._connection.witness.acked(self._written)
-        by, how = self._ending or ("device", self._connection.gone or "rst")
-        if by == "device" and not self._holding and acked == self._answer.announced:
-            by, how = "server", "complete"
+        for timer in (self._ticker, *self._timers):
+            if timer is not None:
+                timer.cancel()
+        self._wire.moved = lambda: None
+        acked = self._ledger.within(self._wire.acked())
+        by, how = self._ending or ("device", self._wire.gone or "rst")
+        if by == "device" and not self._holding and self._is_whole(acked):
+            self._ending = by, how = "server", "complete"
         if by == "server" and how != "error":
             self._all_over()
         self._note(
             "ended",
             status=self._answer.status,
-            page=self._answer.page is not None,
+            page=self._answer.page,
             by=by,
             how=how,
-            written=max(self._taken, acked),
+            written=max(self._ledger.within(self._wire.taken), acked),
             acked=acked,
             announced=self._answer.announced,
-            acked_by=self._connection.witness.source,
+            acked_by=self._wire.acked_by,
         )
         self._all_over()
         self.done.set()
+
+    def _is_whole(self, acked: int) -> bool:
+        """Whether the device has all that it was to expect."""
+        announced = self._answer.announced
+        return acked == (len(self._body) if announced is None else announced)
 
     def _all_over(self) -> None:
         for due in list(self._open.values()):

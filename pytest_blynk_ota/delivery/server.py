@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import formatdate
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from aiohttp import web
-
-from pytest_blynk_ota.delivery.campaign import Campaign, Offer
-from pytest_blynk_ota.delivery.exchange import Connection, Exchange, Note
+from pytest_blynk_ota.delivery.campaign import LIFETIME_S, Campaign, Offer
+from pytest_blynk_ota.delivery.certificates import Certificates, Signer
+from pytest_blynk_ota.delivery.connection import PATIENCE_WALL_S, Connection
+from pytest_blynk_ota.delivery.doors import Door, Gate, elsewhere
+from pytest_blynk_ota.delivery.exchange import Exchange, Note
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.delivery.plan import Answer, Offered, answer, check, plain
-from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.delivery.heads import Request
+from pytest_blynk_ota.delivery.plan import Offered, answer, check, plain
+from pytest_blynk_ota.delivery.steps import Answer, Due, Say
+from pytest_blynk_ota.delivery.when import Asked
+from pytest_blynk_ota.delivery.wire import Wire
+from pytest_blynk_ota.errors import FaultError, RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
-BACKLOG = 128
-SHUTDOWN_WALL_S = 1.0
-IDLE_WALL_S = 75.0
-"""A kept connection without a request is closed after this (nginx's default)."""
+WAITING = 256
+"""Connections that have asked for nothing yet; the oldest is closed for a newer one. Our choice:
+far above a rack, far below what hurts."""
+
+HOPS = 10_000
+"""No redirect leads further than this."""
+
+LOCAL_NAMES = ("localhost", "127.0.0.1")
+"""What else a certificate is for."""
+
+log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # silent where nobody has set logging up
 
 
 class DeliveryServer:
@@ -28,9 +46,13 @@ class DeliveryServer:
     Args:
         record: called for each event; source ``delivery``.
         host: address to listen at.
-        port: 0 for a free one.
+        port, tls_port: of http and of https URLs; 0 for a free one.
         speed: device seconds in a wall second; scales the times and rates of faults.
         advertise: the address put into URLs; by default ``host``.
+        authority: who signs the certificates of https URLs; None: there are none.
+        patience_wall_s: wall seconds that a device has for a request.
+        names: host names that lead to it, for its certificates.
+        opened: called when it has opened a port.
     """
 
     def __init__(
@@ -39,21 +61,30 @@ class DeliveryServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls_port: int = 0,
         speed: float = 1.0,
         advertise: str | None = None,
+        authority: Signer | None = None,
+        patience_wall_s: float = PATIENCE_WALL_S,
+        names: Sequence[str] = (),
+        opened: Callable[[], None] = lambda: None,
     ) -> None:
         self._record = record
-        self._host, self._port = host, port
+        self._host, self._port, self._tls_port = host, port, tls_port
         self._speed = speed
-        self._advertise = advertise or host
+        self._address = self._advertise = advertise or host
+        self._patience_wall_s = patience_wall_s
+        self._opened = opened
+        every = dict.fromkeys((self._advertise, host, *LOCAL_NAMES, *names))
+        self._certificates = Certificates(authority, list(every)) if authority is not None else None
         self._lock = threading.Lock()
         self._offers: dict[str, Offer] = {}
         self._campaigns: list[Campaign] = []
-        self._strays: set[Exchange] = set()
-        self._connections = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._http: web.Server | None = None
-        self._listener: asyncio.Server | None = None
+        self._doors: dict[tuple[str, bool], Door] = {}
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._ghosts: list[Wire] = []
+        self._numbered = self._served = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.address: tuple[str, int] = (host, port)
 
     async def start(self) -> None:
@@ -62,35 +93,65 @@ class DeliveryServer:
         Raises:
             RigError: the address cannot be listened at.
         """
-        self._loop = loop = asyncio.get_running_loop()
-        self._http = web.Server(self._handle, handler_cancellation=True, loop=loop)
+        self.loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(
-                self._connection, self._host, self._port, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise RigError(
-                f"the firmware server cannot listen at {self._host}:{self._port}: {error}; "
-                f"name another address, or port 0 for a free one"
-            ) from error
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        self.address = (host, port)
+            self.address = self._listen("here", secure=False, port=self._port).address
+            if self._certificates is not None:
+                self._listen("here", secure=True, port=self._tls_port)
+        except RigError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
-        """End open answers, close all connections and the port."""
-        listener, http = self._listener, self._http
-        if listener is None or http is None:
-            return
-        self._listener = self._http = None
-        listener.close()
+        """End open answers, close all connections and ports."""
+        doors, self._doors = self._doors, {}
+        for door in doors.values():
+            door.close()
         for campaign in list(self._campaigns):
-            self._withdraw(campaign)
+            self.withdraw(campaign)
             await campaign.end()
-        for exchange in list(self._strays):
-            exchange.stop()
-        http.pre_shutdown()
-        await http.shutdown(SHUTDOWN_WALL_S)
-        await listener.wait_closed()
+        tasks = list(self._connections.values())
+        for connection in list(self._connections):
+            connection.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for wire in self._ghosts:
+            wire.reset()
+        self._ghosts.clear()
+
+    def _listen(self, where: str, *, secure: bool, port: int = 0) -> Door:
+        """The door for all URLs of a kind; opened on first use."""
+        new = False
+        with self._lock:
+            door = self._doors.get((where, secure))
+            if door is None:
+                host = self._host if where == "here" else elsewhere(self._host)
+                door = self._doors[where, secure] = Door(host, port, secure=secure)
+                self._soon(door.open, self._soon_loop(), self._enter)
+                new = True
+        if new:
+            self._opened()
+        return door
+
+    def go_by(self, name: str | None) -> None:
+        """Put a host name into URLs from now on; None: the address again."""
+        self._advertise = name or self._address
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """All ports that are open."""
+        with self._lock:
+            own = [offer.door for offer in self._offers.values() if offer.door is not None]
+            return [door.address[1] for door in (*self._doors.values(), *own)]
+
+    def _soon_loop(self) -> asyncio.AbstractEventLoop:
+        if self.loop is None:
+            raise RigError("the firmware server has not been started, so it has no port yet")
+        return self.loop
+
+    def _soon(self, call: Any, *args: Any) -> None:
+        self._soon_loop().call_soon_threadsafe(call, *args)
+
+    # What is on offer.
 
     def campaign(
         self,
@@ -101,6 +162,9 @@ class DeliveryServer:
         faults: Sequence[Fault] = (),
         about: Sequence[tuple[str, str]] = (),
         every_get: bool = False,
+        https: bool = False,
+        lifetime_s: float = LIFETIME_S,
+        single_use: bool = False,
     ) -> Campaign:
         """Put a file on offer. Callable from any thread.
 
@@ -111,155 +175,332 @@ class DeliveryServer:
             faults: what shall go wrong; their place in this list is the ``index`` in events.
             about: further headers, as ``("x-fw-ver", "1.2.0")``.
             every_get: each GET without Range counts as an attempt of its own.
+            https: whether the URLs are https ones.
+            lifetime_s: device seconds after which a URL is answered with 403.
+            single_use: whether a URL serves one GET, and 403 to each further one; a redirect from
+                it is none.
 
         Raises:
-            FaultError: a fault lies outside of the file or could never fire.
+            FaultError: a fault lies outside of the file or could never fire, or the file that it
+                names cannot be read.
+            UsageError: https, and the server has no authority.
         """
-        check(faults, len(data), name)
+        if https and self._certificates is None:
+            raise UsageError("https URLs need a certificate: give the server an authority")
+        if not lifetime_s > 0:
+            raise UsageError(f"lifetime_s: expected a number above 0, got {lifetime_s!r}")
+        others = _others(faults)
+        check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
+            self,
             board,
             data,
             Offered.of(name, data, about),
             faults,
-            base_url=self._base_url,
-            loop=lambda: self._loop,
-            publish=self._publish,
-            withdraw=self._withdraw,
+            others=others,
+            https=https,
+            lifetime_wall_s=lifetime_s / self._speed,
+            single_use=single_use,
             every_get=every_get,
         )
         with self._lock:
             self._campaigns.append(made)
         return made
 
-    def _base_url(self) -> str:
-        host = f"[{self._advertise}]" if ":" in self._advertise else self._advertise
-        return f"http://{host}:{self.address[1]}"
-
-    def _publish(self, token: str, offer: Offer) -> None:
+    def publish(self, offer: Offer) -> None:
         """Serve an offer, unless its campaign has been closed meanwhile."""
+        campaign = offer.campaign
         with self._lock:
-            if offer.campaign in self._campaigns:
-                self._offers[token] = offer
+            if campaign not in self._campaigns:
+                return
+        if campaign.needs_door():
+            self._give_door(offer)
+        with self._lock:
+            self._offers[offer.token] = offer
+            campaign.offers.append(offer)
+        if offer.door is not None:
+            self._opened()
 
-    def _withdraw(self, campaign: Campaign) -> None:
+    def withdraw(self, campaign: Campaign) -> None:
+        """Serve none of a campaign's offers any more."""
         with self._lock:
-            self._offers = {
-                token: offer
-                for token, offer in self._offers.items()
-                if offer.campaign is not campaign
-            }
+            for offer in campaign.offers:
+                self._offers.pop(offer.token, None)
             if campaign in self._campaigns:
                 self._campaigns.remove(campaign)
 
-    def _connection(self) -> Connection:
-        """A protocol for a connection that is about to be accepted."""
-        assert self._http is not None
-        self._connections += 1
-        return Connection(
-            self._http,
-            self._connections,
-            self._opened,
-            access_log=None,
-            keepalive_timeout=IDLE_WALL_S,
-            lingering_time=0.0,
+    def url(self, offer: Offer) -> str:
+        """``s=0`` stands last: Edgent with TLS rewrites any other http URL to https
+        (BlynkEdgent.h)."""
+        door = offer.door or self._listen("here", secure=offer.campaign.https)
+        return self._at(self._advertise, door) + _target(offer, 0)
+
+    def _links(self, offer: Offer, to: str, hop: int) -> str:
+        """Where a redirect leads."""
+        if to == "relative":
+            return _target(offer, hop)
+        where = "elsewhere" if to == "other-host" else "here"
+        door = self._listen(where, secure=offer.campaign.https)
+        other = door.address[0] if where == "elsewhere" else self._host
+        return self._at(self._advertise if other == self._host else other, door) + _target(
+            offer, hop
         )
 
-    def _opened(self, connection: Connection, peer: str) -> None:
-        self._record(
-            "delivery",
-            "connection",
-            None,
-            conn=connection.number,
-            peer=peer,
-            acked_by=connection.witness.source,
+    @staticmethod
+    def _at(host: str, door: Door) -> str:
+        scheme = "https" if door.secure else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{door.address[1]}"
+
+    def _give_door(self, offer: Offer) -> None:
+        """A port of its own: what happens there before a request is this offer's."""
+        loop = self._soon_loop()
+        campaign = offer.campaign
+        guarded = any(fault.kind == "unreachable" for fault in campaign.faults)
+        door = Door(self._host, 0, secure=campaign.https, guarded=guarded)
+        offer.door = door
+        try:
+            if guarded:
+                offer.gate = self._gate(offer, door)
+        except BaseException:
+            door.close()
+            raise
+        self._soon(self._open_door, offer, door, loop)
+
+    def _gate(self, offer: Offer, door: Door) -> Gate:
+        campaign = offer.campaign
+
+        def fired(due: Due) -> None:
+            campaign.failed(offer)
+            campaign.has_fired(due.index)
+            told(due, "fired")
+
+        def over(due: Due) -> None:
+            offer.spent.add(due.index)
+            told(due, "over")
+
+        def told(due: Due, phase: str) -> None:
+            note = self._noter(None, campaign.board, offer.name, offer.attempt)
+            note("fault", index=due.index, fault=str(due.fault), at=0, phase=phase)
+
+        return Gate(
+            door,
+            wanted=lambda: campaign.shut_by(offer),
+            seen=lambda: campaign.seen,
+            fired=fired,
+            over=over,
+            speed=self._speed,
         )
 
-    def _find(self, request: web.BaseRequest) -> Offer | None:
-        """The offer that the URL names: its token and its path both fit."""
+    def _open_door(self, offer: Offer, door: Door, loop: asyncio.AbstractEventLoop) -> None:
+        if offer.campaign not in self._campaigns:  # closed meanwhile
+            door.close()
+            return
+
+        def enter(_: Door, sock: socket.socket, peer: str) -> None:
+            self._enter(door, sock, peer, offer)
+
+        door.open(loop, enter)
+        if offer.gate is not None:
+            offer.gate.open(loop)
+
+    # Connections.
+
+    def _enter(
+        self, door: Door, sock: socket.socket, peer: str, offer: Offer | None = None
+    ) -> None:
+        """Somebody has come in."""
+        self._crowd_out()
+        self._numbered += 1
+        number = self._numbered
+        board = offer.campaign.board if offer else None
+
+        def note(kind: str, **data: Any) -> None:
+            attempt = offer.attempt if offer else None
+            self._noter(number, board, offer.name if offer else None, attempt)(kind, **data)
+
+        wire = Wire(sock)
+        connection = Connection(
+            number,
+            wire,
+            offer=offer,
+            certificates=self._certificates if door.secure else None,
+            note=note,
+            answered=self._answer,
+            refusal=_refusal,
+            patience_wall_s=self._patience_wall_s,
+        )
+        where: dict[str, Any] = {"offer": offer.name} if offer else {}
+        where |= {"conn": number, "peer": peer, "acked_by": wire.acked_by}
+        self._record("delivery", "connection", board, **where)
+        if offer is not None:
+            offer.campaign.open.add(connection)
+        task = asyncio.ensure_future(connection.run())
+        self._connections[connection] = task
+        task.add_done_callback(lambda done: self._left(connection, done))
+
+    def _left(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._connections.pop(connection, None)
+        if connection.offer is not None:
+            connection.offer.campaign.open.discard(connection)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("delivery connection %d: %r", connection.number, error, exc_info=error)
+
+    def _crowd_out(self) -> None:
+        waiting = [one for one in self._connections if not one.asked]
+        if len(waiting) >= WAITING:
+            waiting[0].crowd_out()
+
+    # Requests.
+
+    async def _answer(self, connection: Connection, request: Request) -> bool:
+        """Answer one request; whether the connection may have another one."""
+        self._served += 1
+        offer = self._find(connection, request)
+        if offer is None:
+            reply = plain(404, "404 Not Found\n", method=request.method)
+            return await self._stray(connection, request, reply, None)
+        if request.method not in ("GET", "HEAD"):
+            reply = plain(405, "405 Method Not Allowed\n", ("Allow", "GET, HEAD"))
+            return await self._stray(connection, request, reply, offer)
+        hop = _hop(request)
+        if (why := offer.withheld(request.method, hop)) is not None:
+            reply = plain(403, f"403 Forbidden: {why}\n", method=request.method)
+            return await self._stray(connection, request, reply, offer)
+        campaign = offer.campaign
+        campaign.number(offer, request.method, "range" in request.headers, hop)
+        assert offer.attempt is not None
+        reply = self._plan(offer, request, offer.attempt, hop)
+        note = self._noter(connection.number, campaign.board, offer.name, offer.attempt)
+        return await self._carry(connection, request, reply, note, campaign)
+
+    def _plan(self, offer: Offer, request: Request, attempt: int, hop: int) -> Answer:
+        campaign = offer.campaign
+        return answer(
+            offer.offered,
+            offer.data,
+            campaign.faults,
+            Asked(attempt, campaign.board, request.headers, campaign.seen),
+            fired=campaign.fired,
+            method=request.method,
+            version=request.version,
+            serial=self._served,
+            hop=hop,
+            links=lambda to, hop: self._links(offer, to, hop),
+            others=campaign.others,
+            date=formatdate(usegmt=True),
+        )
+
+    def _find(self, connection: Connection, request: Request) -> Offer | None:
+        """The offer that the URL names: its token, its path and its scheme fit."""
         with self._lock:
             offer = self._offers.get(request.query.get("token", ""))
         if offer is None or request.path != f"/f/{offer.offered.name}":
             return None
+        if offer.campaign.https != (connection.wire.tls is not None):
+            return None
         return offer
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        offer = self._find(request)
-        if offer is None:
-            reply = plain(404, "404 Not Found\n", request.method)
-            return await self._stray(request, connection, reply)
-        if request.method not in ("GET", "HEAD"):
-            reply = plain(405, "405 Method Not Allowed\n", request.method, ("Allow", "GET, HEAD"))
-            return await self._stray(request, connection, reply, offer)
-        campaign = offer.campaign
-        wanted = request.headers.get("Range")
-        attempt = campaign.number(offer, request.method, wanted is not None)
-        # Without an ETag no If-Range can match, and then Range is ignored (RFC 9110 13.1.5).
-        asked = None if "If-Range" in request.headers else wanted
-        reply = answer(
-            offer.offered, campaign.faults, attempt, method=request.method, range_header=asked
-        )
-        note = self._noter(connection, campaign.board, offer.name, attempt)
-        exchange = self._exchange(request, connection, reply, offer.data, note)
-        return await self._carry(exchange, request, campaign)
-
     async def _stray(
-        self,
-        request: web.BaseRequest,
-        connection: Connection,
-        reply: Answer,
-        offer: Offer | None = None,
-    ) -> web.StreamResponse:
+        self, connection: Connection, request: Request, reply: Answer, offer: Offer | None
+    ) -> bool:
         """Answer a request that is no download."""
-        board = offer.campaign.board if offer else None
         note = self._noter(
-            connection, board, offer.name if offer else None, offer.attempt if offer else None
+            connection.number,
+            offer.campaign.board if offer else None,
+            offer.name if offer else None,
+            offer.attempt if offer else None,
         )
-        return await self._carry(self._exchange(request, connection, reply, b"", note), request)
+        return await self._carry(connection, request, reply, note, None)
+
+    async def _carry(
+        self,
+        connection: Connection,
+        request: Request,
+        reply: Answer,
+        note: Note,
+        campaign: Campaign | None,
+    ) -> bool:
+        """Send an answer where closing its campaign, or the server, finds it."""
+        note(
+            "request",
+            method=request.method,
+            path=request.target,
+            range=request.headers.get("range"),
+            headers=request.noted(),
+        )
+        if campaign is None:
+            exchange = Exchange(connection.wire, reply, note, self._speed)
+            connection.exchange = exchange
+            return await exchange.run() and not request.last
+        exchange = Exchange(
+            connection.wire,
+            reply,
+            note,
+            self._speed,
+            seen=lambda: campaign.seen,
+            fired=campaign.has_fired,
+        )
+        connection.exchange = exchange
+        campaign.open.add(exchange)
+        try:
+            keeps = await exchange.run()
+        finally:
+            campaign.open.discard(exchange)
+        if exchange.is_forsaken:
+            connection.is_held = True  # not a packet shall leave, a FIN neither
+            self._ghosts.append(connection.wire)
+        campaign.review()
+        return keeps and not request.last
 
     def _noter(
-        self, connection: Connection, board: str | None, offer: str | None, attempt: int | None
+        self, connection: int | None, board: str | None, offer: str | None, attempt: int | None
     ) -> Note:
         """A recorder of the events of one request: ``note(kind, **data)``."""
 
         def note(kind: str, **data: Any) -> None:
             self._record(
-                "delivery",
-                kind,
-                board,
-                conn=connection.number,
-                offer=offer,
-                attempt=attempt,
-                **data,
+                "delivery", kind, board, conn=connection, offer=offer, attempt=attempt, **data
             )
 
         return note
 
-    def _exchange(
-        self,
-        request: web.BaseRequest,
-        connection: Connection,
-        reply: Answer,
-        data: bytes,
-        note: Note,
-    ) -> Exchange:
-        note(
-            "request",
-            method=request.method,
-            path=request.path_qs,
-            range=request.headers.get("Range"),
-        )
-        return Exchange(connection, reply, data, note, self._speed)
 
-    async def _carry(
-        self, exchange: Exchange, request: web.BaseRequest, campaign: Campaign | None = None
-    ) -> web.StreamResponse:
-        """Run the exchange where closing its campaign, or the server, finds it."""
-        known = self._strays if campaign is None else campaign.exchanges
-        known.add(exchange)
+def _target(offer: Offer, hop: int) -> str:
+    hops = f"&hop={hop}" if hop else ""
+    end = "" if offer.campaign.https else "&s=0"
+    return f"/f/{quote(offer.offered.name, safe='')}?token={offer.token}{hops}{end}"
+
+
+def _hop(request: Request) -> int:
+    """How many redirects lie behind a URL of ours."""
+    text = request.query.get("hop", "0")
+    return min(int(text), HOPS) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+
+
+def _others(faults: Sequence[Fault]) -> Mapping[str, bytes]:
+    """The files that ``other`` names. They are read once: what becomes of them later changes
+    nothing.
+
+    Raises:
+        FaultError: one cannot be read.
+    """
+    found: dict[str, bytes] = {}
+    for fault in faults:
+        if fault.kind != "other":
+            continue
+        path = fault.values["path"]
         try:
-            return await exchange.run(request)
-        finally:
-            known.discard(exchange)
+            found[path] = Path(path).read_bytes()
+        except OSError as error:
+            raise FaultError(
+                f"{fault}: {path} cannot be read: {error.strerror}; name a file"
+            ) from error
+    return found
+
+
+def _refusal(status: int, why: str) -> bytes:
+    """What is sent in answer to what is no request."""
+    reply = plain(status, f"{status} {why}\n", keep=False)
+    head = b"".join(step.data for step in reply.steps if isinstance(step, Say))
+    return head + bytes(reply.body)

@@ -1,11 +1,12 @@
-"""How far the bytes really came: what the peer's TCP has acknowledged."""
+"""How far the bytes really came: what the peer's TCP has acknowledged, in bytes of a body."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 import sys
+from collections import deque
+from dataclasses import dataclass
 
 BYTES_ACKED_OFFSET = 120
 """``tcpi_bytes_acked`` in struct tcp_info: 8 bytes, 24 u32, 2 u64 before it (linux/tcp.h, 4.1)."""
@@ -27,44 +28,68 @@ def bytes_acked(sock: socket.socket) -> int | None:
     return int(struct.unpack_from("=Q", info, BYTES_ACKED_OFFSET)[0])
 
 
-class Witness:
-    """Counts the acknowledged body bytes of the answers on one connection, one after the other.
+@dataclass(slots=True)
+class _Span:
+    """Bytes of the connection that carry bytes of the body."""
 
-    ``source`` says whose word it is: ``tcp_info``, or ``written`` where the kernel does not
-    tell: then bytes handed to it count as acknowledged, which is late by its buffers.
+    wire: int
+    wire_end: int
+    body: int
+    body_end: int
+
+    @property
+    def is_bare(self) -> bool:
+        """Byte for byte: not sealed in a record."""
+        return self.wire_end - self.wire == self.body_end - self.body
+
+
+class Ledger:
+    """Which bytes of a connection carry which bytes of one body.
+
+    Between them stand heads, the framing of chunks, and what TLS adds. Bytes of the connection
+    count from its beginning.
+
+    Attributes:
+        body: bytes of the body that are booked.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._sock: socket.socket = transport.get_extra_info("socket")
-        self._before = 0
-        self._frozen: int | None = None
-        self.source = "written" if bytes_acked(self._sock) is None else "tcp_info"
+    def __init__(self) -> None:
+        self.body = 0
+        self._spans: deque[_Span] = deque()
+        self._passed = 0
 
-    def begin(self) -> None:
-        """An answer begins; all before it is acknowledged."""
-        self._before = self._total() or 0
+    def book(self, at: int, wire: int, body: int) -> None:
+        """The next ``body`` bytes go out as the ``wire`` bytes from ``at`` on."""
+        end = self.body + body
+        last = self._spans[-1] if self._spans else None
+        if last and last.is_bare and wire == body and last.wire_end == at:
+            last.wire_end, last.body_end = at + wire, end
+        else:
+            self._spans.append(_Span(at, at + wire, self.body, end))
+        self.body = end
 
-    def headers(self, size: int) -> None:
-        """So many bytes of the answer are no body."""
-        self._before += size
+    def recall(self, count: int) -> None:
+        """The last ``count`` bytes, bare ones, did not go out after all."""
+        self.body -= count
+        while count:
+            last = self._spans[-1]
+            less = min(count, last.body_end - last.body)
+            last.wire_end, last.body_end = last.wire_end - less, last.body_end - less
+            count -= less
+            if last.body == last.body_end:
+                self._spans.pop()
 
-    def acked(self, written: int) -> int:
-        """Acknowledged bytes of a body of which ``written`` bytes were sent."""
-        total = self._total()
-        if total is None:
-            return max(0, written - self._transport.get_write_buffer_size())
-        return min(max(0, total - self._before), written)
+    def within(self, wire: int) -> int:
+        """Bytes of the body in the first ``wire`` bytes of the connection; of a record all or
+        none, for the peer cannot open a part of one."""
+        for span in reversed(self._spans):
+            if wire >= span.wire_end:
+                return span.body_end
+            if wire > span.wire:
+                return span.body + (wire - span.wire if span.is_bare else 0)
+        return self._passed
 
-    def freeze(self) -> None:
-        """Read for the last time: the socket is about to be closed."""
-        if self._frozen is None and self.source == "tcp_info":
-            self._frozen = bytes_acked(self._sock)
-
-    def _total(self) -> int | None:
-        if self.source == "written":
-            return None
-        if self._frozen is not None:
-            return self._frozen
-        total = bytes_acked(self._sock)
-        return self._before if total is None else total
+    def forget(self, wire: int) -> None:
+        """Nobody will ask for fewer bytes of the connection any more."""
+        while self._spans and self._spans[0].wire_end <= wire:
+            self._passed = self._spans.popleft().body_end

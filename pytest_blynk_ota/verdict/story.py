@@ -12,8 +12,9 @@ from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
-from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted, Report, Session, Sightings
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Fired, Noted, Report, Session, Sightings
 
 
 @dataclass(slots=True)
@@ -166,7 +167,8 @@ class Story:
         )
 
     def drops(self, t: float) -> list[Visit]:
-        """Visits that ended since the board last settled, our own doings left out."""
+        """Visits that ended since the board last settled; our own doings are left out, and that
+        the board left for a download."""
         since = self.last_settled(t)
         return [
             v
@@ -174,7 +176,13 @@ class Story:
             if max(since, self.operation.t) < v.end <= t
             and v.login < NEVER
             and not self._ours(v.end)
+            and not self._left_for_download(v)
         ]
+
+    def _left_for_download(self, visit: Visit) -> bool:
+        sent = [o.t for o in self.seen.offers if o.session == visit.session.number]
+        limit = self.operation.ways.request_s
+        return any(visit.login <= t and self.device(t, visit.end) <= limit for t in sent)
 
     def _ours(self, t: float) -> bool:
         skew = self.operation.skew
@@ -193,6 +201,13 @@ class Story:
         """The ``ota`` events of one kind within the operation."""
         begin = self.operation.seq
         return [n for n in self.seen.notes if n.kind == kind and n.seq > begin]
+
+    @property
+    def shut_out(self) -> list[Fired]:
+        """Each time that a fault let no connection to the firmware server come about."""
+        begin = self.operation.seq
+        early = [one for one in self.seen.early if one.conn is None and one.operation == begin]
+        return [one.fired for one in early if one.fired.t <= self.until]
 
     def offers(self) -> list[float]:
         """When URLs of this operation were sent."""
@@ -342,3 +357,19 @@ def _expect(story: Story) -> None:
             and any(before.start <= t <= boot.start + skew for t in story.seen.bad_urls)
         ):
             boot.expected = "restart after a URL that was none"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(before.start <= one.t <= boot.start + skew for one in story.shut_out)
+        ):
+            boot.expected = "restart after a firmware server that let nobody in"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(
+                before.start <= offer.t <= boot.start
+                and network_trouble(story.seen, offer.t, boot.start)
+                for offer in story.seen.offers
+            )
+        ):
+            boot.expected = "restart after an offer whose network the test had made bad"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.delivery.server import DeliveryServer
@@ -40,7 +43,9 @@ class Got:
 class Device:
     """One connection to a URL; ``window``: bytes that it takes before it reads any."""
 
-    def __init__(self, url: str, window: int | None = None) -> None:
+    def __init__(
+        self, url: str, window: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         parts = urlsplit(url)
         self.target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         self.socket = socket.socket()
@@ -48,6 +53,10 @@ class Device:
         if window is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         self.socket.connect((parts.hostname or "", parts.port or 0))
+        if tls is not None:
+            self.socket = tls.wrap_socket(
+                self.socket, server_hostname=parts.hostname, suppress_ragged_eofs=False
+            )
 
     def request(self, method: str = "GET", target: str | None = None, **headers: str) -> Device:
         lines = [f"{method} {target or self.target} HTTP/1.1", "Host: device"]
@@ -76,6 +85,10 @@ class Device:
             except ConnectionResetError:
                 got.ended = "rst"
                 break
+            except ssl.SSLError as error:
+                # Python calls a RST inside TLS an EOF; the kernel knows better.
+                got.ended = error.reason or ("rst" if self.is_reset() else repr(error))
+                break
             if not chunk:
                 got.ended = "fin"
                 break
@@ -84,6 +97,10 @@ class Device:
         got.seconds = time.monotonic() - begun
         got.body = b"".join(chunks)
         return got
+
+    def is_reset(self) -> bool:
+        """Whether a RST has come (TCP_CLOSE of linux/tcp_states.h); after FIN it is CLOSE_WAIT."""
+        return self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 7
 
     def close(self) -> None:
         self.socket.close()
@@ -97,23 +114,39 @@ class Device:
 class Bench:
     """A running server, its timeline, and its devices."""
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float, **options: Any) -> None:
         self.timeline = Timeline()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        self.server = DeliveryServer(Recorder(self.timeline), speed=speed)
+        self.server = DeliveryServer(
+            Recorder(self.timeline), speed=speed, authority=authority(), **options
+        )
         self.on_loop(self.server.start())
         self._devices: list[Device] = []
+
+    @property
+    def ca_pem(self) -> str:
+        """The certificate that makes a device trust https URLs."""
+        return authority().ca_pem
+
+    def trusting(self, **options: Any) -> ssl.SSLContext:
+        """What a device speaks TLS with that trusts them."""
+        context = ssl.create_default_context(cadata=self.ca_pem)
+        for name, value in options.items():
+            setattr(context, name, value)
+        return context
 
     def on_loop(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(DEADLINE_S)
 
-    def offer(self, data: bytes, *faults: Fault, name: str = "new.bin") -> Campaign:
-        return self.server.campaign("c3-a", data, name=name, faults=faults)
+    def offer(self, data: bytes, *faults: Fault, name: str = "new.bin", **options: Any) -> Campaign:
+        return self.server.campaign("c3-a", data, name=name, faults=faults, **options)
 
     def device(self, url: str, window: int | None = None) -> Device:
-        device = Device(url, window)
+        """A connection; it trusts the rig's CA where TLS is spoken."""
+        context = self.trusting() if url.startswith("https:") else None
+        device = Device(url, window, context)
         self._devices.append(device)
         return device
 
@@ -148,6 +181,12 @@ class Bench:
         assert not left, f"tasks left on the loop: {left}"
 
 
+@cache
+def authority() -> Authority:
+    """One CA for all tests of a process: making it takes milliseconds."""
+    return Authority()
+
+
 async def _others() -> list[str]:
     await asyncio.sleep(0)
     mine = asyncio.current_task()
@@ -159,12 +198,12 @@ def _fits(event: Event, kind: str, facts: dict[str, Any]) -> bool:
 
 
 @pytest.fixture
-def bench_at() -> Iterator[Callable[[float], Bench]]:
+def bench_at() -> Iterator[Callable[..., Bench]]:
     """Makes servers with a clock of the given speed."""
     made: list[Bench] = []
 
-    def make(speed: float) -> Bench:
-        made.append(Bench(speed))
+    def make(speed: float, **options: Any) -> Bench:
+        made.append(Bench(speed, **options))
         return made[-1]
 
     yield make
@@ -173,7 +212,7 @@ def bench_at() -> Iterator[Callable[[float], Bench]]:
 
 
 @pytest.fixture
-def bench(bench_at: Callable[[float], Bench]) -> Bench:
+def bench(bench_at: Callable[..., Bench]) -> Bench:
     """A server whose device clock runs 20 times as fast."""
     return bench_at(20.0)
 

@@ -10,6 +10,7 @@ import pytest
 from pytest_blynk_ota.air import AirRules, Follower, Named, Shipment
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.shipment import Offers, Operation
 
 WAIT_S = 5.0
@@ -123,6 +124,14 @@ def test_a_cancel_waits_for_the_offer_that_goes_out(rig, offers):
     rig.report(2)
     offers.stop()
     assert rig.kinds() == ["offer", "closed", "cancelled"]
+
+
+def test_no_offer_goes_out_after_the_deadline(rig, offers):
+    offers.expire()
+    offers.expire()
+    rig.report(1)
+    offers.stop()
+    assert (rig.kinds(), rig.cloud.sent) == (["closed"], [])
 
 
 def logged_in(rig):
@@ -304,7 +313,7 @@ def test_a_device_that_is_there_already_is_taken_as_having_just_come(rig, offeri
 
 
 def operation(rig, describe):
-    return Operation(rig, rig.place, b"", (), describe, False, lambda: None)
+    return Operation(rig, rig.place, b"", (), DeliverySection(), describe, False, lambda: None)
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):

@@ -1,0 +1,249 @@
+"""Steps on the wire: what a bare socket receives of an answer that was made by hand."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import sys
+import time
+
+import pytest
+
+from pytest_blynk_ota.delivery import faults, server
+from pytest_blynk_ota.delivery.steps import (
+    Answer,
+    Cut,
+    Due,
+    Fire,
+    Hold,
+    Later,
+    Over,
+    Pace,
+    Say,
+    Send,
+)
+
+PROMPT_S = 1.0
+DATA_SEGMENTS_IN = 152
+"""``tcpi_data_segs_in`` in struct tcp_info (linux/tcp.h, 4.6)."""
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads TCP_INFO")
+DUE = Due(0, faults.stall(0))
+SIZE = 100_000
+BODY = bytes(range(250)) * (SIZE // 250)
+
+
+def head(length=SIZE):
+    return Say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+
+
+@pytest.fixture
+def answered(bench, monkeypatch):
+    """Makes the server answer each request by these steps; gives the device that asked."""
+
+    def ask(*steps, body=BODY, announced=SIZE, https=False, later=(), keep=True, window=None):
+        made = Answer(200, announced, steps, body, later=later, keep=keep, due={0: None})
+        monkeypatch.setattr(server, "answer", lambda *_, **__: made)
+        campaign = bench.server.campaign("c3-a", BODY, name="new.bin", https=https)
+        device = bench.device(campaign.offer("o1"), window).request()
+        device.campaign = campaign
+        return device
+
+    return ask
+
+
+def pieces(device):
+    """What each recv() of a device that is always waiting gives, after the head."""
+    found = []
+    while data := device.socket.recv(65536):
+        found.append(data)
+    return found
+
+
+@pytest.mark.parametrize("https", [False, True])
+@pytest.mark.parametrize("stop", [0, 1, 777, 16_384, 16_385, 50_000, SIZE])
+def test_a_fin_stands_behind_exactly_the_bytes_before_it(bench, answered, stop, https):
+    device = answered(head(), Send(stop), Cut(DUE, "fin", stop), https=https)
+    got = device.read()
+    assert (got.body, got.ended) == (BODY[:stop], "fin" if stop < SIZE else "length")
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"]) == ("server", "fin")
+    assert (ended["written"], ended["acked"]) == (stop, stop)
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_a_reset_comes_once_all_before_it_was_acknowledged(bench, answered, https):
+    device = answered(head(), Send(70_000), Cut(DUE, "rst", 70_000), https=https)
+    got = device.read()
+    assert (got.body, got.ended) == (BODY[:70_000], "rst")
+    assert bench.wait("ended").data["acked"] == 70_000
+
+
+def test_a_half_closed_connection_is_listened_at_until_the_device_goes(bench, answered):
+    device = answered(head(), Send(10), Cut(DUE, "half", 10))
+    assert device.read().ended == "fin"
+    device.socket.sendall(b"still here")
+    device.socket.sendall(b"and here")
+    assert not bench.seen("ended")
+    device.close()
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"], ended["acked"]) == ("server", "half", 10)
+
+
+def test_a_healthy_answer_keeps_the_connection_and_counts_anew(bench, answered):
+    device = answered(head(), Send(SIZE))
+    for _ in range(3):
+        assert device.read().body == BODY
+        device.request()
+    device.read()
+    assert [event.data["how"] for event in bench.seen("ended")][:3] == ["complete"] * 3
+    assert len(bench.seen("connection")) == 1
+
+
+def test_an_answer_without_keep_ends_by_fin_at_once(bench, answered):
+    device = answered(head(), Send(SIZE), keep=False)
+    assert device.read().body == BODY
+    assert device.socket.recv(1) == b""
+    assert bench.wait("ended").data["how"] == "complete"
+
+
+def test_a_record_cut_in_two_is_an_end_that_tls_notices(bench, answered):
+    device = answered(head(), Send(20_000), Cut(DUE, "record", 20_000), https=True)
+    got = device.read()
+    assert got.body == BODY[:20_000]
+    assert got.ended == "UNEXPECTED_EOF_WHILE_READING"
+    assert bench.wait("ended").data["acked"] == 20_000
+
+
+def test_a_spoiled_record_is_refused_by_the_devices_tls(bench, answered):
+    device = answered(head(), Send(20_000), Cut(DUE, "bad-record", 20_000), https=True)
+    got = device.read()
+    assert got.body == BODY[:20_000]
+    assert got.ended == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"], ended["acked"]) == ("server", "bad-record", 20_000)
+
+
+def test_an_end_without_close_notify_is_told_from_one_with_it(bench, answered):
+    steps = head(), Send(SIZE), Cut(DUE, "no-close-notify", SIZE)
+    device = answered(*steps, https=True, keep=False)
+    assert device.read().body == BODY
+    with pytest.raises(ssl.SSLEOFError):
+        device.socket.recv(1)
+    device = answered(head(), Send(SIZE), https=True, keep=False)
+    assert device.read().body == BODY
+    assert device.socket.recv(1) == b""
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_a_hold_without_end_sends_exactly_what_is_before_it(bench, answered, https):
+    device = answered(head(), Send(54_321), Fire(DUE, 54_321), Hold(), https=https)
+    bench.wait("progress", acked=54_321, written=54_321)
+    device.campaign.close()
+    got = device.read()
+    assert (got.body, got.ended) == (BODY[:54_321], "fin" if not https else got.ended)
+    assert bench.wait("ended").data["by"] == "shutdown"
+
+
+def test_a_hold_ends_when_its_event_is_seen(bench, answered):
+    device = answered(head(), Send(100), Fire(DUE, 100), Hold(until="login"), Over(DUE), Send(SIZE))
+    bench.wait("progress", acked=100)
+    assert not bench.seen("fault", phase="over")
+    device.campaign.saw("offline")
+    device.campaign.saw("login")
+    assert device.read().body == BODY
+    assert bench.wait("fault", phase="over").data["at"] == 100
+
+
+@linux_only
+def test_pieces_are_tcp_segments_of_their_own_whenever_the_device_reads(bench, answered):
+    pace = Pace(piece=100, gap=0.02)  # 1 ms at speed 20
+    device = answered(head(1000), Send(1000, pace), body=BODY[:1000], announced=1000)
+    bench.wait("ended")
+    info = device.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    assert struct.unpack_from("=I", info, DATA_SEGMENTS_IN)[0] == 11  # the head, and ten pieces
+    assert device.read().body == BODY[:1000]
+
+
+def test_a_gap_passes_before_each_further_piece(bench, answered):
+    pace = Pace(piece=100, gap=1.0)  # 50 ms at speed 20
+    begun = time.monotonic()
+    device = answered(head(1000), Send(1000, pace), body=BODY[:1000], announced=1000)
+    assert device.read().body == BODY[:1000]
+    assert 0.44 <= time.monotonic() - begun < 0.44 + PROMPT_S
+
+
+def test_a_rate_ends_when_its_event_is_seen_and_says_so(bench, answered):
+    pace = Pace(rate=10, piece=1, until="go", index=0)
+    device = answered(head(), Fire(DUE, 0), Send(SIZE, pace), Over(DUE))
+    bench.wait("progress")
+    device.campaign.saw("go")
+    assert device.read().body == BODY
+    assert len(bench.seen("fault", phase="over")) == 1
+    assert bench.wait("fault", phase="over").data["at"] < 100
+
+
+def test_a_head_can_drip(bench, answered):
+    said = Say(head(0).data, Pace(rate=40, piece=1))
+    device = answered(said, body=b"", announced=0)
+    begun = time.monotonic()
+    got = device.read()
+    assert len(got.first_read) < 5
+    assert time.monotonic() - begun >= 0.9 * len(said.data) / (40 * 20)
+
+
+def test_what_comes_by_the_clock_cuts_the_answer_wherever_it_is(bench, answered):
+    later = Later(2.0, (Cut(DUE, "fin", -1),))  # 0.1 s
+    pace = Pace(rate=10_000)
+    device = answered(head(), Send(SIZE, pace), later=(later,))
+    got = device.read()
+    at = bench.wait("fault", phase="fired").data["at"]
+    assert got.ended == "fin"
+    assert got.body == BODY[:at]
+    assert 10_000 < at < 90_000
+
+
+def test_what_comes_by_the_clock_takes_back_what_the_kernel_has_not_taken(bench, answered):
+    data = bytes(8_000_000)
+    later = Later(4.0, (Fire(DUE, -1), Hold()))
+    device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
+                      later=(later,), window=4096)  # fmt: skip
+    at = bench.wait("fault", phase="fired").data["at"]
+    assert 0 < at < len(data)
+    got = 0
+    while got < at:
+        got += len(device.socket.recv(65536))
+    bench.wait("progress", acked=at, written=at)
+
+
+def test_a_pace_that_comes_by_the_clock_holds_for_what_is_left(bench, answered):
+    later = Later(2.0, (Fire(DUE, -1),), Pace(rate=100_000))
+    steps = head(), Send(50_000), Hold(3.0), Send(SIZE)
+    device = answered(*steps, later=(later,))
+    begun = time.monotonic()
+    got = device.read()
+    assert got.body == BODY
+    assert time.monotonic() - begun >= 0.15 + 50_000 / 2_000_000
+    assert bench.wait("fault", phase="fired").data["at"] == 50_000
+
+
+def test_a_later_hold_for_a_time_lets_the_answer_go_on(bench, answered):
+    later = Later(1.0, (Fire(DUE, -1), Hold(4.0), Over(DUE)))
+    device = answered(head(), Send(SIZE, Pace(rate=50_000)), later=(later,))
+    assert device.read().body == BODY
+    fired, over = bench.wait("fault", phase="fired"), bench.wait("fault", phase="over")
+    assert over.t - fired.t >= 0.2
+    assert fired.data["at"] == over.data["at"]
+
+
+def test_acknowledged_bytes_inside_tls_are_those_of_whole_records(bench, answered):
+    device = answered(head(), Send(SIZE), https=True)
+    assert device.read().body == BODY
+    ended = bench.wait("ended").data
+    assert (ended["acked"], ended["written"], ended["how"]) == (SIZE, SIZE, "complete")
+
+
+def test_the_response_says_what_is_due(bench, answered):
+    answered(head(), Send(SIZE)).read()
+    assert bench.wait("response").data["due"] == [[0, None]]
