@@ -18,6 +18,7 @@ from typing import Any
 from pytest_blynk_ota.air import AirRules
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault, flat, parse_all
+from pytest_blynk_ota.delivery.slowness import slowness_s
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
@@ -318,7 +319,8 @@ class Ota:
         names = self._named(running, offered, *others.values())
         named = {image.sha256: name for name, image in names.items()}
         profile = self._profile(offered)
-        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
+        slow = [fault for fault in faults if isinstance(fault, Fault)]
+        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1, slow)
 
         def begin() -> Mapping[str, Any]:
             # Not before: one that is refused, or never entered, leaves no trace.
@@ -401,15 +403,7 @@ class Ota:
             "slots": self._slots_by_name(by_sha),
             "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
-                {
-                    "text": str(fault),
-                    "kind": fault.kind,
-                    "attempts": list(fault.when.attempts) if fault.when.attempts else None,
-                    "maybe": fault.when.may,
-                    "sure": fault.when.is_sure,
-                }
-                for fault in faults
-                if isinstance(fault, Fault)
+                planned(fault, self._place.name) for fault in faults if isinstance(fault, Fault)
             ],
             "cloud_faults": [
                 {
@@ -616,11 +610,30 @@ def facts(image: Image) -> dict[str, Any]:
     }
 
 
-def default_deadline_s(profile: Profile, size: int, downloads: int) -> float:
-    """Device seconds in which every download may stall at its end and the device come back."""
+def planned(fault: Fault, board: str) -> dict[str, Any]:
+    """What the judge has to know of a fault of the download: which attempts on this board it may be
+    due in (null: any), and whether each of them must see it."""
+    when = fault.when
+    attempts = when.attempts or (tuple(range(1, when.first + 1)) if when.first else None)
+    mine = when.boards is None or board in when.boards
+    return {
+        "text": str(fault),
+        "kind": fault.kind,
+        "attempts": list(attempts) if attempts else None,
+        "maybe": when.may,
+        "sure": when.is_sure and when.every is None and mine,
+    }
+
+
+def default_deadline_s(
+    profile: Profile, size: int, downloads: int, faults: Sequence[Fault] = ()
+) -> float:
+    """Device seconds in which every download may stall at its end and the device come back; what
+    faults slow down takes longer."""
     once = (
         profile.request_s
         + size / SLOW_LINK_BYTES_PER_S
+        + slowness_s(faults, size)
         + profile.stall_s
         + profile.error_restart_s
         + profile.boot_s

@@ -23,6 +23,7 @@ from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import skew_s, standing
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.verdict.watch import Watch, Watcher
 
@@ -62,6 +63,7 @@ class Offers:
         self._considered: set[int] = set()
         self._greeted: set[int] = set()
         """Sessions that this operation knows to be the device's."""
+        self._latest: int | None = None
         self._closed = False
         self._paused = False
         self._hands_off = False
@@ -191,8 +193,8 @@ class Offers:
                 self._close(str(self._air.shipment.held))
 
     def _follow(self, event: Event) -> None:
-        if event.board == self._place.name and (word := SEEN.get((event.source, event.kind))):
-            self._campaign.saw(word)
+        if event.board == self._place.name:
+            self._tell_the_faults(event)
         if self._mischief is not None:
             self._rig.background.soon(self._mischief.follow, event)
         if event.board == self._place.name:
@@ -202,6 +204,15 @@ class Offers:
             self._decide(self._air)
         elif event.board == self._place.name and (event.source, event.kind) in LOGINS:
             self._offer(event.data["session"])
+
+    def _tell_the_faults(self, event: Event) -> None:
+        """What faults of the download wait for. An old session that a newer one has taken the place
+        of may close at any time: the device has not left by that."""
+        word, session = SEEN.get((event.source, event.kind)), event.data.get("session")
+        if word == "login":
+            self._latest = session
+        if word and not (word == "offline" and self._latest not in (None, session)):
+            self._campaign.saw(word)
 
     def _decide(self, air: Follower) -> None:
         """What the rules of the shipment make of what has just been seen."""
@@ -449,6 +460,16 @@ class Operation:
         self._rig.recorder("test", "action", self._place.name, what="go")
         self._campaign.saw("go")
 
+    def _check_that_it_prints(self) -> None:
+        profile = self._place.profile
+        if profile.prints_progress or profile.name == "default":  # of which nothing is known
+            return
+        do = [one.name for one in PROFILES.values() if one.prints_progress]
+        raise UsageError(
+            f"board {self._place.name}: firmware of the profile {profile.name} prints no progress "
+            f"({' and '.join(do)} do); wait for it by what the device acknowledges, by='ack'"
+        )
+
     def _printed_progress(self) -> bool:
         return any(
             event.board == self._place.name and event.data.get("what") == "progress"
@@ -484,9 +505,12 @@ class Operation:
         Raises:
             NotReached: the operation ended first; says how.
             ValueError: not exactly one of progress, log, report and air_status was given.
+            UsageError: the firmware of this board's profile prints no progress.
         """
         from pytest_blynk_ota.moments import moment
 
+        if by == "log":
+            self._check_that_it_prints()
         awaited, found = moment(
             progress=progress,
             log=log,

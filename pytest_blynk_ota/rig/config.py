@@ -217,6 +217,15 @@ class CloudSection(Section):
         return text
 
 
+def _fault_text(text: str) -> str:
+    """A fault of the download, or several, in the text form."""
+    try:
+        parse_all(text)
+    except FaultError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 class DeliverySection(Section):
     """How the rig's firmware server serves files.
 
@@ -230,17 +239,7 @@ class DeliverySection(Section):
     https: StrictBool = False
     expires: float = Field(default=LIFETIME_S, gt=0)
     single_use: StrictBool = False
-    faults: list[str] = []
-
-    @field_validator("faults")
-    @classmethod
-    def _readable(cls, texts: list[str]) -> list[str]:
-        for text in texts:
-            try:
-                parse_all(text)
-            except FaultError as error:
-                raise ValueError(str(error)) from None
-        return texts
+    faults: list[Annotated[str, AfterValidator(_fault_text)]] = []
 
 
 DOMAIN = shaped("domain as rig.test", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]{2,63}")
@@ -411,6 +410,7 @@ def _keys_beside(key: str) -> list[str]:
         "board.bootloader": Bootloader,
         "board.virtual": VirtualBoard,
         "cloud": CloudSection,
+        "delivery": DeliverySection,
         "network": NetworkSection,
         "network.ap": AccessPoint,
     }

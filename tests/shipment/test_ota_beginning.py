@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota import cloud_faults
+from pytest_blynk_ota import cloud_faults, faults
 from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.ota import Ota, otadata_known
+from pytest_blynk_ota.ota import Ota, default_deadline_s, otadata_known, planned
 from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
 from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.profiles import DEFAULT
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -51,6 +52,38 @@ def test_a_board_that_comes_and_goes_is_told_each_version_once():
 def test_a_number_that_makes_no_operation_is_refused_by_name(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} is .*, got"):
         Ota(None, None, None, Path(), print).ship(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "sure"),
+    [
+        (faults.stall(0), None, True),
+        (faults.stall(0).on_attempt(2), [2], True),
+        (faults.stall(0).on_first(2), [1, 2], True),
+        (faults.stall(0).on_every(3), None, False),
+        (faults.stall(0).on_board("a", "b"), None, True),
+        (faults.stall(0).on_board("b"), None, False),
+        (faults.stall(0).times(1), None, False),
+        (faults.stall(0).by_chance(0.5), None, False),
+        (faults.stall(0).from_event("go"), None, False),
+    ],
+)
+def test_the_judge_is_told_where_a_fault_has_to_fire(fault, attempts, sure):
+    told = planned(fault, "a")
+    assert (told["attempts"], told["sure"], told["maybe"]) == (attempts, sure, False)
+    assert (told["kind"], told["text"]) == ("stall", str(fault))
+
+
+def test_the_judge_is_told_of_a_fault_that_may_never_fire():
+    assert planned(faults.stall(0).maybe(), "a")["maybe"] is True
+
+
+def test_the_deadline_allows_for_each_download_under_a_fault_that_slows_it_down():
+    plain, slow = (
+        default_deadline_s(DEFAULT, 100_000, 3, listed)
+        for listed in ([], [faults.latency(20), faults.stall(0, seconds=10)])
+    )
+    assert slow - plain == 3 * 30
 
 
 OLD = SimpleNamespace(version="1.0.0", build="b")

@@ -365,6 +365,13 @@ def test_a_rest_whose_last_acknowledgement_was_lost_may_have_made_new_whole():
     assert believed(one).outcome is Outcome.UPGRADED
 
 
+def test_what_is_no_http_is_refused_and_has_no_status():
+    one = tale("garbage bytes=64").asks(0, None, page=True).fault("garbage bytes=64", at=0)
+    verdict = back(one.ends("server", "complete", 64, announced=None, page=True))
+    assert (word(verdict), verdict.downloads[0].status) == ("refused", None)
+    assert "HTTP" not in reasons(verdict)
+
+
 # The server's ways to leave
 
 
@@ -442,6 +449,14 @@ def test_a_handshake_that_fails_is_a_refused_download_that_names_its_fault(how):
 def test_a_handshake_that_fails_is_over_when_it_fails():
     one = tale(stays=True).knocks("unknown CA", offer="o1", attempt=1).wait(3)
     assert word(one.over().judged()) == "refused"
+
+
+def test_a_handshake_that_was_agreed_on_ends_no_connection():
+    one = tale(stays=True).knocks(offer="o1", attempt=1)
+    one.add("delivery", "handshake", None, conn=one.conn, version="TLSv1.3", cipher="x", why=None)
+    verdict = one.wait(3).over().judged()
+    assert word(verdict) == "open"
+    assert "TLS" not in reasons(verdict)
 
 
 def test_on_a_rig_with_more_boards_a_port_of_its_own_tells_whose_a_connection_is():
