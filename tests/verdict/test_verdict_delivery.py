@@ -97,6 +97,26 @@ def test_a_length_that_is_too_small_is_complete_as_announced():
     assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
 
 
+@pytest.mark.parametrize(
+    ("acked", "how", "ended"),
+    [
+        (SIZE - 100, "rst", "complete"),
+        (SIZE - 1500, "rst", "complete"),
+        (SIZE - 1600, "rst", "abandoned"),
+        (SIZE - 1500, "fin", "abandoned"),
+    ],
+)
+def test_an_rst_over_bytes_beyond_the_length_hides_no_more_than_the_last_segment(acked, how, ended):
+    one = tale("length off=-100").asks(200, SIZE - 100).fault("length off=-100", at=0).wait(2)
+    verdict = back(one.ends("device", how, acked, SIZE, announced=SIZE - 100))
+    assert word(verdict) == ended
+
+
+def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
+    one = tale().asks().wait(2).gets(SIZE - 9, SIZE)
+    assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"
+
+
 @pytest.mark.parametrize("off", [100, 5 * 10**9])
 def test_a_length_that_is_too_large_is_cut(off):
     text = f"length off={off}"
