@@ -71,8 +71,8 @@ def row(id: str, want: str, *faults: str, **more: object) -> Row:
 
 HANGS = {"mqtt-idf": ("hang",)}
 NEW_HANGS = {"edgent-new": ("hang",)}
-LIMIT = {name: "DOWNLOAD_LIMIT_REACHED" for name in PROFILES[:2]}
-DONE = {name: "SUCCESS" for name in PROFILES[:2]}
+LIMIT = dict.fromkeys(PROFILES[:2], "DOWNLOAD_LIMIT_REACHED")
+DONE = dict.fromkeys(PROFILES[:2], "SUCCESS")
 
 TABLE: tuple[Row, ...] = (
     row("D1a", "F F F F", "status 404"),
@@ -196,7 +196,7 @@ TABLE: tuple[Row, ...] = (
 )
 """D42 (DNS), D47 and D48 (the network) are no faults of the server: docs/how-to/network-faults.md."""
 
-TESTS = '''
+TESTS = """
 import json
 from pathlib import Path
 
@@ -241,7 +241,7 @@ def test_row(ota, case):
     assert told["findings"] == case["findings"]
     if case["air"]:
         assert told["air"] == case["air"]
-'''
+"""
 
 
 def rig_text(profiles_toml: str, profile: str, *, tls: bool, speed: int = SPEED) -> str:
@@ -279,7 +279,9 @@ def prepare(folder: Path, profile: str, rows: Sequence[Row], *, speed: int = SPE
     return ["-p", "no:cacheprovider", "--rig=rig.toml", f"--board={profile}", "test_family_d.py"]
 
 
-def run(profile: str, rows: Sequence[Row], folder: Path, speed: int) -> dict[str, dict[str, object]]:
+def run(
+    profile: str, rows: Sequence[Row], folder: Path, speed: int
+) -> dict[str, dict[str, object]]:
     """Run rows on one board: what came of each, by id."""
     folder.mkdir(parents=True)
     arguments = prepare(folder, profile, rows, speed=speed)
