@@ -194,7 +194,7 @@ TABLE: tuple[Row, ...] = (
     row("D51c", "U F U R", "digest short"),
     row("D51d", "U F U R", "digest quoted"),
 )
-"""D42 (DNS), D47 and D48 (the network) are no faults of the server: docs/how-to/network-faults.md."""
+"""D42, D47 and D48 are no faults of the server: docs/how-to/network-faults.md."""
 
 TESTS = """
 import json
