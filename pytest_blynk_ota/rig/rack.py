@@ -393,7 +393,7 @@ class Rig:
         return max(device_s / self.speed, MIN_TIMEOUT_S)
 
     def _forward(self, place: Place) -> None:
-        """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
+        """Have the router of a virtual rack know the rig's names, and a firmware's fixed ports."""
         if self._goes_by_names or "_names" in self.__dict__:
             resolvers = self._names.resolvers
             if self._virtual:
