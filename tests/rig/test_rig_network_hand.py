@@ -18,6 +18,7 @@ class Wire:
         self.lacks: dict[str, str] = {}
         self.broken = False
         self.left: list[str] = []
+        self.stuck = ""
         self.names = Names("rig.test", {"firmware": "127.0.0.1", "cloud": "127.0.0.1"})
 
     def record(self, source, kind, board=None, /, **data):
@@ -38,6 +39,8 @@ class Wire:
         self.log.append("cover")
 
     def leftovers(self):
+        if self.stuck:
+            raise NetworkFailed(self.stuck)
         return self.left
 
     def switch(self, on):
@@ -252,6 +255,12 @@ def test_a_port_opened_meanwhile_is_held_back_if_any_are(network, wire):
 def test_what_killed_runs_left_is_warned_of(network, wire):
     wire.left = ["pid 7 of ann on host since then"]
     with pytest.warns(LeftBehind, match=r"pid 7 of ann .* had left packets held back"):
+        network.leftovers()
+
+
+def test_what_killed_runs_left_and_cannot_be_undone_is_warned_of(network, wire):
+    wire.stuck = "pid 7 was killed and has left packets held back"
+    with pytest.warns(LeftBehind, match="has left packets held back"):
         network.leftovers()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from pytest_blynk_ota.errors import FaultError, FaultNotReached, Unavailable
+from pytest_blynk_ota.errors import FaultError, FaultNotReached, NetworkFailed, Unavailable
 from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.fault_form import nearest
 from pytest_blynk_ota.rig.network.access_point import AccessPoint
@@ -33,8 +33,11 @@ PARTS = {"ap": "ap", "link": "link", "netem": "link", "dns": "dns"}
 """Needs, and the part that has them."""
 
 
+UNDONE = "{} was killed and had left {}; that has been undone"
+
+
 class LeftBehind(UserWarning):
-    """A run was killed that had changed the network; it has been undone."""
+    """A run was killed that had changed the network."""
 
 
 class Held:
@@ -360,19 +363,19 @@ class Network:
         """Undo what killed runs have left at this link and this access point, and warn of it.
 
         Raises:
-            NetworkFailed: it could not be undone.
+            NetworkFailed: the access point does not come on.
         """
-        for name, what in (("link", "packets held back"), ("ap", "its access point switched off")):
-            part = self._part(name)
-            if isinstance(part, str):
-                continue
-            found = part.leftovers() if name == "link" else [part.leftover()]
-            for who in filter(None, found):
-                warnings.warn(
-                    f"{who} was killed and had left {what}; that has been undone",
-                    LeftBehind,
-                    stacklevel=2,
-                )
+        link, access_point = self._part("link"), self._part("ap")
+        found: list[str] = []
+        if not isinstance(link, str):
+            try:
+                found += [UNDONE.format(who, "packets held back") for who in link.leftovers()]
+            except (NetworkFailed, Unavailable) as error:  # its ports were not ours
+                found.append(str(error))
+        if not isinstance(access_point, str) and (who := access_point.leftover()):
+            found.append(UNDONE.format(who, "the access point switched off"))
+        for text in found:
+            warnings.warn(text, LeftBehind, stacklevel=2)
 
 
 read_direction = direction
