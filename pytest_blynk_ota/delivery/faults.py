@@ -311,7 +311,7 @@ def double_header(name: str, value: str | None = None) -> Fault:
 
 
 def pad_headers(bytes: int = 8192, count: int = 1) -> Fault:
-    """So many headers more, each so long."""
+    """So many headers more, each with a value so long."""
     return Fault("pad_headers", {"bytes": bytes, "count": count})
 
 

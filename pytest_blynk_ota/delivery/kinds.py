@@ -141,10 +141,11 @@ def _difference(value: object) -> int:
     return int(text)
 
 
-BODY_MOST_BYTES = 64 * 2**20
+BODY_MOST_BYTES = 16 * 2**20
 """No ESP32 has a slot so large: what is made up beyond it would only fill memory."""
 
-HEAD_MOST_BYTES = 16 * 2**20
+HEAD_MOST_BYTES = 2**20
+"""Nor so much RAM."""
 
 TARGETS = ("absolute", "relative", "loop", "other-host")
 DIGESTS = (
@@ -221,7 +222,7 @@ KINDS: Kinds = {
         "body": Param(one_of("page", "file", "none"), "page"),
         "retry_after": Param(whole(0, 10**6), None),
     },
-    "garbage": {"bytes": Param(_count, 64), "seed": SEED},  # I2
+    "garbage": {"bytes": Param(_body_bytes, 64), "seed": SEED},  # I2
     "page": {"text": Param(line, "<html><body>Please log in</body></html>")},  # D7
     "redirect": {  # D33-D35
         "code": Param(_redirect_code, 302),

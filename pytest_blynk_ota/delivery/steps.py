@@ -130,7 +130,7 @@ class Answer:
     """One HTTP answer.
 
     Attributes:
-        status: HTTP status.
+        status: HTTP status; 0: what is sent is no HTTP.
         announced: body bytes that the headers let the device expect; 0 for HEAD and statuses
             without a body; None: they do not say.
         steps: the answer, head included, in the order of the wire.

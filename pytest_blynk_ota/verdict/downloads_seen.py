@@ -157,7 +157,7 @@ class DownloadSeen:
             offer=self.offer,
             attempt=self.attempt,
             ended=self.ended,
-            status=last.status if last else None,
+            status=(last.status or None) if last else None,  # 0: what came was no HTTP
             announced=last.announced if last else None,
             written=last.written if last else 0,
             acked=last.acked if last else 0,

@@ -196,6 +196,7 @@ def _limit(case: Case) -> list[Reason]:
 
 def _not_started(case: Case) -> list[Reason]:
     offers = [o for o in case.story.seen.offers if o.operation == case.story.operation.seq]
+    shut = case.story.shut_out
     rows = [
         Reason(
             f"{len(offers)} URLs were sent, and no connection to one came",
@@ -209,10 +210,10 @@ def _not_started(case: Case) -> list[Reason]:
     rows += [Reason(f"the test had {one}") for one in trouble]
     rows += [
         Reason(
-            f"the firmware server let no connection of {one.offer} come about: {one.fired.text}",
-            (one.fired.seq,),
+            f"the firmware server let no connection come about: {text}",
+            tuple(one.seq for one in shut if one.text == text),
         )
-        for one in case.story.in_vain
+        for text in dict.fromkeys(one.text for one in shut)
     ]
     rows += [
         Reason(f"{kind}: {note.data.get('why', '')}", (note.seq,))

@@ -398,11 +398,13 @@ class Sightings:
         self._live[data["conn"]] = request
 
     def _handshake(self, event: Event) -> None:
-        """A TLS handshake came to nothing: that is the end of its connection."""
+        """What became of a TLS handshake; one that came to nothing ends its connection."""
+        if event.data.get("why") is None:
+            return
         for one in reversed(self.connections):
             if one.conn == event.data["conn"]:
                 one.gone, one.failed_seq = event.t, event.seq
-                one.failed = str(event.data.get("why") or "it was not agreed on")
+                one.failed = str(event.data["why"])
                 return
 
     def _early(self, event: Event) -> None:

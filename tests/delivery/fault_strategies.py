@@ -34,7 +34,12 @@ NAMES = st.sampled_from(
 )
 WHAT: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "stall": {"after": PLACES, "seconds": SECONDS},
-    "latency": {"seconds": SECONDS, "jitter": SECONDS, "seed": SEEDS},
+    "latency": {
+        "seconds": SECONDS,
+        "jitter": st.floats(0, 9),
+        "spread": st.sampled_from(["uniform", "lognormal"]),
+        "seed": SEEDS,
+    },
     "drip": {"bytes_per_s": RATES, "after": MOMENTS},
     "bandwidth": {"bytes_per_s": RATES, "after": MOMENTS, "jitter": SHARES, "seed": SEEDS},
     "segments": {
@@ -49,7 +54,7 @@ WHAT: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "at": st.sampled_from(["before-length", "in-length", "before-end", "in-status"]),
         "gap": SECONDS,
     },
-    "truncate": {"after": MOMENTS},
+    "truncate": {"after": PLACES},
     "reset": {"after": PLACES},
     "half_close": {"after": MOMENTS},
     "vanish": {"after": PLACES},
@@ -58,6 +63,7 @@ WHAT: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "body": st.sampled_from(["page", "file", "none"]),
         "retry_after": st.integers(0, 10**6),
     },
+    "garbage": {"bytes": SMALL, "seed": SEEDS},
     "page": {"text": LINES},
     "redirect": {
         "code": st.sampled_from([301, 302, 303, 307, 308]),
@@ -68,7 +74,7 @@ WHAT: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "header": {"name": NAMES, "value": LINES},
     "drop_header": {"name": NAMES},
     "double_header": {"name": NAMES, "value": LINES},
-    "pad_headers": {"bytes": SMALL, "count": SMALL},
+    "pad_headers": {"bytes": SMALL, "count": st.integers(1, 100)},
     "length": {"says": st.sampled_from(["0", "-1", "ten", "missing", "huge", "7"])},
     "digest": {"how": st.sampled_from(DIGESTS), "header": st.sampled_from(["X-SHA256", "x-md5"])},
     "http_version": {"version": st.sampled_from(["0.9", "1.0", "1.1", "2.0"])},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 from fault_strategies import PLAIN, WHAT, clauses, of_kind
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_blynk_ota.delivery import faults
+from pytest_blynk_ota.delivery.fault_text import METHODS
 from pytest_blynk_ota.delivery.kinds import KINDS
 from pytest_blynk_ota.delivery.when import Asked
 from pytest_blynk_ota.errors import FaultError
@@ -119,7 +122,7 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
     ("stall after=half", "'half'"),
     ("stall after=headrs", "did you mean 'headers'?"),
     ("stall after=101%", "more than the whole file"),
-    ("truncate after=request", "'request' is no offset"),
+    ("half_close after=request", "'request' is no offset"),
     ("corrupt at=3s", "'3s' is no offset"),
     ("reset after=last 0", 'write "100%"'),
     ("stall after=1 after=2", "stands twice"),
@@ -140,7 +143,7 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
     ("digest wrong header=ETag", "expected X-SHA256 or x-MD5"),
     ("pad_headers 8192 count=100000", "too many"),
     ("pad 1e9", "whole number"),
-    ("pad 99999999", "expected 1 to 67108864"),
+    ("pad 99999999", "expected 1 to 16777216"),
     ('header "X A" value=b', "expected the name of a header"),
     ("header X-A", "value is missing"),
     ("tls expird", "did you mean 'expired'?"),
@@ -270,6 +273,28 @@ def test_of_random_faults_each_attempt_has_one_or_none_and_the_seed_says_which()
     assert drawn == [[one.kind for one in again if one.due(n)] for n in range(1, 201)]
     other = faults.random(seed=8, rate=0.5)
     assert drawn != [[one.kind for one in other if one.due(n)] for n in range(1, 201)]
+
+
+def _rows(heading):
+    page = Path(__file__).parents[2] / "docs/reference/faults.md"
+    part = re.findall(rf"^## {heading}.*?(?=^## |\Z)", page.read_text("utf-8"), re.M | re.S)
+    return re.findall(r"^\| `([.\w]+\([^`]*\))` \| (`.+?`) \|", "".join(part), re.M)
+
+
+def test_the_reference_has_each_kind_and_its_two_forms_are_the_same_faults():
+    rows = _rows("What")
+    assert {python.split("(")[0] for python, _ in rows} == {f"faults.{kind}" for kind in KINDS}
+    for python, text in rows:
+        assert eval(python, {"faults": faults}) == faults.parse(text.strip("`")), text
+        assert faults.parse(python) == faults.parse(text.strip("`"))
+
+
+def test_the_reference_has_each_clause_and_its_two_forms_are_the_same():
+    rows = _rows("When")
+    assert {python[1:].split("(")[0] for python, _ in rows} == set(METHODS)
+    for python, texts in rows:
+        for text in re.findall("`([^`]+)`", texts):
+            assert faults.parse(f"stall(){python}") == faults.parse(f"stall {text}"), text
 
 
 def test_only_a_fault_that_asks_for_nothing_else_is_sure():

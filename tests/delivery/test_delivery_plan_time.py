@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 
 import pytest
 from hypothesis import given
@@ -65,7 +67,8 @@ def test_at_any_size_each_offset_is_exact(size, data):
 )
 def test_a_stall_or_an_end_may_come_before_the_body(after, said):
     for fault, end in [(faults.stall(after), "hold"), (faults.reset(after), "rst"),
-                       (faults.vanish(after), "vanish")]:  # fmt: skip
+                       (faults.vanish(after), "vanish"),
+                       (faults.truncate(after), "fin")]:  # fmt: skip
         reply = ask(DATA, fault)
         seen = play(reply)
         assert (seen.wire, seen.end, reply.due) == (HEAD[:said], end, {0: 0})
@@ -98,6 +101,14 @@ def test_latency_comes_before_any_byte_and_its_jitter_is_another_in_each_attempt
     assert 2.7 < max(waits) <= 3
     assert ask(DATA, faults.latency(2)).steps[1] == Hold(2)
     assert ask(DATA, faults.latency(0.001, jitter=5, seed=1)).steps[1].seconds >= 0
+
+
+def test_a_lognormal_latency_has_its_median_in_the_seconds_and_its_sigma_in_the_jitter():
+    fault = faults.latency(2, jitter=0.5, spread="lognormal", seed=3)
+    waits = [ask(DATA, fault, attempt=n).steps[1].seconds for n in range(1, 401)]
+    logs = [math.log(wait / 2) for wait in waits]
+    assert abs(statistics.median(logs)) < 0.1
+    assert 0.45 < statistics.stdev(logs) < 0.55
 
 
 @pytest.mark.parametrize(("fault", "pace"), [

@@ -358,3 +358,46 @@ def test_a_network_of_a_real_and_of_a_virtual_rack_is_read():
         board = {"name": "a", "chip": "esp32", "port": port}
         rig = check({"rig": {"name": "x"}, "board": [board], "network": network}, "x")
         assert rig.network.interface == network["interface"]
+
+
+DELIVERY = """
+[rig]
+name = "lab"
+[[board]]
+name = "a"
+chip = "esp32"
+port = "virtual"
+provision = { kind = "edgent-nvs", wifi = "env:WIFI" }
+[delivery]
+"""
+
+
+def test_how_files_are_delivered_stands_in_the_rig_file(tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(DELIVERY + 'https = true\nexpires = 60\nsingle_use = true\n'
+                    'faults = ["latency 1", "random seed=7 of stall 0 or reset 0"]\n')  # fmt: skip
+    delivery = load(path).delivery
+    assert (delivery.https, delivery.expires, delivery.single_use) == (True, 60, True)
+    assert len(delivery.faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("htps = true", "delivery.htps: unknown key; did you mean 'https'?"),
+        ("https = 1", "delivery.https: expected a valid boolean, got 1"),
+        ("expires = 0", "delivery.expires: expected greater than 0, got 0"),
+        ('faults = ["latency 1", "stal 0"]', "did you mean 'stall'?"),
+        ('faults = "stall 0"', "delivery.faults: expected a valid list, got 'stall 0'"),
+    ],
+)
+def test_a_mistake_in_how_files_are_delivered_is_told_with_its_key(line, problem, tmp_path):
+    problems = problems_of(DELIVERY + line, tmp_path)
+    assert len(problems) == 1
+    assert problem in problems[0]
+    assert problems[0].startswith("delivery.")
+
+
+def test_a_fault_that_cannot_be_read_is_told_with_its_place(tmp_path):
+    problems = problems_of(DELIVERY + 'faults = ["latency 1", "stal 0"]', tmp_path)
+    assert problems[0].startswith("delivery.faults[1]: ")

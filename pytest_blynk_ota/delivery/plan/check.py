@@ -6,16 +6,18 @@ with those that are sure to be due there too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_blynk_ota.delivery.faults import Fault
+from pytest_blynk_ota.delivery.kinds import seconds_of
 from pytest_blynk_ota.delivery.plan.answer import composed
+from pytest_blynk_ota.delivery.plan.content import content
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.offered import Offered
-from pytest_blynk_ota.delivery.plan.offsets import resolve
 from pytest_blynk_ota.delivery.plan.request import Request
 from pytest_blynk_ota.delivery.plan.schedule import TLS_ENDS
+from pytest_blynk_ota.delivery.plan.spoil import SPOILS, Touched
 from pytest_blynk_ota.delivery.steps import Due
 from pytest_blynk_ota.delivery.when import Asked
 from pytest_blynk_ota.errors import FaultError
@@ -48,11 +50,14 @@ def check(
         FaultError: one lies outside of the file, changes nothing, has no headers to act on, or
             others come before it in each download that it is due in.
     """
-    trial = _Trial(Offered.of(name, data, about), data, tuple(faults), others or {})
+    file, known = Offered.of(name, data, about), others or {}
+    trial = _Trial(file, data, tuple(faults), known)
     for index, fault in enumerate(faults):
         if fault.kind == "tls" and not https:
             raise FaultError(f"{fault} needs an https URL, and {name} is offered by http")
-        why = trial.never(index)
+        # One that need not fire may be hidden by others, but by itself it has to be able to.
+        alone = fault.when.may
+        why = _Trial(file, data, (fault,), known).never(0) if alone else trial.never(index)
         if why is not None:
             raise FaultError(f"{fault} could never fire: {why}")
 
@@ -97,8 +102,8 @@ class _Trial:
         """Why a fault fires in none of its downloads; None: it fires in one."""
         reasons: list[str] = []
         for together in self._company(index):
-            for headers in _requests(self.faults[index], self.file.size):
-                why = self._tried(index, together, headers)
+            for request in self._requests(index, together):
+                why = self._tried(index, together, request)
                 if why is None:
                     return None
                 if why not in reasons:
@@ -122,7 +127,15 @@ class _Trial:
                     seen.add(together)
                     yield together
 
-    def _tried(self, index: int, together: Sequence[int], headers: Mapping[str, str]) -> str | None:
+    def _requests(self, index: int, together: Sequence[int]) -> Iterator[Request]:
+        """Requests in which it may be due, the plainest first, and those that redirects lead to."""
+        hops = {self.faults[place].values.get("hops", 0) for place in together} | {0}
+        for headers in _headers(self.faults[index], self.file.size):
+            asked = Asked(1, headers=headers)
+            for hop in sorted(hops):
+                yield Request(self.file, self.data, asked, hop=hop, others=self.others)
+
+    def _tried(self, index: int, together: Sequence[int], request: Request) -> str | None:
         """Why it does not act in one answer; None: it does."""
         fault = self.faults[index]
         for place in together:
@@ -133,68 +146,60 @@ class _Trial:
                 return f"{other} is what the connection meets"
         if before_request(fault):
             return None
-        ledger = Ledger([Due(place, self.faults[place]) for place in together])
-        asked = Asked(1, headers=headers)
-        reply = composed(Request(self.file, self.data, asked, others=self.others), ledger)
-        if index not in reply.fires():
+        due = [Due(place, self.faults[place]) for place in together]
+        ledger = Ledger(due)
+        if index not in composed(request, ledger).fires():
             return ledger.idle.get(index, "it has nothing to act on")
-        return self._hidden(index, together)
-
-    def _hidden(self, index: int, together: Sequence[int]) -> str | None:
-        """Whether another fault undoes what this one does to the bytes, or to the clock."""
-        fault = self.faults[index]
-        for check in (_same_bytes, _clock_and_bytes):
-            for place in together:
-                if place < index and check(self.faults[place], fault, self.file.size):
-                    return f"{HIDDEN[check]} {self.faults[place]}"
+        if _lost(index, content(request, Ledger(due)).touched, self.faults):
+            return "none of the bytes that it changes is left as it makes them"
+        for place in together:
+            if place < index and _clock_and_bytes(self.faults[place], fault):
+                return f"which of two rates comes first is open: {self.faults[place]}"
         return None
 
 
-def _requests(fault: Fault, size: int) -> Iterator[Mapping[str, str]]:
+def _headers(fault: Fault, size: int) -> Iterator[Mapping[str, str]]:
     """Headers of requests in which it may be due, the plainest first."""
-    header = fault.when.header
-    ranges = (f"bytes={size // 2}-", "bytes=1-", "bytes=0-")
-    own = {} if header is None else {header[0].lower(): header[1] or "1"}
-    if "range" in own:
-        if header is not None and header[1] is not None:
-            yield own
-            return
-        yield from ({"range": one} for one in ranges)
-        return
-    yield own
-    if fault.kind == "ranges":
-        yield from ({**own, "range": one} for one in ranges)
+    name, value = fault.when.header or ("", None)
+    own = {name.lower(): value or "1"} if name else {}
+    any_range = "range" in own and value is None
+    if not any_range:
+        yield own
+    if any_range or (fault.kind == "ranges" and "range" not in own):
+        for one in (f"bytes={size // 2}-", "bytes=1-", "bytes=0-"):
+            yield {**own, "range": one}
 
 
-STRETCHES = ("scramble", "zero", "corrupt")
-
-
-def _same_bytes(first: Fault, second: Fault, size: int) -> bool:
-    """Whether both change the same bytes, so that one cannot be told from the other."""
-    if first.kind not in STRETCHES or second.kind not in STRETCHES:
+def _lost(index: int, touched: Mapping[int, Touched], faults: Sequence[Fault]) -> bool:
+    """Whether faults that act after it, or like it, change each byte that it has changed."""
+    if index not in touched:
         return False
-    one, other = _stretch(first, size), _stretch(second, size)
-    return one[0] < other[1] and other[0] < one[1]
+    order = list(SPOILS)
+    rank = order.index(faults[index].kind)
+    others = sorted(
+        row
+        for place, what in touched.items()
+        if place != index and order.index(faults[place].kind) >= rank
+        for row in what.rows()
+    )
+    return all(_covered(row, others) for row in touched[index].rows())
 
 
-def _stretch(fault: Fault, size: int) -> tuple[int, int]:
-    first = resolve(fault.values["at"], size)
-    count = fault.values.get("flips", fault.values.get("bytes"))
-    return first, size if count is None else first + count
+def _covered(row: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
+    """Whether all bytes from one place to before another lie in others, which ascend."""
+    at, stop = row
+    for first, last in others:
+        if first > at:
+            break
+        at = max(at, last)
+    return at >= stop
 
 
-def _clock_and_bytes(first: Fault, second: Fault, size: int) -> bool:
+def _clock_and_bytes(first: Fault, second: Fault) -> bool:
     """Whether one slows down by the clock and the other from a later byte on."""
-    slow = ("drip", "bandwidth", "segments")
-    if first.kind not in slow or second.kind not in slow:
-        return False
-    timed = [isinstance(one.values["after"], str) and one.values["after"].endswith("s")
-             for one in (first, second)]  # fmt: skip
-    fixed = second if timed[0] else first
-    return timed[0] != timed[1] and fixed.values["after"] != 0
+    slow = [one.values["after"] for one in (first, second) if one.kind in BODY_PACES]
+    fixed = [after for after in slow if seconds_of(after) is None]
+    return len(slow) == 2 and len(fixed) == 1 and fixed[0] != 0
 
 
-HIDDEN: Mapping[Callable[[Fault, Fault, int], bool], str] = {
-    _same_bytes: "the same bytes are changed by",
-    _clock_and_bytes: "which of two rates comes first, by the clock or by the byte, is open with",
-}
+BODY_PACES = ("drip", "bandwidth", "segments")

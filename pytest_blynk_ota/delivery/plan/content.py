@@ -20,7 +20,10 @@ Fields = tuple[tuple[str, str], ...]
 Body = bytes | memoryview
 
 BODILESS = frozenset({204, 304})
-"""Statuses after whose head nothing comes (RFC 9112 6.3); 205 has a body, of no bytes."""
+"""Statuses after whose head nothing comes (RFC 9112 6.3)."""
+
+EMPTY = 205
+"""It has a body, of no bytes (RFC 9110 15.3.6)."""
 
 WHOLE = ("status", "page", "redirect", "garbage")
 NO_HTTP = 0
@@ -70,6 +73,8 @@ def page(code: int, text: str, *fields: tuple[str, str], kind: str = "plain") ->
     """A short text in place of the file."""
     if code in BODILESS:
         return Content(code, b"", fields, page=True, bare=True)
+    if code == EMPTY:
+        return Content(code, b"", fields, page=True)
     about = ("Content-Type", f"text/{kind}; charset=utf-8")
     return Content(code, text.encode(), (about, *fields), page=True)
 
@@ -81,6 +86,9 @@ def content(request: Request, ledger: Ledger) -> Content:
         made = _file(request, ledger)
     elif made.page:
         ledger.rest_all(f"{_chosen(ledger)} stands in place of the file", *IN_THE_FILE)
+    if made.status == NO_HTTP:
+        ledger.rest_all("what is sent is no HTTP", "encoding")
+        return made
     if made.page and not made.bare:
         coding, body = _encoded(made.body, ledger)
         made = replace(made, body=body, fields=(*made.fields, *coding))

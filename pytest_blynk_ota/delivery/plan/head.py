@@ -13,6 +13,7 @@ from pytest_blynk_ota.delivery.plan.content import NO_HTTP, Content, Fields, rea
 from pytest_blynk_ota.delivery.plan.idle import Idle
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.request import Request
+from pytest_blynk_ota.delivery.steps import Due
 
 HUGE = "5000000000"
 """More than 32 bits hold."""
@@ -39,7 +40,7 @@ class Head:
     data: bytes
     line: int
     announced: int | None
-    chunks: Fault | None
+    chunks: Due | None
     keep: bool
 
 
@@ -50,7 +51,7 @@ def head(request: Request, made: Content, ledger: Ledger) -> Head:
     then single fields in the order of the operation's list.
     """
     if made.status == NO_HTTP:
-        ledger.rest_all("what is sent has no head", *IN_THE_HEAD, "http_version")
+        ledger.rest_all("what is sent is no HTTP", *IN_THE_HEAD, "http_version")
         return Head(b"", 0, None, None, keep=False)
     version = _version(request, ledger)
     if version == HEADLESS:
@@ -67,7 +68,7 @@ def head(request: Request, made: Content, ledger: Ledger) -> Head:
         fields = (*fields, ("Connection", "keep-alive"))
     fields = _changed(fields, ledger)
     announced = _announced(fields, made)
-    sound = chunks.values["how"] == "valid" if chunks else announced == length
+    sound = chunks.fault.values["how"] == "valid" if chunks else announced == length
     fields, keep = _connection(fields, keep and (made.bare or sound), ledger)
     line = f"HTTP/{version} {made.status} {reason(made.status)}\r\n"
     rows = [f"{name}: {CONTROL.sub(' ', value)}\r\n" for name, value in fields]
@@ -91,26 +92,26 @@ def _version(request: Request, ledger: Ledger) -> str:
     return version
 
 
-def _framed(request: Request, made: Content, ledger: Ledger) -> tuple[Fields, Fault | None]:
+def _framed(request: Request, made: Content, ledger: Ledger) -> tuple[Fields, Due | None]:
     """All fields but Connection, and the fault that makes chunks of the body."""
-    chunks: Fault | None = None
+    chunks: Due | None = None
     if made.bare and request.method != "HEAD":
         ledger.rest_all(f"{made.status} has no body", "chunked")
     for one in ledger.of("chunked"):
         why = "another fault makes chunks already" if chunks else _too_many(one.fault, made)
         if ledger.book(one, why):
-            chunks = one.fault
+            chunks = one
     framing: list[tuple[str, str]] = []
     if made.status not in (204, 304) or not made.bare:
         framing.append(("Content-Length", str(len(made.body))))
     if chunks:
-        framing = framing if chunks.values["how"] == "with-length" else []
+        framing = framing if chunks.fault.values["how"] == "with-length" else []
         framing.append(("Transfer-Encoding", "chunked"))
     date = (("Date", request.date),) if request.date else ()
     return (*date, *made.fields[:1], *framing, *made.fields[1:]), chunks
 
 
-CHUNKS_MOST = 65_536
+CHUNKS_MOST = 16_384
 """Chunks of one answer: each is a step or two of it."""
 
 

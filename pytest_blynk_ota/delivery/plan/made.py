@@ -68,7 +68,12 @@ def _pad(data: bytes, values: Mapping[str, Any], name: str) -> bytes:
 
 def filling(values: Mapping[str, Any]) -> bytes:
     """The bytes of a ``pad``."""
-    return random.Random(values["seed"]).randbytes(values["bytes"])
+    return _noise(values["seed"], values["bytes"])
+
+
+@lru_cache(maxsize=4)
+def _noise(seed: int, count: int) -> bytes:
+    return random.Random(seed).randbytes(count)
 
 
 MAKES: Mapping[str, Callable[[bytes, Mapping[str, Any], str], bytes]] = {

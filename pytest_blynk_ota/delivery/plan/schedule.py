@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.delivery.kinds import Offset, seconds_of
 from pytest_blynk_ota.delivery.plan.content import Content
+from pytest_blynk_ota.delivery.plan.framing import Chunks, last_chunk
 from pytest_blynk_ota.delivery.plan.head import SPLITS, Head
 from pytest_blynk_ota.delivery.plan.idle import Idle
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.made import filling, makes
 from pytest_blynk_ota.delivery.plan.offsets import locate
-from pytest_blynk_ota.delivery.plan.track import Mark, Rank, Track, combined, say, send
+from pytest_blynk_ota.delivery.plan.track import Mark, Move, Rank, Track, combined, say, send
 from pytest_blynk_ota.delivery.steps import (
     Cut,
     Due,
     End,
-    Endless,
     Fire,
     Hold,
     Later,
@@ -88,6 +87,7 @@ class Schedule:
         self.clock: list[tuple[float, Due, tuple[Step, ...], Pace | None]] = []
         self._made, self._top, self._ledger = made, top, ledger
         self._name, self._attempt = name, attempt
+        self._move: Move = send
 
     def fill(self) -> Schedule:
         """Find the place of each fault; what has none does not act."""
@@ -118,29 +118,12 @@ class Schedule:
                 self.body.append(Mark(what.stop, Rank.OVER, one, (Over(one),)))
 
     def _chunks(self) -> None:
-        """Chunk sizes, and the line ends after chunks."""
-        fault, size = self._top.chunks, len(self._made.body)
-        if fault is None or self._made.bare:
+        """What frames the body."""
+        one = self._top.chunks
+        if one is None or self._made.bare:
             return
-        how, count = fault.values["how"], fault.values["bytes"]
-        edges = {*range(0, size, count), size}
-        bad = -1
-        if how == "malformed":
-            bad = size // 2
-            edges.add(bad)
-        ordered = sorted(edges)
-        for start, stop in pairwise(ordered):
-            line = b"no-size\r\n" if start == bad else b"%x\r\n" % (stop - start)
-            self.body.append(Mark(start, Rank.CHUNK, None, (Say(line),)))
-            self.body.append(Mark(stop, Rank.CHUNK_END, None, (Say(b"\r\n"),)))
-        if how == "endless":
-            again = bytes(self._made.body[:count]) or b"\0"
-            chunk = b"%x\r\n%b\r\n" % (len(again), again)
-            due = next(one for one in self._ledger.head if one.fault is fault)
-            self.body.append(Mark(size, Rank.CHUNK, due, (Endless(chunk),), ends=True))
-        elif how != "unfinished":
-            last = b"no-size\r\n" if bad == size else b""
-            self.body.append(Mark(size, Rank.CHUNK, None, (Say(last + b"0\r\n\r\n"),)))
+        self._move = Chunks.of(one.fault, len(self._made.body)).move
+        self.body += last_chunk(one, self._made)
 
     def latency(self, one: Due) -> None:
         values = one.fault.values
@@ -215,7 +198,7 @@ class Schedule:
             self.before.append(Mark(0, rank, one, steps(0), pace, ends))
         elif after == "status":
             if not self._top.data:
-                raise Idle("HTTP/0.9 has no status line")
+                raise Idle("what is sent has no status line")
             self.head.append(Mark(self._top.line, rank, one, steps(0), pace, ends))
         elif not self._made.carries_file:
             raise Idle("no byte of the file is sent")
@@ -254,7 +237,7 @@ class Schedule:
         track.run(self.before, 0, say(b""))
         track.run(self.head, len(self._top.data), say(self._top.data))
         size = 0 if self._made.bare else len(self._made.body)
-        track.run(self.body, size, send, body=True)
+        track.run(self.body, size, self._move, body=True)
         return track
 
 

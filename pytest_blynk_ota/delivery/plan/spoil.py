@@ -21,6 +21,10 @@ class Touched:
     stop: int
     only: tuple[int, ...] = ()
 
+    def rows(self) -> list[tuple[int, int]]:
+        """The same as pairs of a first byte and the one past a last."""
+        return [(place, place + 1) for place in self.only] or [(self.first, self.stop)]
+
     def within(self, start: int, stop: int) -> Touched | None:
         """What of it lies in a part, counted from its start; None: nothing."""
         only = tuple(place - start for place in self.only if start <= place < stop)

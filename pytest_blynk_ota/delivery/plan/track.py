@@ -18,7 +18,6 @@ from pytest_blynk_ota.delivery.steps import Cut, Due, Endless, Fire, Pace, Say, 
 class Rank(IntEnum):
     """What comes first at one place."""
 
-    CHUNK_END = 0
     EARLY = 1
     CHANGED = 2
     OVER = 3
@@ -47,8 +46,8 @@ class Mark:
     ends: bool = False
 
 
-Move = Callable[[int, int, Pace | None], Step]
-"""Makes the step that sends a row from one place to another."""
+Move = Callable[[int, int, Pace | None], Sequence[Step]]
+"""Makes the steps that send a row from one place to another."""
 
 
 class Track:
@@ -73,7 +72,7 @@ class Track:
                 self._never(mark)
                 continue
             if mark.at > here:
-                self.steps.append(move(here, mark.at, combined(paces)))
+                self.steps += move(here, mark.at, combined(paces))
                 here = mark.at
             for step in mark.steps:
                 self._put(step, mark.at if body else 0, combined(paces) if body else None)
@@ -82,7 +81,7 @@ class Track:
             if mark.ends:
                 self.ended = mark.due
         if self.ended is None and here < end:
-            self.steps.append(move(here, end, combined(paces)))
+            self.steps += move(here, end, combined(paces))
 
     def _put(self, step: Step, at: int, pace: Pace | None) -> None:
         if isinstance(step, Say | Endless) and pace is not None:
@@ -102,12 +101,12 @@ def _order(mark: Mark) -> tuple[int, int, int]:
 
 def say(data: bytes) -> Move:
     """Moves along bytes that are no body."""
-    return lambda begin, end, pace: Say(data[begin:end], pace)
+    return lambda begin, end, pace: (Say(data[begin:end], pace),)
 
 
-def send(begin: int, end: int, pace: Pace | None) -> Step:
-    """Moves along the body."""
-    return Send(end, pace)
+def send(begin: int, end: int, pace: Pace | None) -> Sequence[Step]:
+    """Moves along a body that nothing frames."""
+    return (Send(end, pace),)
 
 
 def combined(paces: Sequence[Pace]) -> Pace | None:
