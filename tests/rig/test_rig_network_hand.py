@@ -244,6 +244,16 @@ def test_a_need_that_nobody_knows_names_the_nearest(network):
         network.lack("netme")
 
 
+def test_a_slow_link_lengthens_what_is_healthy_while_it_holds(network):
+    assert network.slowness_s(100_000) == 0
+    with network.slow(1000), network.delayed(1, direction="up"):
+        assert network.slowness_s(57_440) == 57.44 + 10
+    with network.partition():
+        assert network.slowness_s(100_000) == 0
+    with network.lossy("10%"):  # at the speed 1000: 0.4 host seconds for each of 10 segments
+        assert network.slowness_s(143_600) == pytest.approx(4000)
+
+
 def test_a_port_opened_meanwhile_is_held_back_if_any_are(network, wire):
     network.cover()
     assert wire.log == []

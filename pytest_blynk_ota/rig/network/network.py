@@ -21,7 +21,15 @@ from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.link import Link
 from pytest_blynk_ota.rig.network.name_service import FIRMWARE, NameService
 from pytest_blynk_ota.rig.network.names import Answers, Rule
-from pytest_blynk_ota.rig.network.shape import BOTH, DOWN, UP, Shape, direction, merged
+from pytest_blynk_ota.rig.network.shape import (
+    BOTH,
+    DOWN,
+    UP,
+    Shape,
+    direction,
+    merged,
+    slowness_s,
+)
 
 AP_OFF_S = 10.0
 """Device seconds: stations notice a lost access point after 6 (BEACON_TIMEOUT)."""
@@ -233,7 +241,7 @@ class Network:
         """Make the link as all that is held says; told before it begins, and after it has ended."""
         wanted = {
             one: shape
-            for one in (DOWN, UP)
+            for one in WAYS
             if (shape := merged([row[2] for row in self._shapes if one in ways(row[1])]))
         }
         text = ", ".join(f"{shape} {one}" for one, shape in wanted.items())
@@ -251,6 +259,12 @@ class Network:
             self._record("test", "action", None, what="link.shaped", text=text)
         if away != was_away:
             self._record("test", "action", None, what=f"network.{'off' if away else 'on'}")
+
+    def slowness_s(self, size: int) -> float:
+        """Device seconds that a download of so many bytes takes longer by what is held back now."""
+        with self._turn:
+            each = [merged([row[2] for row in self._shapes if one in ways(row[1])]) for one in WAYS]
+        return sum(slowness_s(shape, size, self._speed) for shape in each if shape is not None)
 
     def cover(self) -> None:
         """The rig has opened a port: it is held back like the others. Raises NetworkFailed."""
@@ -379,8 +393,9 @@ class Network:
 
 
 read_direction = direction
+WAYS = (DOWN, UP)
 
 
 def ways(way: str) -> tuple[str, ...]:
     """The directions that a word means."""
-    return (DOWN, UP) if way == BOTH else (way,)
+    return WAYS if way == BOTH else (way,)
