@@ -347,7 +347,7 @@ class DeliveryServer:
             log.error("delivery connection %d: %r", connection.number, error, exc_info=error)
 
     def _crowd_out(self) -> None:
-        waiting = [one for one in self._connections if not one.asked]
+        waiting = [one for one in self._connections if not (one.asked or one.is_leaving)]
         if len(waiting) >= WAITING:
             waiting[0].crowd_out()
 
