@@ -40,6 +40,11 @@ ACK_POLL_WALL_S = (0.0002, 0.0005, 0.001, 0.002)
 DROP_POLL_WALL_S = 0.02
 """How often a silenced connection is asked whether somebody has knocked."""
 
+AFTERWORD_S = 2.0
+AFTERWORD_WALL_S = 0.2
+"""Device seconds, and wall seconds at the least, in which a device has read what lies in its window
+and has said so. A FIN of that time comes again."""
+
 BURST = 64
 """Pieces of a paced answer that are due already, before others have their turn."""
 
@@ -92,7 +97,7 @@ class Exchange:
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._said = (0, 0)
+        self._said: tuple[int, int, bool | None] = (0, 0, None)
         self._said_at = self._loop.time()
         self.done = asyncio.Event()
 
@@ -385,10 +390,16 @@ class Exchange:
             await self._wire.wait()
 
     async def _forsaken(self) -> None:
-        """Nobody is there any more. That the device knocks is the sign that it has given up."""
-        while not self._wire.knocked():
+        """Nobody is there any more. That the device knocks is the sign that it has given up; what
+        it says right at first is still about the bytes before: acknowledgements, its window."""
+        heard = self._loop.time() + max(AFTERWORD_S / self._speed, AFTERWORD_WALL_S)
+        while True:
             self._look_around()
             await self._wire.wait(self._loop.time() + DROP_POLL_WALL_S)
+            if self._wire.knocked():
+                if self._loop.time() >= heard:
+                    return
+                self._wire.forget_knocks()
 
     # What is on record.
 
@@ -402,13 +413,14 @@ class Exchange:
         wire = self._wire.acked()
         acked = self._ledger.within(wire)
         self._ledger.forget(wire)
-        now = (max(self._ledger.within(self._wire.taken), acked), acked)
+        taken = max(self._ledger.within(self._wire.taken), acked)
+        now = (taken, acked, self._wire.in_flight())
         if now == self._said:
             return
         step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
         if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=now[0], acked=acked)
+            self._note("progress", written=taken, acked=acked, in_flight=now[2])
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due

@@ -169,6 +169,11 @@ def test_redirects_that_the_device_gives_up_are_refused(hops):
     assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
 
 
+def redirect_head(one: Tale) -> Tale:
+    """The head of a redirect, not acknowledged yet."""
+    return one._deliver("response", status=302, announced=20, page=True)
+
+
 def looping(one: Tale, seconds: int) -> Tale:
     for second in range(seconds):
         redirected(one, again=second > 0).wait(0.8)
@@ -196,6 +201,10 @@ def test_the_watch_goes_on_with_a_chain_of_redirects_that_is_longer_than_the_sta
     one = looping(tale("redirect code=302 to=loop", stays=True, error_restart_s=0.0), 40)
     assert watch(one.events, one.events[-1].t + 1 / 20).phase == "the next request"
     assert watch(one.events, one.events[-1].t + 7 / 20).over
+    for hand in (Tale.requests, lambda tale, again: redirect_head(tale.requests(again=again))):
+        more = looping(tale("redirect code=302 to=loop", stays=True, error_restart_s=0.0), 40)
+        hand(more, again=True)
+        assert watch(more.events, more.events[-1].t + 1 / 20).phase == "the next request"
 
 
 def test_the_watch_goes_on_between_a_redirect_and_the_next_request():
@@ -449,6 +458,51 @@ def test_a_missing_end_of_tls_after_the_whole_file_is_complete():
     text = "tls how=no-close-notify"
     one = tale(text).asks().wait(2).gets(SIZE).fault(text)
     assert word(back(one.ends("server", "no-close-notify", SIZE))) == "complete"
+
+
+# A device that takes nothing
+
+
+def lying(*, flying: bool | None, stays: bool = False) -> Tale:
+    """A refused answer that the device leaves lying: it closes nothing, and takes no more of it."""
+    text = "digest how=missing"
+    one = tale(text, stays=stays).asks().fault(text, at=0).wait(0.5)
+    more = {} if flying is None else {"in_flight": flying}
+    one._deliver("progress", written=9000, acked=5000, **more)
+    return one._deliver("progress", written=20_000, acked=8000, **more)
+
+
+@pytest.mark.parametrize(
+    ("flying", "ended"), [(False, "cut"), (True, "stalled"), (None, "stalled")]
+)
+def test_what_the_device_does_not_take_is_not_in_flight(flying, ended):
+    verdict = back(lying(flying=flying))
+    assert word(verdict) == ended
+    assert names(verdict) == set()  # its restart is no surprise
+
+
+def test_a_refusal_is_one_however_much_of_its_body_lies_about():
+    text = "status code=404 body=file"
+    one = tale(text).asks(404).fault(text, at=0)
+    verdict = back(one._deliver("progress", written=9000, acked=5000, in_flight=False))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+def test_what_is_in_flight_after_it_was_not_waits_from_then_on():
+    one = (
+        lying(flying=False).wait(9)._deliver("progress", written=20_000, acked=8000, in_flight=True)
+    )
+    assert word(back(one, 2)) == "cut"
+
+
+def test_an_answer_left_lying_by_a_device_that_is_there_is_a_hang():
+    verdict = lying(flying=False, stays=True).wait(60).over().judged()
+    assert (word(verdict), names(verdict)) == ("open", {"hang"})
+
+
+def test_the_restart_of_a_device_that_does_not_close_behind_us_is_expected():
+    one = tale("half_close after=50%").asks().wait(1).gets(HALF).fault("half_close after=50%")
+    assert names(back(one, 40)) == set()
 
 
 # Before HTTP
