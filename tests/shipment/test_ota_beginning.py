@@ -69,10 +69,17 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
     assert login_and_reset(2.12, 0xC, heard) == 2.1
 
 
-def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
-    def closed(number, board, by, why):
-        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+def test_connections_that_the_cloud_ended_before_their_login_are_told_once_with_the_reason():
+    def seen(session, kind, board, **data):
+        return Event(session, 0.0, 0.0, "cloud", kind, board, {"session": session, **data})
 
-    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
-    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
-    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"
+    events = [
+        seen(1, "closed", None, by="server", why="login refused"),
+        seen(2, "closed", None, by="device", why="gone"),
+        seen(3, "closed", None, by="server", why="login refused"),
+        seen(4, "login", "a"),
+        seen(4, "closed", "a", by="server", why="silent for too long"),
+        seen(5, "closed", "b", by="server", why="another board"),
+        seen(6, "closed", "a", by="server", why="the relayed server is not to be reached"),
+    ]
+    assert turned_away(events, "a") == "login refused, the relayed server is not to be reached"
