@@ -312,7 +312,8 @@ def _open(one: DownloadSeen) -> bool:
 
 def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
     """In force, or in flight. A server that vanished is never back: such an answer ends when the
-    device gives it up, and knocks once more."""
+    device gives it up, and knocks once more. Of what lies beyond the announced length nobody has to
+    take a byte."""
     last = one.last
     if last is None:
         return _early_stall(one)
@@ -322,9 +323,8 @@ def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
         for fault in last.fired
     )
     limit = one.operation.wall(one.operation.ways.in_flight_stall_s)
-    return in_force or (
-        end is not None and last.written > last.acked and end - last.waiting >= limit
-    )
+    owed = last.written if last.announced is None else min(last.written, last.announced)
+    return in_force or (end is not None and owed > last.acked and end - last.waiting >= limit)
 
 
 def _refused(one: DownloadSeen) -> bool:
