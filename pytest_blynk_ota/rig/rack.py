@@ -157,7 +157,7 @@ class Rig:
             self._servers = (background, cloud, delivery)
             self.network.leftovers()
             if self._goes_by_names:
-                delivery.go_by(self._names.names.full(FIRMWARE))
+                delivery.go_by(self._name(FIRMWARE))
         return self._servers
 
     @cached_property
@@ -394,8 +394,10 @@ class Rig:
 
     def _forward(self, place: Place) -> None:
         """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
-        if self._virtual and self._goes_by_names:
-            self._virtual.control.furnish(resolvers=self._names.resolvers)
+        if self._goes_by_names or "_names" in self.__dict__:
+            resolvers = self._names.resolvers
+            if self._virtual:
+                self._virtual.control.furnish(resolvers=resolvers)
         if self._virtual and place.profile.cloud_ports:
             host, port = self._cloud_of(place)
             rows = {f"{host}:{one}": f"{host}:{port}" for one in place.profile.cloud_ports}

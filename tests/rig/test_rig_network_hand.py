@@ -2,8 +2,9 @@
 
 import pytest
 
-from pytest_blynk_ota.errors import FaultError, NetworkFailed, Unavailable
+from pytest_blynk_ota.errors import FaultError, FaultNotReached, NetworkFailed, Unavailable
 from pytest_blynk_ota.rig.network.commands import Ports
+from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import LeftBehind, Network
 
 PORTS = Ports("127.0.0.1", tcp=(8080,))
@@ -17,6 +18,7 @@ class Wire:
         self.lacks: dict[str, str] = {}
         self.broken = False
         self.left: list[str] = []
+        self.names = Names("rig.test", {"firmware": "127.0.0.1", "cloud": "127.0.0.1"})
 
     def record(self, source, kind, board=None, /, **data):
         text = f" {data['text']!r}" if "text" in data else ""
@@ -44,6 +46,29 @@ class Wire:
     def leftover(self):
         return ""
 
+    def begin(self, rule):
+        self.log.append(f"names {rule}")
+        self.names.add(rule)
+
+    def end(self, rule):
+        self.log.append(f"names not {rule}")
+        self.names.remove(rule)
+
+    def name_lack(self, word):
+        return self.lacks.get(word)
+
+
+class Service:
+    """The names' side of the wire, whose ``lack`` is another one than the link's."""
+
+    def __init__(self, wire) -> None:
+        self.names, self.begin, self.end, self.lack = (
+            wire.names,
+            wire.begin,
+            wire.end,
+            wire.name_lack,
+        )
+
 
 @pytest.fixture
 def wire():
@@ -56,7 +81,8 @@ def network(wire):
 
 
 def made(wire, **more):
-    parts = {"link": lambda: wire, "access_point": lambda: wire} | more
+    parts = {"link": lambda: wire, "access_point": lambda: wire, "names": lambda: Service(wire)}
+    parts |= more
     return Network(wire.record, 1000, ports=lambda: PORTS, **parts)
 
 
@@ -179,6 +205,14 @@ def test_the_access_point_comes_back_when_the_test_fails_meanwhile(network, wire
     assert wire.log == ["ap off", "ap on"]
 
 
+def test_a_link_is_cut_for_a_time(network, wire):
+    network.cut(1)
+    assert [one for one in wire.log if "link {" in one] == [
+        "link {down: partition, up: partition}",
+        "link {}",
+    ]
+
+
 def test_an_access_point_is_switched_off_and_on_for_a_time(network, wire):
     network.ap_cycle(1)
     assert wire.log == ["ap off", "ap on"]
@@ -219,3 +253,54 @@ def test_what_killed_runs_left_is_warned_of(network, wire):
     wire.left = ["pid 7 of ann on host since then"]
     with pytest.warns(LeftBehind, match=r"pid 7 of ann .* had left packets held back"):
         network.leftovers()
+
+
+# ---- names
+
+
+def asks(wire, name="firmware"):
+    """A board asks for a name."""
+    octets = b"".join(bytes([len(label)]) + label.encode() for label in [name, "rig", "test"])
+    head = bytes.fromhex("000701000001000000000000")
+    return wire.names.answer(head + octets + bytes.fromhex("0000010001")).told["answer"]
+
+
+def test_an_answer_is_told_before_it_holds_and_its_end_after(network, wire):
+    with network.dns(["nxdomain", "right"], delay=2):
+        assert [asks(wire), asks(wire)] == ["nxdomain", "127.0.0.1"]
+    assert wire.log == [
+        "event dns.answers 'firmware.rig.test nxdomain, right delay=2'",
+        "names firmware.rig.test nxdomain, right delay=2",
+        "names not firmware.rig.test nxdomain, right delay=2",
+        "event dns.answers ''",
+    ]
+
+
+def test_an_answer_that_nobody_asked_for_proves_nothing(network):
+    said = r"nobody asked for firmware.rig.test; .* maybe=True"
+    with pytest.raises(FaultNotReached, match=said), network.dns("nxdomain"):
+        pass
+    with network.dns("nxdomain", maybe=True):
+        pass
+
+
+def test_an_answer_that_nobody_asked_for_is_told_when_a_test_leaves_it(network, wire):
+    network.dns("nxdomain")
+    network.ap_off()
+    with pytest.raises(FaultNotReached):
+        network.mend()
+    assert wire.log[-1] == "ap on"
+
+
+def test_what_failed_before_is_not_hidden_by_an_answer_that_nobody_asked_for(network):
+    with pytest.raises(ZeroDivisionError), network.dns("nxdomain"):
+        raise ZeroDivisionError
+
+
+def test_a_name_that_boards_do_not_go_by_is_refused(network, wire):
+    wire.lacks["cloud"] = "boards are given the address"
+    with pytest.raises(Unavailable, match="boards are given the address"):
+        network.dns("nxdomain", of="cloud")
+    with pytest.raises(FaultError, match="did you mean 'cloud'"):
+        network.dns("nxdomain", of="clod")
+    assert wire.log == []

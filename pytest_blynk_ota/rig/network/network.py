@@ -214,6 +214,11 @@ class Network:
         """Let nothing through; the time in which boards are kept away does not count."""
         return self.shaped(loss=1, direction=direction)
 
+    def cut(self, off_s: float) -> None:
+        """A partition of so many device seconds. Raises RigError."""
+        with self.partition():
+            self._dwell(off_s)
+
     def _end_shape(self, held: Held) -> None:
         with self._turn:
             kept = [row for row in self._shapes if row[0] is not held]
