@@ -286,7 +286,7 @@ class Exchange:
             await self._drained()
             self._wire.finish()
         await self._acknowledged()
-        self._ending = ("server", "complete")
+        self._ending = ("server", "complete" if self._answer.whole else "fin")
 
     # Waiting.
 
@@ -464,7 +464,8 @@ class Exchange:
     def _is_whole(self, acked: int) -> bool:
         """Whether the device has all that it was to expect."""
         announced = self._answer.announced
-        return acked == (len(self._body) if announced is None else announced)
+        wanted = len(self._body) if announced is None else announced
+        return self._answer.whole and acked == wanted
 
     def _all_over(self) -> None:
         for due in list(self._open.values()):

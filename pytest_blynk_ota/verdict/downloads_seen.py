@@ -334,7 +334,8 @@ def _open(one: DownloadSeen) -> bool:
 
 def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
     """In force, or in flight. A server that vanished is never back: such an answer ends when the
-    device gives it up, and knocks once more."""
+    device gives it up, and knocks once more. Of what lies beyond the announced length nobody has to
+    take a byte."""
     last = one.last
     if last is None:
         return _early_stall(one)
@@ -344,7 +345,8 @@ def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
         for fault in last.fired
     )
     limit = one.operation.wall(one.operation.ways.in_flight_stall_s)
-    flying = last.written > last.acked and not one.left_lying
+    owed = last.written if last.announced is None else min(last.written, last.announced)
+    flying = owed > last.acked and not one.left_lying
     return in_force or (end is not None and flying and end - last.waiting >= limit)
 
 

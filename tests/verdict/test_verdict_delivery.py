@@ -117,6 +117,18 @@ def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
     assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"
 
 
+@pytest.mark.parametrize(
+    ("says", "ended", "outcome"),
+    [(0, "refused", Outcome.DOWNLOAD_FAILED), (1000, "complete", Outcome.REJECTED)],
+)
+def test_bytes_beyond_the_announced_length_that_nobody_takes_stall_nothing(says, ended, outcome):
+    """A device that keeps the connection, reads no more of it and restarts 10 s later."""
+    one = tale(f"length says={says}").asks(200, says).fault(f"length says={says}", at=0)
+    one.wait(1).gets(SIZE // 4, written=SIZE).wait(10)
+    verdict = back(one.ends("device", "rst", SIZE // 4, announced=says), after=0)
+    assert (word(verdict), verdict.outcome) == (ended, outcome)
+
+
 @pytest.mark.parametrize("off", [100, 5 * 10**9])
 def test_a_length_that_is_too_large_is_cut(off):
     text = f"length off={off}"
