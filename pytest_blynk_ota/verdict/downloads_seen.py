@@ -144,9 +144,10 @@ class DownloadSeen:
         )
 
     def given_up(self, t: float) -> bool:
-        """Whether it was over at ``t``, or stalled so that the device may have given it up."""
+        """Whether it was over at ``t``, or stalled or refused so that the device may have given it
+        up: not each closes the connection before it restarts."""
         over = self.last is None or (self.last.ended is not None and self.last.ended <= t)
-        return over or self.whole or _stalled(self, min(t, self.until))
+        return over or self.whole or _refused(self) or _stalled(self, min(t, self.until))
 
     def told(self, number: int, device: Callable[[float, float], float]) -> Download:
         """As the verdict shows it. ``device``: host times to device seconds."""

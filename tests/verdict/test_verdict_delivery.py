@@ -98,6 +98,26 @@ def test_a_length_that_is_too_small_is_complete_as_announced():
 
 
 @pytest.mark.parametrize(
+    ("acked", "how", "ended"),
+    [
+        (SIZE - 100, "rst", "complete"),
+        (SIZE - 1500, "rst", "complete"),
+        (SIZE - 1600, "rst", "abandoned"),
+        (SIZE - 1500, "fin", "abandoned"),
+    ],
+)
+def test_an_rst_over_bytes_beyond_the_length_hides_no_more_than_the_last_segment(acked, how, ended):
+    one = tale("length off=-100").asks(200, SIZE - 100).fault("length off=-100", at=0).wait(2)
+    verdict = back(one.ends("device", how, acked, SIZE, announced=SIZE - 100))
+    assert word(verdict) == ended
+
+
+def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
+    one = tale().asks().wait(2).gets(SIZE - 9, SIZE)
+    assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"
+
+
+@pytest.mark.parametrize(
     ("says", "ended", "outcome"),
     [(0, "refused", Outcome.DOWNLOAD_FAILED), (1000, "complete", Outcome.REJECTED)],
 )
@@ -105,8 +125,10 @@ def test_bytes_beyond_the_announced_length_that_nobody_takes_stall_nothing(says,
     """A device that keeps the connection, reads no more of it and restarts 10 s later."""
     one = tale(f"length says={says}").asks(200, says).fault(f"length says={says}", at=0)
     one.wait(1).gets(SIZE // 4, written=SIZE).wait(10)
-    verdict = back(one.ends("device", "rst", SIZE // 4, announced=says), after=0)
+    one.comes_back("old").ends("device", "rst", SIZE // 4, announced=says)
+    verdict = one.over().judged()
     assert (word(verdict), verdict.outcome) == (ended, outcome)
+    assert not verdict.findings  # the restart is the one after a download
 
 
 @pytest.mark.parametrize("off", [100, 5 * 10**9])
