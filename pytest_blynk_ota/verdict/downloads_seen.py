@@ -157,13 +157,13 @@ class DownloadSeen:
 
     def given_up(self, t: float) -> bool:
         """Whether it was over at ``t``; or so that the device may have given it up, whether it said
-        so or not: stalled, closed by us, or left lying."""
+        so or not: stalled, refused, closed by us, or left lying."""
         over = self.last is None or (self.last.ended is not None and self.last.ended <= t)
         closed = self.last is not None and any(
             kind_of(fault.text) in OURS and fault.t <= t for fault in self.last.fired
         )
-        stalled = _stalled(self, min(t, self.until))
-        return over or closed or self.whole or stalled or self.left_lying
+        given = _refused(self) or _stalled(self, min(t, self.until))
+        return over or closed or self.whole or given or self.left_lying
 
     @property
     def left_lying(self) -> bool:
