@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_blynk_ota.verdict.fault_kinds import is_page, sends_the_file
+from pytest_blynk_ota.verdict.fault_kinds import is_page, kind_of, sends_the_file
 from pytest_blynk_ota.verdict.sightings import Request
 
 LAST_SEGMENT_BYTES = 1460
 """The largest TCP segment on an Ethernet or a Wi-Fi."""
 
-NOT_MODIFIED = 304
 NOTHING_BEYOND = 416
 """What asks for bytes beyond the end of the file is answered with."""
 
@@ -66,4 +65,5 @@ def has_file(one: Request) -> bool:
 
 
 def is_redirect(one: Request) -> bool:
-    return one.status is not None and 300 <= one.status < 400 and one.status != NOT_MODIFIED
+    """Whether an answer leads on; a status of 3xx alone does not."""
+    return any(kind_of(fault.text) == "redirect" for fault in one.fired)

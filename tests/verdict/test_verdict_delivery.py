@@ -185,7 +185,8 @@ def test_redirects_that_the_device_gives_up_are_refused(hops):
 
 def redirect_head(one: Tale) -> Tale:
     """The head of a redirect, not acknowledged yet."""
-    return one._deliver("response", status=302, announced=20, page=True)
+    one._deliver("response", status=302, announced=20, page=True)
+    return one.fault("redirect code=302 to=loop", at=0)
 
 
 def looping(one: Tale, seconds: int) -> Tale:
@@ -232,6 +233,12 @@ def test_the_watch_goes_on_between_a_redirect_and_the_next_request():
 def test_a_redirect_to_a_server_of_somebody_else_may_bring_anything():
     text = "redirect code=302 to=http://h/x"
     assert believed(redirected(quiet(text), text=text)).outcome is Outcome.UPGRADED
+
+
+def test_a_3xx_that_leads_nowhere_is_refused_at_once():
+    one = tale("status code=301", stays=True).asks(301, 20).fault("status code=301", at=0)
+    one.ends("server", "complete", 20, announced=20, page=True).wait(1)
+    assert word(one.over().judged()) == "refused"
 
 
 def test_a_304_asks_for_no_further_request():
