@@ -1,8 +1,9 @@
 """How a fault is written, whoever makes it: a kind, parameters with a reader each, and its text.
 
-A table ``kind -> parameter -> Param`` says what there is. :func:`read_values` reads values against
-it, :func:`words` and :func:`values_of` go to the text form (``stall after=50% seconds=5``) and back.
-Everything that is wrong is a FaultError that names the kind, the parameter and what was expected.
+A table ``kind -> parameter -> Param`` says what there is. :func:`read_values` reads values
+against it, :func:`words` and :func:`values_of` go to the text form (``stall after=50% seconds=5``)
+and back. Everything that is wrong is a FaultError that names the kind, the parameter and what was
+expected.
 """
 
 from __future__ import annotations
@@ -155,8 +156,10 @@ def shown(params: Params, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _default(param: Param) -> Any:
-    return param.default if param.default is REQUIRED or param.default is None else param.read(
+    return (
         param.default
+        if param.default is REQUIRED or param.default is None
+        else param.read(param.default)
     )
 
 
@@ -170,7 +173,8 @@ def _quoted(text: str) -> str:
     return text if bare else f'"{text}"'
 
 
-WORD = re.compile(r'(?P<name>\w+)=(?P<value>"[^"]*"|last[ _]+\d+|\S*)|(?P<bare>"[^"]*"|last[ _]+\d+|\S+)')
+_VALUE = r'"[^"]*"(?!\S)|last[ _]+\d+(?!\S)'
+WORD = re.compile(rf"(?P<name>\w+)=(?P<value>{_VALUE}|\S*)|(?P<bare>{_VALUE}|\S+)")
 
 
 def values_of(what: str, params: Params, rest: str, text: str, example: str) -> dict[str, str]:
@@ -194,5 +198,7 @@ def values_of(what: str, params: Params, rest: str, text: str, example: str) -> 
             raise FaultError(f"{what} has no parameter {name!r}; {nearest(name, params)}")
         if name in values:
             raise FaultError(f"{name} stands twice in {text!r}")
-        values[name] = value[1:-1] if value[:1] == '"' and value[-1:] == '"' and len(value) > 1 else value
+        values[name] = (
+            value[1:-1] if value[:1] == '"' and value[-1:] == '"' and len(value) > 1 else value
+        )
     return values

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_blynk_ota.errors import ConfigError
-from pytest_blynk_ota.rig.config import near
+from pytest_blynk_ota.rig.words import near
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.rig.rack import Place

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
-from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.errors import FlashFailed, RigError, Undecided, UsageError
+from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.relayed import TheirOffers
@@ -211,7 +211,7 @@ class Ota:
             timeout: device seconds, those until it begins included.
 
         Raises:
-            UsageError: the rig file names no relay.
+            UsageError: the rig file names no relay, or a fault is one of the cloud.
             RigError: it ships another file, or the file cannot be had; or as for ``ship``.
         """
         with self.relaying(image, faults=faults, timeout=timeout) as relaying:
@@ -225,11 +225,17 @@ class Ota:
         faults: Sequence[AnyFault] = (),
         timeout: float | None = None,
     ) -> Operation:
-        """``relayed`` as a context manager, for a hand in the middle."""
+        """``relayed`` as a context manager, for a hand in the middle. The other server's shipment
+        can be cancelled, paused, resumed and clicked there, not here."""
         if self._rig.config.cloud.relay is None:
             raise UsageError(
                 f"rig {self._rig.name} has no relay, so no other server can begin an update; its "
                 f'file would say: [cloud] relay = "HOST:PORT"'
+            )
+        if any(isinstance(fault, CloudFault) for fault in faults):
+            raise FaultError(
+                "ota.relayed(): the other server makes the offers, so no fault of the cloud can "
+                "begin in one; expected faults of the download alone"
             )
         return self._operation("offer", image, faults, BARE_OFFER, timeout, TheirOffers)
 
@@ -278,19 +284,25 @@ class Ota:
     ) -> Operation:
         limit = rules.download_limit
         check_arguments(image, faults, limit, timeout)
+        cloud = [fault for fault in faults if isinstance(fault, CloudFault)]
+        if self._rig.config.cloud.relay is not None:
+            check_behind_relay(cloud)
+        refuse_idle(cloud)
         offered = image or self._firmware.new
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
-        self._running = still_running(self._events(), self._place.name, self._left, images)
-        if self._running is not None:
-            refuse_equal(self._running, offered, ("the running image", "the offered image"))
-        self._number += 1
+        running = still_running(self._events(), self._place.name, self._left, images)
+        if running is not None:
+            refuse_equal(running, offered, ("the running image", "the offered image"))
         others = self._others(offered, faults)
-        self._names = self._named(offered, *others.values())
-        named = {image.sha256: name for name, image in self._names.items()}
+        names = self._named(running, offered, *others.values())
+        named = {image.sha256: name for name, image in names.items()}
         profile = self._profile(offered)
         deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
 
-        def describe() -> Mapping[str, Any]:
+        def begin() -> Mapping[str, Any]:
+            # Not before: one that is refused, or never entered, leaves no trace.
+            self._number += 1
+            self._running, self._names = running, names
             told = self._describe(op, limit, deadline, profile, faults)
             told = {**told, "air": rules.to_data()}
             self._unjudged += [offered, *others.values()]  # until a verdict says what became of it
@@ -302,7 +314,7 @@ class Ota:
             self._place,
             offered.data,
             faults,
-            describe,
+            begin,
             ships,
             self._judged,
             offers,
@@ -329,11 +341,11 @@ class Ota:
             refuse_equal(offered, image, ("the offered image", "the other one"))
         return others
 
-    def _named(self, offered: Image, *others: Image) -> dict[str, Image]:
-        """Names of the images in this operation's evidence: old runs now, new is offered."""
+    def _named(self, running: Image | None, offered: Image, *others: Image) -> dict[str, Image]:
+        """Names of the images in an operation's evidence: old runs now, new is offered."""
         names = {"new": offered}
-        if self._running is not None:
-            names["old"] = self._running
+        if running is not None:
+            names["old"] = running
         known = {image.sha256 for image in names.values()}
         for image in (*others, *self._names.values(), self._firmware.old, self._firmware.new):
             if image.sha256 not in known:
@@ -367,7 +379,13 @@ class Ota:
             "slots": self._slots_by_name(by_sha),
             "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
-                {"text": str(fault), "attempts": list(fault.attempts) if fault.attempts else None}
+                {
+                    "text": str(fault),
+                    "kind": fault.kind,
+                    "attempts": list(fault.when.attempts) if fault.when.attempts else None,
+                    "maybe": fault.when.may,
+                    "sure": fault.when.is_sure,
+                }
                 for fault in faults
                 if isinstance(fault, Fault)
             ],

@@ -343,7 +343,7 @@ def pytest_runtest_makereport(
     if ours and call.excinfo is not None:
         from pytest_blynk_ota.reporting import tell
 
-        tell(item, report, call.excinfo.value)
+        tell(item, report, call.excinfo)
     return report
 
 

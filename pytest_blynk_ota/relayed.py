@@ -13,7 +13,7 @@ import urllib.request
 from typing import Final
 
 from pytest_blynk_ota.cloud.link import OtaRequest
-from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.shipment import Offers, tag_of
 
 FETCH_TIMEOUT_S: Final = 60.0
@@ -37,6 +37,28 @@ class TheirOffers(Offers):
         for thread in self._fetches:
             thread.join(FETCH_TIMEOUT_S)
         super().stop()
+
+    def cancel(self) -> None:
+        """Raises UsageError, as the others: the shipment is the other server's."""
+        self._not_here("cancelled")
+
+    def pause(self) -> None:
+        """See :meth:`cancel`."""
+        self._not_here("paused")
+
+    def resume(self) -> None:
+        """See :meth:`cancel`."""
+        self._not_here("resumed")
+
+    def click(self) -> None:
+        """See :meth:`cancel`."""
+        self._not_here("clicked")
+
+    def _not_here(self, what: str) -> None:
+        raise UsageError(
+            f"board {self._place.name}: an update of the relayed server cannot be {what} here, its "
+            f"offers are not the rig's; that is done at that server"
+        )
 
     def _offer(self, session: int) -> None:
         """When there is one is for the other server to say."""

@@ -30,6 +30,8 @@ MAX_REASONS = 4
 MAX_LOG_LINES = 20
 NOT_THE_FIRMWARE = (UsageError, TypeError, NameError, AttributeError, LookupError, ImportError)
 """Errors of the test itself: it asked for what cannot be done, or is written wrongly."""
+PACKAGE = Path(__file__).parent
+FIXTURES = (PACKAGE / "plugin.py", PACKAGE / "embedded.py")
 EXPECTED = {
     "is": "expected",
     "==": "expected",
@@ -167,8 +169,11 @@ def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
             ]
 
 
-def tell(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> None:
+def tell(
+    item: pytest.Item, report: pytest.TestReport, caught: pytest.ExceptionInfo[BaseException]
+) -> None:
     """Say in a report whose fault it was, and what there is to see."""
+    error = caught.value
     fault = rack_fault(error)
     if fault is None and report.failed:
         fault = _dead_rack(item)
@@ -177,8 +182,18 @@ def tell(item: pytest.Item, report: pytest.TestReport, error: BaseException) -> 
     elif report.failed and isinstance(error, NOT_THE_FIRMWARE):
         item.user_properties.append((USAGE_ERROR, type(error).__name__))
         report.user_properties = list(item.user_properties)
+        if report.when != "call" and isinstance(error, UsageError) and _in_our_fixture(caught):
+            if item.config.option.tbstyle == "auto":
+                report.longrepr = caught.getrepr(style="value", chain=False)
+            return  # its words say all: no board has been touched
     if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
         report.sections += item.config.stash[RUNNING].story()
+
+
+def _in_our_fixture(caught: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether pytest, and no line of the user's, called what raised: a fixture of ours."""
+    paths = (Path(entry.path) for entry in caught.traceback)
+    return next((path for path in paths if PACKAGE in path.parents), None) in FIXTURES
 
 
 def rack_fault(error: BaseException) -> RigError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -226,13 +227,33 @@ def _same(report: Report, image: Image) -> bool:
     )
 
 
-def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
-    reports = [
+def heard_from(events: Sequence[Event], board: str) -> str:
+    """What a board reported, each version once, however often it came and went."""
+    reports = Counter(
         f"{event.data['version']} (built {event.data['build']})"
-        for event in rig.recorder.timeline.events(after)
-        if (event.source, event.kind, event.board) == ("cloud", "report", place.name)
+        for event in events
+        if (event.source, event.kind, event.board) == ("cloud", "report", board)
+    )
+    rows = [f"{what} {n} times" if n > 1 else what for what, n in reports.items()]
+    return f"reported {', '.join(rows)}" if rows else "did not log in"
+
+
+def turned_away(events: Sequence[Event]) -> str:
+    """Why connections ended at the cloud before their login, as far as it was its doing."""
+    reasons = [
+        event.data["why"]
+        for event in events
+        if (event.source, event.kind, event.board) == ("cloud", "closed", None)
+        and event.data["by"] == "server"
     ]
-    heard = f"reported {', '.join(reports)}" if reports else "did not log in"
+    return ", ".join(dict.fromkeys(reasons))
+
+
+def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
+    events = rig.recorder.timeline.events(after)
+    heard = heard_from(events, place.name)
+    if away := turned_away(events):
+        heard += f"; meanwhile the cloud turned a device away that it does not know: {away}"
     lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "

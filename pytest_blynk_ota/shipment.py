@@ -119,6 +119,12 @@ class Offers:
         self._hands_off = True
         self._timeline.wake()
 
+    def expire(self) -> None:
+        """The deadline has passed: no further offer."""
+        if not self._closed:
+            with self._deciding:
+                self._close("deadline")
+
     def _record(self, kind: str, **data: Any) -> None:
         self._rig.recorder("ota", kind, self._place.name, **data)
 
@@ -271,7 +277,7 @@ class Operation:
     """A shipment or an offer under way; ``result`` is there when the ``with`` block has ended.
 
     Args:
-        describe: the data of the ``ota/operation`` event.
+        begin: called when the operation begins; gives the data of the ``ota/operation`` event.
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
         offers: who makes the offers.
         others: what the fault ``other`` sends: by its version the image's name and its bytes.
@@ -284,7 +290,7 @@ class Operation:
         place: Place,
         image: bytes,
         faults: Sequence[Any],
-        describe: Callable[[], Mapping[str, Any]],
+        begin: Callable[[], Mapping[str, Any]],
         ships: bool,
         judged: Callable[[], Result],
         offers: type[Offers] = Offers,
@@ -296,7 +302,7 @@ class Operation:
         self._place = place
         self._image = image
         self._faults = faults
-        self._describe = describe
+        self._begin = begin
         self._ships = ships
         self._judged = judged
         self._result: Result | None = None
@@ -329,7 +335,7 @@ class Operation:
         )
         try:
             self._after = self._timeline.cursor
-            self._rig.recorder("ota", "operation", self._place.name, **self._describe())
+            self._rig.recorder("ota", "operation", self._place.name, **self._begin())
             air = Follower() if self._ships else None
             self._offers = self._made_by(
                 self._rig, self._place, self._campaign, air, self._after, cloud, self._others
@@ -393,6 +399,8 @@ class Operation:
         """The state of the watch. Its end is looked at twice: on a busy host the crash that
         settles nothing may be on its way, or the rack may not have had its turn for a while."""
         state = self._watch(self._timeline.events(), self._timeline.now())
+        if state.is_late:
+            self._offers.expire()
         if not state.over:
             return state
         self._rig.catch_up()

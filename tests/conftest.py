@@ -1,7 +1,17 @@
 """Shared by all tests of the project."""
 
+from __future__ import annotations
+
+import os
+
+import pytest
 from hypothesis import settings
 
 # Other tests run beside ours: how long one example took says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """``-n auto`` is two workers a core: most tests wait for a board, a port or a child."""
+    return 2 * (os.cpu_count() or 1)

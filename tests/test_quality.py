@@ -4,9 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from pytest_blynk_ota.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -35,3 +39,29 @@ def test_the_python_examples_of_the_pages_parse():
     assert len(examples) >= 4
     for page, example in examples:
         ast.parse(example, filename=str(page))
+
+
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Each command with the words that call it."""
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{word} ")
+        elif command is not None:
+            yield f"{before}{word}", command
+
+
+@pytest.mark.parametrize(("name", "command"), [*commands(app)])
+def test_each_option_of_a_command_is_in_its_section_of_the_page(name, command):
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text()
+    section = re.search(rf"^## `{name}\b.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert section, f"no section of `{name}`"
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    missing = [
+        "/".join(option.opts)
+        for option in options
+        if option.name != "as_json"  # said once for all, at the top of the page
+        and not any(re.search(rf"(?<![\w-]){word}(?![\w-])", section[0]) for word in option.opts)
+    ]
+    assert not missing

@@ -17,6 +17,8 @@ from pytest_blynk_ota.air.status import AirStatus
 from pytest_blynk_ota.air.versions import Named
 from pytest_blynk_ota.evidence.event import Event
 
+NOT_MODIFIED = 304
+
 LIBRARY_KEYS = ("blynk", "ver")
 """Info keys that name the library's version: Arduino's, and that of the other clients."""
 
@@ -119,8 +121,11 @@ class Follower:
 
     def _ended(self, data: Mapping[str, Any], now: float) -> None:
         conn = data["conn"]
-        if is_whole_file(data, self._answers.get(conn, data.get("status") or 200)):
+        status = self._answers.get(conn, data.get("status") or 200)
+        if is_whole_file(data, status):
             self.shipment.on_whole(now)
+        elif asks_for_more(data, status):
+            self.shipment.on_moved(now)
         elif self._methods.get(conn) == "GET":
             self.shipment.on_broken(now)
 
@@ -181,10 +186,24 @@ def followed(events: Sequence[Event]) -> Shipment:
 
 
 def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
-    """Whether a ``delivery/ended`` event tells of a file sent whole: no page, no HEAD, no 404."""
+    """Whether a ``delivery/ended`` event tells of a file sent whole, or of its last part: no page,
+    no HEAD, no 404."""
     return (
         ended["how"] == "complete"
         and not ended.get("page")
+        and not _has_rest(ended)
         and ended.get("announced") != 0
         and 200 <= status < 300
     )
+
+
+def asks_for_more(ended: Mapping[str, Any], status: int) -> bool:
+    """Whether it tells of an answer after which the file is still to come: a redirect, a part."""
+    redirect = 300 <= status < 400 and status != NOT_MODIFIED
+    return bool(ended["how"] == "complete" and (redirect or _has_rest(ended)))
+
+
+def _has_rest(ended: Mapping[str, Any]) -> bool:
+    """Whether it was a part of the file with more behind it: first byte, end, size of the file."""
+    _, stop, total = ended.get("part") or (0, 0, None)
+    return total is not None and stop < total

@@ -1,13 +1,14 @@
 """The command line ``blynk-ota``: each command in a file of its own, loaded when it is called.
 
 Exit codes: 0 fine, 1 the firmware failed, 2 usage or configuration, 3 the rig failed, 4 evidence
-incomplete, 5 bad signature.
+incomplete, 5 bad signature; 130 Ctrl-C before the command was done.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import rich_click as click
 
@@ -28,6 +29,8 @@ EXIT_CODES: tuple[tuple[type[BlynkOtaError], int], ...] = (
     (RigError, 3),
     (EvidenceError, 4),
 )
+INTERRUPTED = 128 + 2
+"""As shells say it of a program that SIGINT has ended."""
 
 
 class Lazy(click.RichGroup):
@@ -42,6 +45,13 @@ class Lazy(click.RichGroup):
         module = importlib.import_module(f"pytest_blynk_ota.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C before a command is done: click's own code for that, 1, blames the firmware."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import rich_click as click
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_blynk_ota.cli.cloud_lines import Printer
     from pytest_blynk_ota.cli.lines import Lines
+    from pytest_blynk_ota.cloud.doors import Door
     from pytest_blynk_ota.cloud.server import CloudServer
     from pytest_blynk_ota.firmware.image import Image
 
@@ -30,6 +33,9 @@ EVERYWHERE = ("0.0.0.0", "::", "")
 """Addresses to listen on that nobody can dial."""
 RELAYED = ("tcp", "tls")
 """Kinds of port that a relay can have."""
+MADE_UP = re.compile(r"device-\d+")
+"""What --any-token calls a device."""
+DOWNLOAD_LIMIT = 3
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -64,8 +70,8 @@ def _ports(command: Callable[..., None]) -> Callable[..., None]:
     "each login on another build, up to the limit. May be repeated.",
 )  # fmt: skip
 @click.option(
-    "--limit", type=click.IntRange(1), default=3, show_default=True,
-    help="Downloads of a shipment before it is over.",
+    "--limit", type=click.IntRange(1),
+    help=f"Downloads of a shipment before it is over; {DOWNLOAD_LIMIT} if nothing is said.",
 )  # fmt: skip
 @click.option(
     "--certificate", type=FILE, help="PEM chain that TLS ports show, in place of our CA's."
@@ -84,7 +90,7 @@ def _ports(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(
     host: str, any_token: bool, tokens: tuple[str, ...], offers: tuple[str, ...],
-    files: tuple[str, ...], limit: int, certificate: Path | None, key: Path | None,
+    files: tuple[str, ...], limit: int | None, certificate: Path | None, key: Path | None,
     write_ca: Path | None, relay: str | None, relay_ca: Path | None, as_json: bool,
     **ports: tuple[int, ...],
 ) -> None:  # fmt: skip
@@ -104,43 +110,58 @@ def command(
 
     from pytest_blynk_ota.cli.cloud_lines import Printer
     from pytest_blynk_ota.cli.lines import Lines
-    from pytest_blynk_ota.cloud.doors import Door
+    from pytest_blynk_ota.cloud.doors import KINDS, Door
     from pytest_blynk_ota.cloud.relay import Upstream
     from pytest_blynk_ota.cloud.server import CloudServer
     from pytest_blynk_ota.cloud.tls import Authority
 
-    if (certificate is None) != (key is None):
-        raise click.UsageError("--certificate and --key go together; one of them is missing")
-    if write_ca is not None and certificate is not None:
-        raise click.UsageError("--write-ca is for the CA of our own, which --certificate replaces")
-    if relay_ca is not None and relay is None:
-        raise click.UsageError("--relay-ca goes with --relay, which is missing")
-    if files and host in EVERYWHERE:
-        raise click.UsageError(
+    doors = [Door(kind, port) for kind in PORT_OPTIONS for port in ports[kind]]
+    doors = doors or [Door(kind) for kind in (RELAYED if relay else PORT_OPTIONS)]
+    _fit_together(
+        (
+            (certificate is None) != (key is None),
+            "--certificate and --key go together; one of them is missing",
+        ),
+        (
+            write_ca is not None and certificate is not None,
+            "--write-ca is for the CA of our own, which --certificate replaces",
+        ),
+        (
+            bool(certificate or write_ca) and not any(KINDS[door.kind].tls for door in doors),
+            "--certificate, --key and --write-ca are for TLS ports, and none is open: add --tls or "
+            "--mqtts",
+        ),
+        (relay_ca is not None and relay is None, "--relay-ca goes with --relay, which is missing"),
+        (limit is not None and not files, "--limit goes with --ship, which is missing"),
+        (not host, "--host wants an address to listen on, got ''"),
+        (
+            bool(files) and host in EVERYWHERE,
             f"--ship: no device can fetch a file from {host}: give --host the address of this host "
-            "that devices reach (`ip address` lists them)"
-        )
+            "that devices reach (`ip address` lists them)",
+        ),
+    )
+    _ports_differ(doors)
     named = [_named(text) for text in tokens]
-    names = None if any_token else [name for name, _ in named]
-    urls, images = _offers(offers, names), _images(files, names)
+    _tokens_differ(named)
+    names = [name for name, _ in named]
+    urls, images = _offers(offers, names, any_token), _images(files, names, any_token)
+    if both := _told_twice(urls, images):
+        raise click.UsageError(f"--ota and --ship would both update {both}; give it one of them")
     lines = Lines()
     printer = Printer(lines, named, as_json=as_json)
-    doors = [Door(kind, port) for kind in PORT_OPTIONS for port in ports[kind]]
     server = CloudServer(
         printer.record,
         host=host,
         any_token=any_token,
-        doors=doors or [Door(kind) for kind in (RELAYED if relay else PORT_OPTIONS)],
+        doors=doors,
         authority=Authority.given(certificate, key) if certificate and key else None,
         relay=Upstream.parse(relay, relay_ca) if relay else None,
     )
-    if write_ca is not None:
-        write_ca.write_text(server.authority.ca_pem)
     for name, token in named:
         server.add_device(name, token)
     if not named and not any_token:
         click.echo("no device can log in: give --token NAME=env:VARIABLE or --any-token", err=True)
-    asyncio.run(_serve(server, printer, lines, urls, images, limit))
+    asyncio.run(_serve(server, printer, lines, urls, images, limit or DOWNLOAD_LIMIT, write_ca))
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -156,41 +177,104 @@ def _named(text: str) -> tuple[str, str]:
     return name, os.environ[variable]
 
 
-def _known(option: str, name: str, names: Sequence[str] | None) -> None:
+def _fit_together(*wrong: tuple[bool, str]) -> None:
+    """Raises UsageError with the sentence of the first combination that is there."""
+    for is_there, sentence in wrong:
+        if is_there:
+            raise click.UsageError(sentence)
+
+
+def _ports_differ(doors: Sequence[Door]) -> None:
+    """Raises UsageError for a port that is given twice."""
+    kinds: dict[int, str] = {}
+    for door in doors:
+        if door.port and door.port in kinds:
+            raise click.UsageError(
+                f"--{kinds[door.port]} and --{door.kind}: port {door.port} is given twice"
+            )
+        kinds[door.port] = door.kind
+
+
+def _tokens_differ(named: Sequence[tuple[str, str]]) -> None:
+    """Raises UsageError for two devices of one name, or with one token."""
+    holders: dict[str, str] = {}
+    for name, token in named:
+        if name in holders.values():
+            raise click.UsageError(f"--token names {name!r} twice")
+        if token in holders:
+            raise click.UsageError(f"--token: {holders[token]} and {name} have the same token")
+        holders[token] = name
+
+
+def _addressee(option: str, name: str, names: Sequence[str], any_token: bool) -> None:
     """Raises UsageError for a name that no device can have."""
-    if name and names is not None and name not in names:
-        known = ", ".join(names) or "none"
-        raise click.UsageError(f"{option} names {name!r}, which no --token does; known: {known}")
+    if not name or name in names or (any_token and MADE_UP.fullmatch(name)):
+        return
+    known = ", ".join([*names, "device-1, device-2, …"] if any_token else names) or "none"
+    raise click.UsageError(f"{option} names {name!r}, which no --token does; known: {known}")
 
 
-def _offers(texts: Sequence[str], names: Sequence[str] | None) -> dict[str, str]:
+def _add(found: dict[str, Any], option: str, name: str, what: Any) -> None:
+    """Raises UsageError where the device has something already."""
+    if name in found:
+        raise click.UsageError(f"{option} is given twice for {_devices(name)}")
+    found[name] = what
+
+
+def _devices(name: str) -> str:
+    return name or "every device"
+
+
+def _told_twice(urls: Mapping[str, str], images: Mapping[str, Image]) -> str | None:
+    """Who would be told to update by both."""
+    both = [name for name in (*urls, *images) if name in urls and name in images]
+    if both or not (urls and images):
+        return _devices(both[0]) if both else None
+    named = [name for name in (*urls, *images) if name]
+    every = EVERY_DEVICE in urls or EVERY_DEVICE in images
+    return named[0] if every else None
+
+
+def _offers(texts: Sequence[str], names: Sequence[str], any_token: bool) -> dict[str, str]:
     """URLs by device name. Raises UsageError for a name that no device can have."""
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         every = text.startswith(SCHEMES)
         name, _, url = (EVERY_DEVICE, "", text) if every else text.partition("=")
-        if not url.startswith(SCHEMES):
-            raise click.UsageError("--ota wants URL or NAME=URL, with a URL of http or https")
-        _known("--ota", name, names)
-        found[name] = url
+        if not _is_url(url) or not (every or name):
+            raise click.UsageError(
+                f"--ota wants URL or NAME=URL, with a URL of http or https; got {text!r}"
+            )
+        _addressee("--ota", name, names, any_token)
+        _add(found, "--ota", name, url)
     return found
 
 
-def _images(texts: Sequence[str], names: Sequence[str] | None) -> dict[str, Image]:
+def _is_url(text: str) -> bool:
+    try:
+        return text.startswith(SCHEMES) and bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
+
+
+def _images(texts: Sequence[str], names: Sequence[str], any_token: bool) -> dict[str, Image]:
     """Images by device name. Raises UsageError for a file that is no image."""
     from pytest_blynk_ota.rig.shelf import read_image
 
-    found = {}
+    found: dict[str, Image] = {}
     for text in texts:
         name, sign, path = text.partition("=")
         if not sign or Path(text).is_file():
             name, path = EVERY_DEVICE, text
-        _known("--ship", name, names)
-        found[name] = read_image(Path(path), "--ship")
-        if not found[name].version:
+        elif not (name and path):
+            raise click.UsageError(f"--ship wants FILE or NAME=FILE, got {text!r}")
+        _addressee("--ship", name, names, any_token)
+        image = read_image(Path(path), "--ship")
+        if not image.version:
             raise click.UsageError(
                 f"--ship {path}: it names no version, so nobody could tell when a device runs it"
             )
+        _add(found, "--ship", name, image)
     return found
 
 
@@ -201,8 +285,9 @@ async def _serve(
     urls: Mapping[str, str],
     images: Mapping[str, Image],
     limit: int,
+    write_ca: Path | None,
 ) -> None:
-    """Serve until Ctrl-C. Raises UsageError if a port cannot be listened on."""
+    """Serve until Ctrl-C. Raises UsageError if a port cannot be listened on, or no CA written."""
     from pytest_blynk_ota.air import AirRules
     from pytest_blynk_ota.cli.cloud_ship import Shipments, Urls
     from pytest_blynk_ota.cli.lines import end_of
@@ -216,6 +301,8 @@ async def _serve(
         raise UsageError(str(error)) from error
     delivery: Any = None
     try:
+        if write_ca is not None:
+            _write(write_ca, server.authority.ca_pem)
         if urls:
             printer.listeners.append(Urls(server, urls).see)
         if images:
@@ -230,3 +317,11 @@ async def _serve(
         if delivery is not None:
             await delivery.stop()
         await server.stop()
+
+
+def _write(path: Path, text: str) -> None:
+    """Raises UsageError for a file that cannot be written."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise click.UsageError(f"--write-ca {path}: {error.strerror}") from error

@@ -35,7 +35,7 @@ class Printer:
 
     def ready(self, addresses: Mapping[str, tuple[str, int]]) -> None:
         """The announcement that scripts rely on: each kind of port with its address."""
-        shown = {kind: f"{host}:{port}" for kind, (host, port) in addresses.items()}
+        shown = {kind: _dialled(host, port) for kind, (host, port) in addresses.items()}
         if self._as_json:
             self._lines.print(json.dumps({"event": "ready", **shown}))
         else:
@@ -57,6 +57,10 @@ class Printer:
             self._lines.print(f"{now} {sentence(source, kind, board, clean)}")
         for listener in self.listeners:
             listener(source, kind, board, data)
+
+
+def _dialled(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 SENTENCES: Mapping[tuple[str, str], str] = {

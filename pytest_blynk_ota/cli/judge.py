@@ -32,31 +32,40 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
     """
     from pytest_blynk_ota.errors import EvidenceError
 
-    codes = {0}
-    for folder in _tests(bundles):
-        try:
-            for row in _judged(folder, alone=folder in bundles):
-                codes.add(DIFFERS if not row["same"] else RIG_FAILED if row["error"] else 0)
-                click.echo(json.dumps(row) if as_json else _line(row))
-        except EvidenceError as error:
-            codes.add(DIFFERS)
-            click.echo(f"blynk-ota: {error}", err=True)
-    sys.exit(max(codes))
-
-
-def _tests(bundles: Sequence[Path]) -> Iterator[Path]:
+    code = 0
     for bundle in bundles:
-        inside = sorted(path.parent for path in bundle.glob("tests/*/events.jsonl"))
-        yield from inside or [bundle]
+        told = False
+        for folder in _tests(bundle):
+            try:
+                for row in _judged(folder):
+                    told = True
+                    code = max(code, _code(row))
+                    click.echo(json.dumps(row) if as_json else _line(row))
+            except EvidenceError as error:
+                told = True
+                code = DIFFERS
+                click.echo(f"blynk-ota: {error}", err=True)
+        if not told:  # cut short before its first operation, say
+            code = DIFFERS
+            click.echo(f"blynk-ota: {bundle}: no operation began, so there is no verdict", err=True)
+    sys.exit(code)
 
 
-def _judged(folder: Path, *, alone: bool) -> Iterator[Mapping[str, Any]]:
+def _tests(bundle: Path) -> Sequence[Path]:
+    """The folders of a run's tests; of anything else, the folder itself."""
+    return sorted(path.parent for path in bundle.glob("tests/*/events.jsonl")) or [bundle]
+
+
+def _code(row: Mapping[str, Any]) -> int:
+    return DIFFERS if not row["same"] else RIG_FAILED if row["error"] else 0
+
+
+def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
     """A row for each operation of a test.
 
     Raises:
-        EvidenceError: the evidence cannot be read, or ``alone`` and without an operation.
+        EvidenceError: the evidence cannot be read.
     """
-    from pytest_blynk_ota.errors import EvidenceError
     from pytest_blynk_ota.evidence.bundle import read_bundle
 
     events, stored = read_bundle(folder)
@@ -66,8 +75,6 @@ def _judged(folder: Path, *, alone: bool) -> Iterator[Mapping[str, Any]]:
         if (event.source, event.kind) == ("ota", "operation")
     ]
     by_number = {row.pop("operation", None): row for row in stored}
-    if alone and not begun and not by_number:
-        raise EvidenceError(f"{folder}: its events hold no operation, so there is no verdict")
     ended = (folder / "verdict.json").is_file()
     for number in begun:
         now = _verdict(folder, events, number)

@@ -29,10 +29,13 @@ def check(rig: str, as_json: bool) -> None:
     from pytest_blynk_ota.errors import ConfigError
     from pytest_blynk_ota.rig.config import load
     from pytest_blynk_ota.rig.shipped import find_rig
+    from pytest_blynk_ota.rig.virtual_rack import problems_of
 
     path = find_rig(rig, Path.cwd())
     try:
         config = load(path)
+        if any(board.is_virtual for board in config.board) and (wrong := problems_of(path)):
+            raise ConfigError(str(path), wrong)
     except ConfigError as error:
         if as_json:
             click.echo(json.dumps({"path": str(path), "problems": error.problems}))

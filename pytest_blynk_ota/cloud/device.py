@@ -6,11 +6,12 @@ replaced as a whole.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_blynk_ota.cloud.manners import Manners
 from pytest_blynk_ota.cloud.protocol import DEFAULT_BUFF_IN, TOKEN_CHARS
@@ -19,6 +20,13 @@ from pytest_blynk_ota.errors import UsageError
 if TYPE_CHECKING:
     from pytest_blynk_ota.cloud.link import Link, OtaRequest
     from pytest_blynk_ota.cloud.mischief import Mischief
+
+log = logging.getLogger(__name__)
+
+MAX_STRANGERS: Final = 10_000
+"""Devices of tokens that nobody has named, where any is let in. Ours: a fleet has room."""
+MAX_KEPT: Final = 1024
+"""Datastreams, and metafields, that are kept of one device. Ours: Blynk's pins go to 255."""
 
 DEFAULT_HEARTBEAT_S: Final = 45
 """Device seconds between pings, unless the info says otherwise (Blynk docs, devices-online)."""
@@ -105,6 +113,39 @@ def _number(text: str) -> int | None:
     return int(text) if short else None
 
 
+V = TypeVar("V")
+
+
+class Kept(dict[str, V]):
+    """What a device has told by name, up to :data:`MAX_KEPT` names.
+
+    Args:
+        what: it is, in words, for the log.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+        self._told = False
+
+    def has_room_for(self, *names: str) -> bool:
+        """Whether these can be kept beside those that are; the first time not, it is logged."""
+        new = len(set(names) - self.keys())
+        if not new or len(self) + new <= MAX_KEPT:
+            return True
+        if not self._told:
+            self._told = True
+            log.warning("%s: %d are kept, and no further ones", self._what, MAX_KEPT)
+        return False
+
+    def keep(self, name: str, value: V) -> bool:
+        """Keep a value if there is room for it; whether there was."""
+        if not self.has_room_for(name):
+            return False
+        self[name] = value
+        return True
+
+
 class Device:
     """A device with its token and, while it is logged in, its session.
 
@@ -120,8 +161,8 @@ class Device:
         self.token = token
         self.state = DeviceState(board)
         self.current: Link | None = None
-        self.values: dict[str, tuple[str, ...]] = {}
-        self.meta: dict[str, str] = {}
+        self.values: Kept[tuple[str, ...]] = Kept(f"datastreams of board {board}")
+        self.meta: Kept[str] = Kept(f"metafields of board {board}")
         self.manners = Manners()
         self.mischief: Mischief | None = None
         self.exchange: Callable[[str], OtaRequest | None] | None = None
@@ -146,6 +187,11 @@ class Device:
             self.current = None
             self.state = replace(self.state, online=False, session=None, session_started=0.0)
 
+    def answered(self) -> None:
+        """Its login was answered: a fault of the cloud may wait for that."""
+        if self.mischief is not None:
+            self.mischief.logged_in()
+
     def informed(self, info: Mapping[str, str], session: int, t: float) -> Report | None:
         """Take in the info pairs; returns the report if they name a version."""
         state = self.state
@@ -164,11 +210,14 @@ class Registry:
     """The devices that may log in, by board and by token. Safe to use from several threads.
 
     Args:
-        any_token: give an unknown token a device of its own, called ``device-N``.
+        any_token: give an unknown token a device of its own, called ``device-N``; to
+            :data:`MAX_STRANGERS` of them.
     """
 
     def __init__(self, *, any_token: bool = False) -> None:
         self._any_token = any_token
+        self._strangers = 0
+        self._told = False
         self._lock = threading.Lock()
         self._by_board: dict[str, Device] = {}
         self._by_token: dict[str, Device] = {}
@@ -222,10 +271,27 @@ class Registry:
             known = self._by_token.get(token)
             if known is not None or not self._any_token or not is_token(token):
                 return known
-            number = 1
+            if self._strangers >= MAX_STRANGERS:
+                self._tell_that_it_is_full()
+                return None
+            self._strangers += 1
+            number = self._strangers
             while (board := f"device-{number}") in self._by_board:
                 number += 1
             return self._put(Device(board, token))
+
+    def why_not(self, token: str) -> str:
+        """Why no device may log in with a token for which there is none."""
+        if not is_token(token):
+            return "a token of the wrong form"
+        if self._any_token:
+            return f"one unknown token more than the {MAX_STRANGERS} that are let in"
+        return "a token that the rig did not give out"
+
+    def _tell_that_it_is_full(self) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("%d unknown tokens were let in, and no further ones are", MAX_STRANGERS)
 
     def _put(self, device: Device) -> Device:
         self._by_board[device.board] = self._by_token[device.token] = device

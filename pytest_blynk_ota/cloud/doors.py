@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,10 +74,15 @@ def speech_of(first: int) -> Speech:
     return Speech.HTTP if ord("A") <= first <= ord("Z") else Speech.BLYNK
 
 
-def why_not(kind: str, host: str, port: int, error: OSError) -> str:
+def why_not(kind: str, host: str, port: int, error: OSError | UnicodeError) -> str:
     """Why a port cannot be listened on, and what to do about it."""
     usual = ", ".join(str(one) for one in KINDS[kind].usual)
     fixed = f"; boards in the field dial {usual} for {kind}" if port in KINDS[kind].usual else ""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return (
+            f"the cloud cannot listen on {host!r}, which names no address: choose one of this "
+            "host's, `ip address` lists them"
+        )
     remedy = {
         errno.EADDRINUSE: "another program has it (`ss -ltnp` names it): end that, or choose "
         "another port, or 0 for a free one",

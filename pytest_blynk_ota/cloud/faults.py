@@ -6,7 +6,7 @@
 
     cloud_faults.drop()                               # the URL goes out, and the link drops at once
     cloud_faults.delay(seconds=60).on_offer(1)        # the first offer comes a minute late
-    cloud_faults.restart(at="download", seconds=20)   # the cloud is away for 20 s in the download
+    cloud_faults.restart(at="request", seconds=20)    # the cloud is away for 20 s in the download
     cloud_faults.parse("silent at=request seconds=90 on offer 1")   # the text form
 
 Times are device seconds. ``repr(fault)`` is the Python text, ``str(fault)`` the text form that
@@ -15,14 +15,22 @@ Times are device seconds. ``repr(fault)`` is the Python text, ``str(fault)`` the
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pytest_blynk_ota.errors import FaultError
+from pytest_blynk_ota.fault_form import (
+    Kinds,
+    Param,
+    nearest,
+    positive,
+    read_values,
+    shown,
+    values_of,
+    words,
+)
 
 PHASES: Mapping[str, str] = {
     "offer": "the URL has been sent",
@@ -32,26 +40,11 @@ PHASES: Mapping[str, str] = {
 }
 """When in an offer a fault begins, and what that means."""
 
-REQUIRED: Any = object()
-"""Stands where a parameter has no default."""
-Reader = Callable[[object], Any]
-
-
-def _seconds(value: object) -> float:
-    """A time above zero, whole ones as int. Raises FaultError otherwise."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except ValueError:
-        number = math.nan
-    if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
-        raise FaultError(f"{value!r}: expected seconds, a number above 0")
-    return int(number) if number.is_integer() else number
-
 
 def _phase(value: object) -> str:
     if value in PHASES:
         return str(value)
-    raise FaultError(f"{value!r} is no phase; {_nearest(str(value), PHASES)}")
+    raise FaultError(f"{value!r} is no phase; {nearest(str(value), PHASES)}")
 
 
 def _status(value: object) -> int:
@@ -73,26 +66,37 @@ def _version(value: object) -> str:
     raise FaultError(f"{value!r}: expected a version, as '1.2.3'")
 
 
-PARAMETERS: Mapping[str, Mapping[str, tuple[Any, Reader]]] = {
-    # fault: {parameter: (default, reader)}. Scenario rows: C1 to C9, C16.
+SECONDS = Param(positive)
+AT = Param(_phase, "offer")
+
+PARAMETERS: Kinds = {
+    # The first parameter may stand without its name in the text form.
+    # Scenario rows: C1 to C9, C16.
     "ignore": {},
     "drop": {},
-    "delay": {"seconds": (REQUIRED, _seconds)},
-    "twice": {"seconds": (1, _seconds)},
-    "url": {"text": (REQUIRED, _text)},
-    "other": {"version": (REQUIRED, _version)},
-    "restart": {"at": ("offer", _phase), "seconds": (5, _seconds)},
-    "silent": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
-    "refuse": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds), "status": (None, _status)},
-    "slow": {"at": ("offer", _phase), "seconds": (REQUIRED, _seconds)},
+    "delay": {"seconds": SECONDS},
+    "twice": {"seconds": Param(positive, 1)},
+    "url": {"text": Param(_text)},
+    "other": {"version": Param(_version)},
+    "restart": {"at": AT, "seconds": Param(positive, 5)},
+    "silent": {"at": AT, "seconds": SECONDS},
+    "refuse": {"at": AT, "seconds": SECONDS, "status": Param(_status, None)},
+    "slow": {"at": AT, "seconds": SECONDS},
 }
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow")
+"""They are about answers, which a relayed server gives in place of ours."""
+BY_ATTEMPT = re.compile(r"\s+on\s+attempts?\b")
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
-WORD = re.compile(r'(\w+)=("[^"]*"|\S*)|(\S+)')
+MAYBE = re.compile(r"\s+maybe\s*$")
+EXAMPLE = "delay seconds=60"
 
 
-def _nearest(word: str, known: Mapping[str, Any]) -> str:
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+def _known(kind: str) -> str:
+    from pytest_blynk_ota.delivery.kinds import KINDS  # where that is one of the other list
+
+    if kind in KINDS:
+        return f"{kind} is a fault of the download: faults.{kind}(), faults.parse()"
+    return nearest(kind, PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -103,38 +107,29 @@ class CloudFault:
         kind: a key of :data:`PARAMETERS`.
         values: its parameters, read; what has no value is left out.
         offers: the offers of the operation in which it is due, from 1; None: in each.
+        may: that it never begins is no error.
     """
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
     offers: tuple[int, ...] | None = None
+    may: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in PARAMETERS:
-            raise FaultError(
-                f"unknown cloud fault {self.kind!r}; {_nearest(self.kind, PARAMETERS)}"
-            )
-        rows, read = PARAMETERS[self.kind], {}
-        for name in self.values:
-            if name not in rows:
-                near = _nearest(name, rows) if rows else "it has none"
-                raise FaultError(f"cloud fault {self.kind} has no parameter {name!r}; {near}")
-        for name, (default, reader) in rows.items():
-            value = self.values.get(name, default)
-            if value is REQUIRED:
-                raise FaultError(f"cloud fault {self.kind}: {name} is missing")
-            if value is not None:
-                try:
-                    read[name] = reader(value)
-                except FaultError as error:
-                    raise FaultError(f"cloud fault {self.kind}: {name}: {error}") from None
-        object.__setattr__(self, "values", read)
+            raise FaultError(f"unknown cloud fault {self.kind!r}; {_known(self.kind)}")
+        values = read_values(f"cloud fault {self.kind}", PARAMETERS[self.kind], self.values)
+        object.__setattr__(self, "values", values)
         if self.offers is not None:
             object.__setattr__(self, "offers", _numbers(self.kind, self.offers))
 
     def on_offer(self, *numbers: int) -> CloudFault:
         """The same fault, due only in these offers of the operation; the first is 1."""
         return replace(self, offers=numbers)
+
+    def maybe(self) -> CloudFault:
+        """That it never begins is no error."""
+        return replace(self, may=True)
 
     def due(self, offer: int) -> bool:
         """Whether it is due in this offer."""
@@ -145,28 +140,20 @@ class CloudFault:
         """Whether it begins after the URL has gone out, if that phase comes at all."""
         return bool(self.values.get("at", "offer") != "offer")
 
-    def _shown(self) -> list[tuple[str, Any]]:
-        rows = PARAMETERS[self.kind]
-        return [(name, value) for name, value in self.values.items() if value != rows[name][0]]
-
     def __hash__(self) -> int:
         return hash(str(self))
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self._shown())
+        rows = shown(PARAMETERS[self.kind], self.values)
+        values = ", ".join(f"{name}={value!r}" for name, value in rows)
         tail = f".on_offer({', '.join(map(str, self.offers))})" if self.offers else ""
-        return f"cloud_faults.{self.kind}({values}){tail}"
+        return f"cloud_faults.{self.kind}({values}){tail}{'.maybe()' if self.may else ''}"
 
     def __str__(self) -> str:
-        words = [self.kind, *(f"{name}={_quoted(value)}" for name, value in self._shown())]
+        rows = [self.kind, *words(PARAMETERS[self.kind], self.values)]
         if self.offers:
-            words.append(f"on offer {', '.join(map(str, self.offers))}")
-        return " ".join(words)
-
-
-def _quoted(value: Any) -> str:
-    text = str(value)
-    return f'"{text}"' if isinstance(value, str) and not re.fullmatch(r"[^\s\"]+", text) else text
+            rows.append(f"on offer {', '.join(map(str, self.offers))}")
+        return " ".join([*rows, *["maybe"] * self.may])
 
 
 def _numbers(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,6 +163,45 @@ def _numbers(kind: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise FaultError(f"cloud fault {kind}: {number!r} is no offer; the first is 1")
     return tuple(sorted(set(numbers)))
+
+
+def check_behind_relay(faults: Iterable[CloudFault]) -> None:
+    """Raises FaultError for the first one that cannot hold where another server answers."""
+    for fault in faults:
+        if fault.kind in NOT_BEHIND_A_RELAY:
+            raise FaultError(
+                f"cloud fault {fault.kind}: behind a relay the other server answers the device, so "
+                f"{', '.join(NOT_BEHIND_A_RELAY)} do not hold; leave it out, or take a rig without "
+                f"a relay"
+            )
+
+
+ONCE_AN_OFFER = ("ignore", "delay", "twice", "url", "other", "drop")
+"""Of two of these due in one offer the first begins."""
+BEFORE_IT_LEAVES = ("ignore", "url", "other")
+"""What begins in an offer that is ignored; nothing else of that moment does."""
+
+
+def refuse_idle(faults: Sequence[CloudFault]) -> None:
+    """Raises FaultError for a fault that others keep from ever beginning."""
+    for place, fault in enumerate(faults):
+        hiders = [
+            other
+            for before, other in enumerate(faults)
+            if (before < place and other.kind == fault.kind and fault.kind in ONCE_AN_OFFER)
+            or (other.kind == "ignore" and not _in_spite_of_ignore(fault))
+        ]
+        in_all = any(other.offers is None for other in hiders)
+        covered = {number for other in hiders for number in other.offers or ()}
+        if in_all or (fault.offers and covered.issuperset(fault.offers)):
+            raise FaultError(
+                f"cloud fault {str(fault)!r} could never begin: {str(hiders[0])!r} comes before it "
+                "in each of its offers; name other offers with on_offer()"
+            )
+
+
+def _in_spite_of_ignore(fault: CloudFault) -> bool:
+    return fault.kind in BEFORE_IT_LEAVES or fault.is_later
 
 
 def ignore() -> CloudFault:
@@ -242,15 +268,20 @@ def parse(text: str) -> CloudFault:
     """
     offers: tuple[int, ...] | None = None
     body = text.strip()
+    body, may = _without_maybe(body)
     if found := ON_OFFER.search(body):
         offers = tuple(int(number) for number in re.findall(r"\d+", found["numbers"]))
-        body = body[: found.start()]
+        body, more = _without_maybe(body[: found.start()])
+        may = may or more
+    elif BY_ATTEMPT.search(body):
+        raise FaultError(f"{text!r}: a fault of the cloud counts offers; as 'drop on offer 1'")
     kind, _, rest = body.partition(" ")
-    values: dict[str, Any] = {}
-    for name, value, stray in WORD.findall(rest):
-        if stray:
-            raise FaultError(f"{stray!r} in {text!r} is no name=value; as 'delay seconds=60'")
-        if name in values:
-            raise FaultError(f"{name} stands twice in {text!r}")
-        values[name] = value.strip('"') if value.startswith('"') else value
-    return CloudFault(kind, values, offers)
+    if kind not in PARAMETERS:
+        raise FaultError(f"unknown cloud fault {kind!r} in {text!r}; {_known(kind)}")
+    values = values_of(f"cloud fault {kind}", PARAMETERS[kind], rest, text, EXAMPLE)
+    return CloudFault(kind, values, offers, may)
+
+
+def _without_maybe(text: str) -> tuple[str, bool]:
+    found = MAYBE.search(text)
+    return (text[: found.start()], True) if found else (text, False)

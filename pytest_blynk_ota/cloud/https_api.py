@@ -152,6 +152,8 @@ def _set(call: Call, found: Mapping[str, Values]) -> web.Response:
     """All of them or none."""
     for pin, values in found.items():
         words.fits(pin, values, call.device.state.buff_in)
+    if not call.device.values.has_room_for(*found):
+        raise Refusal(words.NO_ROOM)
     for pin, values in found.items():
         call.device.values[pin] = values
         link = call.device.current

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from pytest_blynk_ota.cloud.device import MAX_KEPT
 from pytest_blynk_ota.cloud.protocol import HEADER_BYTES, Cmd, frame
 
 Query = Sequence[tuple[str, str]]
@@ -29,6 +30,7 @@ NO_TEMPLATE: Final = "Template id is not provided."  # ours: the documentation h
 WRONG_TEMPLATE: Final = "Wrong template id format."  # ours
 NO_FILE: Final = "No upfile in the request."  # ours
 TOO_LARGE: Final = f"The file is larger than {MAX_FILE_BYTES} bytes."  # ours
+NO_ROOM: Final = f"No more than {MAX_KEPT} datastreams of a device are kept."  # ours
 NOT_READABLE: Final = "The body is no multipart form that can be read."  # ours
 
 PROVISIONED: Final[Mapping[str, str]] = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from pytest_blynk_ota.air import is_whole_file
 from pytest_blynk_ota.cloud.device import Device
 from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.link import OtaRequest
@@ -55,14 +56,17 @@ class Mischief:
         self._begun: set[tuple[int, int]] = set()
         """Places of faults and the offers in which they have begun."""
         self._delivered = False
+        self._holding = 0
+        """Faults that keep the device away now: it is back when the last of them is over."""
+        self._restarting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
 
     async def send(self, request: OtaRequest) -> int | None:
         """An offer, with whatever is due in it; the session that it went to, or None."""
         link = self._device.current
-        if link is None:
-            return None
+        if link is None or self._device.manners.is_silent(time.monotonic()):
+            return None  # no offer, so none is counted: the faults keep the offers' numbers
         self._offer += 1
         self._delivered = False
         request = self._twisted(request)
@@ -88,11 +92,19 @@ class Mischief:
         match (event.source, event.kind):
             case ("delivery", "request") if event.data["method"] == "GET":
                 self._phase("request")
-            case ("delivery", "ended") if event.data["how"] == "complete":
+            case ("delivery", "ended") if is_whole_file(
+                event.data, event.data.get("status") or 200
+            ):
                 self._delivered = True
                 self._phase("delivered")
-            case ("cloud", "login") if self._delivered:
-                self._phase("login")
+            case ("cloud", "login"):  # behind a relay
+                self.logged_in()
+
+    def logged_in(self) -> None:
+        """The device was let in. Told by its session, at once: by the way of the events it would
+        be chance whether the device's report is still heard."""
+        if self._delivered:
+            self._phase("login")
 
     async def end(self) -> None:
         """Nothing more begins, and what lasts is over.
@@ -148,20 +160,25 @@ class Mischief:
 
     async def _be_away(self, device_s: float) -> None:
         self._hold(away=True)
+        self._restarting += 1
         try:
-            await self._house.suspend(WHY)
+            if self._restarting == 1:
+                await self._house.suspend(WHY)
             await asyncio.sleep(self._wall(device_s))
         finally:
-            await self._house.resume()
+            self._restarting -= 1
+            if not self._restarting:  # else the one that lasts longest opens the doors
+                await self._house.resume()
             self._hold(away=False)
 
     def _fall_silent(self, fault: CloudFault) -> None:
-        self._device.manners.silent_until = self._until(fault)
+        manners = self._device.manners
+        manners.silent_until = max(manners.silent_until, self._until(fault))
         self._start(self._hold_for(fault.values["seconds"]))
 
     def _refuse(self, fault: CloudFault) -> None:
         manners = self._device.manners
-        manners.refused_until = self._until(fault)
+        manners.refused_until = max(manners.refused_until, self._until(fault))
         manners.refuse_status = fault.values.get("status")
         self._start(self._hold_for(fault.values["seconds"]))
         if self._device.current is not None:
@@ -203,7 +220,10 @@ class Mischief:
         return device_s / self._site.speed
 
     def _hold(self, *, away: bool) -> None:
-        self._note("test", "action", what=f"cloud.{'off' if away else 'on'}")
+        before = self._holding
+        self._holding += 1 if away else -1
+        if not before or not self._holding:
+            self._note("test", "action", what=f"cloud.{'off' if away else 'on'}")
 
     def _note(self, source: str, kind: str, **data: object) -> None:
         self._site.record(source, kind, self._device.board, t=None, **data)

@@ -70,7 +70,7 @@ class Upstream:
         Without a scheme the port tells: the usual ones of TLS (443, 9443) have it, others not.
 
         Raises:
-            UsageError: it is none of that, or the CA file cannot be read.
+            UsageError: it is none of that, or the CA file cannot be read or is of no use.
         """
         scheme, found, rest = text.rpartition("://")
         host, colon, port = rest.rpartition(":")
@@ -80,6 +80,8 @@ class Upstream:
                 f"relay: expected HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT, got {text!r}"
             )
         tls = scheme == "tls" if found else number in KINDS["tls"].usual
+        if ca is not None and not tls:
+            raise UsageError(f"relay_ca is for a relay over TLS; expected tls://…, got {text!r}")
         upstream = cls(host.strip("[]"), number, tls, ca)
         upstream.context()
         return upstream

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
-from pytest_blynk_ota.cloud.faults import CloudFault
+from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.https_api import add_https_api
 from pytest_blynk_ota.cloud.link import OtaRequest
@@ -134,7 +134,7 @@ class CloudServer:
 
         try:
             server = await loop.create_server(visitor, self._host, door.port, backlog=BACKLOG)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise RigError(why_not(door.kind, self._host, door.port, error)) from error
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
@@ -286,7 +286,10 @@ class CloudServer:
 
         Raises:
             UsageError: no such device, or it has faults already.
+            FaultError: behind a relay one of them cannot hold.
         """
+        if self._relay is not None:
+            check_behind_relay(faults)
         device = self._registry.get(board)
         if device.mischief is not None:
             raise UsageError(f"board {board}: the cloud has faults for it already")

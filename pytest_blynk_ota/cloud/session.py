@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from pytest_blynk_ota.cloud.device import Device, field, is_token
+from pytest_blynk_ota.cloud.device import Device, field
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
     HEADER_BYTES,
@@ -229,9 +229,9 @@ class Session(asyncio.Protocol):
             return
         device = self._site.registry.by_token(token)
         if device is None:
-            what = "that the rig did not give out" if is_token(token) else "of the wrong form"
-            self._say("refused", why=f"a token {what}")
-            self._cut_off(f"login refused: a token {what}")
+            why = self._site.registry.why_not(token)
+            self._say("refused", why=why)
+            self._cut_off(f"login refused: {why}")
             return
         if device.manners.is_silent(time.monotonic()):
             return
@@ -246,6 +246,7 @@ class Session(asyncio.Protocol):
         self._say("login")
         self._answer(message)
         self._timer.look()
+        device.answered()
 
     def _turn_away(self, message: Frame, device: Device) -> None:
         """No login, as a fault of the cloud has it."""
@@ -283,9 +284,9 @@ class Session(asyncio.Protocol):
         assert self.device is not None
         match message.parts:
             case (_, "set", name, value) if _can_be_sent(message.parts):
-                self.device.meta[name] = value
+                kept = self.device.meta.keep(name, value)
                 self._say("meta", field=name, value=value)
-                self._answer(message)
+                self._answer(message, Status.OK if kept else Status.QUOTA_LIMIT)
             case (_, "get", name):
                 self._reply(message, "meta", name, self.device.meta.get(name, ""))
             case _:
@@ -301,7 +302,7 @@ class Session(asyncio.Protocol):
         assert self.device is not None
         match message.parts:
             case ("vw", pin, *values) if pin and values and _can_be_sent(message.parts):
-                self.device.values[pin] = tuple(values)
+                self.device.values.keep(pin, tuple(values))
 
     def _sync(self, message: Frame) -> None:
         """``vr NUL PIN…`` asks for these, an empty one for all: a HARDWARE for each known."""

@@ -71,8 +71,13 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     for path in (certificate, key):
         if not path.is_file():
             raise UsageError(f"TLS: expected a PEM file at {path}, there is none")
+
+    def no_passphrase() -> bytes:
+        # Without this OpenSSL asks for one at the terminal, in the middle of a run.
+        raise UsageError(f"TLS: the key {key} is encrypted; expected one without a passphrase")
+
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, no_passphrase)
     except (ssl.SSLError, OSError) as error:
         raise UsageError(
             f"TLS: {certificate} and {key} are no certificate chain and its key in PEM: "

@@ -13,6 +13,7 @@ from pytest_blynk_ota.delivery.steps import (
     Answer,
     Cut,
     Due,
+    Endless,
     Fire,
     Hold,
     Later,
@@ -170,6 +171,10 @@ class Exchange:
                 await self._say(memoryview(data), pace, more)
             case Send(stop, pace):
                 await self._send(stop, pace, more if isinstance(following, Say) else 0)
+            case Endless(data, pace):
+                while True:
+                    await self._say(memoryview(data), pace, 0, self._ledger)
+                    self._progress()
             case Fire(due, at, details):
                 self._fire(due, self._ledger.body if at < 0 else at, **details)
             case Over(due):
@@ -179,17 +184,19 @@ class Exchange:
             case Cut(due, how, at):
                 await self._cut(due, how, at)
 
-    async def _say(self, data: memoryview, pace: Pace | None, flags: int) -> None:
-        """Send what is no body."""
+    async def _say(
+        self, data: memoryview, pace: Pace | None, flags: int, ledger: Ledger | None = None
+    ) -> None:
+        """Send what is no body, unless a ``ledger`` counts it as one."""
         if pace is None:
-            self._wire.send(data, flags)
+            self._wire.send(data, flags, ledger)
             await self._drained()
             return
         at = 0
         while at < len(data):
             count = await self._piece(pace, len(data) - at)
             piece = data[at : at + (count or len(data))]
-            self._wire.send(piece, SEGMENT if count else 0)
+            self._wire.send(piece, SEGMENT if count else 0, ledger)
             at += len(piece)
             await self._drained()
 
@@ -199,8 +206,8 @@ class Exchange:
         burst = 0
         while ledger.body < stop:
             at = ledger.body
-            slow = self._slower or pace
-            if slow is None or slow in self._free:
+            slow = self._in_force(self._slower or pace)
+            if slow is None:
                 wire.send(self._body[at : min(stop, at + self._chunk())], flags, ledger)
                 self._bodily = True
             elif count := await self._piece(slow, stop - at):
@@ -231,6 +238,12 @@ class Exchange:
                 pacer.sent(due, self._loop.time())
                 return 0 if pace in self._free else count
         return 0
+
+    def _in_force(self, pace: Pace | None) -> Pace | None:
+        """What is left of a pace after the events that were seen."""
+        while pace is not None and self._is_free(pace):
+            pace = pace.then
+        return pace
 
     def _is_free(self, pace: Pace) -> bool:
         """Whether the event that ends a pace has been seen; says so once."""

@@ -70,7 +70,7 @@ def _plain(text: str) -> Fault:
     if not kind:
         raise FaultError(f"{text!r} names no fault; {nearest('', KINDS)}")
     if kind not in KINDS:
-        raise FaultError(f"unknown fault {kind!r} in {text!r}; {nearest(kind, KINDS)}")
+        raise FaultError(f"unknown fault {kind!r} in {text!r}; {faults.known(kind)}")
     return Fault(kind, values_of(kind, KINDS[kind], rest, text, EXAMPLE), when)
 
 

@@ -28,6 +28,15 @@ from pytest_blynk_ota.errors import FaultError
 from pytest_blynk_ota.fault_form import nearest, read_values, shown, words
 
 
+def known(kind: str) -> str:
+    """The end of a message about an unknown kind."""
+    from pytest_blynk_ota.cloud.faults import PARAMETERS  # where that is one of the other list
+
+    if kind in PARAMETERS:
+        return f"{kind} is a fault of the cloud: cloud_faults.{kind}(), cloud_faults.parse()"
+    return nearest(kind, KINDS)
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Fault:
     """One thing that shall go wrong. Made by the functions of this module, or by :func:`parse`.
@@ -40,11 +49,11 @@ class Fault:
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    when: When = When()
+    when: When = field(default_factory=When)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise FaultError(f"unknown fault {self.kind!r}; {nearest(self.kind, KINDS)}")
+            raise FaultError(f"unknown fault {self.kind!r}; {known(self.kind)}")
         values = read_values(self.kind, KINDS[self.kind], self.values)
         if self.kind in CHECKS and (wrong := CHECKS[self.kind](values)) is not None:
             raise FaultError(f"{self.kind}: {wrong}")
@@ -96,6 +105,8 @@ class Fault:
         return self._when(may=True)
 
     def _when(self, **clauses: Any) -> Fault:
+        if None in clauses.values():
+            raise FaultError(f"{self.kind}: None is no value of a clause; leave the clause out")
         try:
             return replace(self, when=replace(self.when, **clauses))
         except FaultError as error:
@@ -138,9 +149,17 @@ def seq(*faults: Fault | None) -> tuple[Fault, ...]:
 
     ``None`` stands for a download with no fault. The file comes after the last one.
     """
-    if not faults:
+    if all(one is None for one in faults):
         raise FaultError("seq() needs at least one fault, as seq(status(503), stall(0))")
-    return tuple(one.on_attempt(number) for number, one in enumerate(faults, 1) if one is not None)
+    return tuple(
+        _single(one).on_attempt(number) for number, one in enumerate(faults, 1) if one is not None
+    )
+
+
+def _single(one: Any) -> Fault:
+    if isinstance(one, Fault):
+        return one
+    raise FaultError(f"{one!r} is no fault; expected one, as faults.stall(0)")
 
 
 def random(*choices: Fault, seed: int, rate: float = 0.2) -> tuple[Fault, ...]:
@@ -155,7 +174,8 @@ def random(*choices: Fault, seed: int, rate: float = 0.2) -> tuple[Fault, ...]:
     """
     drawn = choices or ANY
     return tuple(
-        one.by_chance(rate, seed, pick, len(drawn)).maybe() for pick, one in enumerate(drawn, 1)
+        _single(one).by_chance(rate, seed, pick, len(drawn)).maybe()
+        for pick, one in enumerate(drawn, 1)
     )
 
 
@@ -168,9 +188,14 @@ def stall(after: Offset = 0, seconds: float | None = None) -> Fault:
     return Fault("stall", {"after": after, "seconds": seconds})
 
 
-def latency(seconds: float, jitter: float = 0, seed: int = 0) -> Fault:
-    """Nothing is sent for so long; by ``seed`` up to ``jitter`` seconds less or more."""
-    return Fault("latency", {"seconds": seconds, "jitter": jitter, "seed": seed})
+def latency(seconds: float, jitter: float = 0, spread: str = "uniform", seed: int = 0) -> Fault:
+    """Nothing is sent for so long, in each download another time.
+
+    Args:
+        jitter: ``uniform``: up to so many seconds less or more; ``lognormal``: the sigma of its
+            logarithm, ``seconds`` being the median.
+    """
+    return Fault("latency", {"seconds": seconds, "jitter": jitter, "spread": spread, "seed": seed})
 
 
 def drip(bytes_per_s: float = 1, after: Offset = 0) -> Fault:
@@ -213,7 +238,8 @@ def split_headers(at: str = "in-length", gap: float = 0.2) -> Fault:
 
 
 def truncate(after: Offset) -> Fault:
-    """The full Content-Length is announced, but FIN comes after so many bytes."""
+    """The full Content-Length is announced, but FIN comes after so many bytes; after ``"request"``
+    before any."""
     return Fault("truncate", {"after": after})
 
 
@@ -241,6 +267,11 @@ def status(code: int, body: str = "page", retry_after: int | None = None) -> Fau
         retry_after: seconds that the header Retry-After names.
     """
     return Fault("status", {"code": code, "body": body, "retry_after": retry_after})
+
+
+def garbage(bytes: int = 64, seed: int = 0) -> Fault:
+    """Random bytes in place of an answer, then FIN."""
+    return Fault("garbage", {"bytes": bytes, "seed": seed})
 
 
 def page(text: str = "<html><body>Please log in</body></html>") -> Fault:
@@ -280,7 +311,7 @@ def double_header(name: str, value: str | None = None) -> Fault:
 
 
 def pad_headers(bytes: int = 8192, count: int = 1) -> Fault:
-    """So many headers more, each so long."""
+    """So many headers more, each with a value so long."""
     return Fault("pad_headers", {"bytes": bytes, "count": count})
 
 

@@ -92,6 +92,10 @@ def _count(value: object) -> int:
     return whole(1, 2**31)(value)
 
 
+def _body_bytes(value: object) -> int:
+    return whole(1, BODY_MOST_BYTES)(value)
+
+
 def _status(value: object) -> int:
     return whole(200, 599)(value)
 
@@ -137,8 +141,25 @@ def _difference(value: object) -> int:
     return int(text)
 
 
+BODY_MOST_BYTES = 16 * 2**20
+"""No ESP32 has a slot so large: what is made up beyond it would only fill memory."""
+
+HEAD_MOST_BYTES = 2**20
+"""Nor so much RAM."""
+
 TARGETS = ("absolute", "relative", "loop", "other-host")
-DIGESTS = ("wrong", "missing", "short", "long", "upper", "quoted", "first-half", "last-half", "text")
+DIGESTS = (
+    "wrong",
+    "missing",
+    "short",
+    "long",
+    "upper",
+    "quoted",
+    "first-half",
+    "last-half",
+    "text",
+)
+DIGEST_HEADERS = ("x-sha256", "x-md5")
 TLS_WAYS = (
     "expired",
     "not-yet-valid",
@@ -165,7 +186,12 @@ KINDS: Kinds = {
     # The first parameter may stand without its name in the text form.
     # Time
     "stall": {"after": AFTER, "seconds": Param(positive, None)},  # D19 D22 D23 D49
-    "latency": {"seconds": Param(positive), "jitter": Param(zero_or_more, 0), "seed": SEED},  # D49
+    "latency": {  # D49
+        "seconds": Param(positive),
+        "jitter": Param(zero_or_more, 0),
+        "spread": Param(one_of("uniform", "lognormal"), "uniform"),
+        "seed": SEED,
+    },
     "drip": {"bytes_per_s": Param(positive, 1), "after": FROM},  # D25
     "bandwidth": {  # D26
         "bytes_per_s": Param(positive),
@@ -186,7 +212,7 @@ KINDS: Kinds = {
         "gap": Param(positive, 0.2),
     },
     # Ends
-    "truncate": {"after": Param(moment, text=_from_end)},  # D12 D20
+    "truncate": {"after": Param(place, text=_from_end)},  # D12 D20
     "reset": {"after": Param(place, text=_from_end)},  # D21
     "half_close": {"after": Param(moment, text=_from_end)},  # D41
     "vanish": {"after": AFTER},  # D24
@@ -196,6 +222,7 @@ KINDS: Kinds = {
         "body": Param(one_of("page", "file", "none"), "page"),
         "retry_after": Param(whole(0, 10**6), None),
     },
+    "garbage": {"bytes": Param(_body_bytes, 64), "seed": SEED},  # I2
     "page": {"text": Param(line, "<html><body>Please log in</body></html>")},  # D7
     "redirect": {  # D33-D35
         "code": Param(_redirect_code, 302),
@@ -232,7 +259,11 @@ KINDS: Kinds = {
     "repeat": {"at": AT, "bytes": BYTES},  # D30
     "cut": {"at": AT, "bytes": Param(_count, None)},  # D31
     "scramble": {"at": Param(offset, 0, _from_end), "bytes": Param(_count, None), "seed": SEED},
-    "pad": {"bytes": BYTES, "how": Param(one_of("counted", "beyond"), "beyond"), "seed": SEED},  # D28
+    "pad": {
+        "bytes": Param(_body_bytes, 4096),
+        "how": Param(one_of("counted", "beyond"), "beyond"),
+        "seed": SEED,
+    },  # D28
     # Below HTTP
     "tls": {"how": Param(one_of(*TLS_WAYS)), "after": Param(offset, "50%", _from_end)},  # D43-D46
     "unreachable": {  # D40
@@ -243,16 +274,33 @@ KINDS: Kinds = {
 """Kind of fault: its parameters."""
 
 
-
 def _one_way(values: Mapping[str, Any]) -> str | None:
     return None if len(values) == 1 else "expected either says= or off=, as length 0"
 
 
-CHECKS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {"length": _one_way}
+def _header_room(values: Mapping[str, Any]) -> str | None:
+    room = values["bytes"] * values["count"]
+    if room <= HEAD_MOST_BYTES:
+        return None
+    return f"{room} bytes are too many; expected bytes x count up to {HEAD_MOST_BYTES}"
+
+
+def _known_digest(values: Mapping[str, Any]) -> str | None:
+    name = values["header"]
+    if name.lower() in DIGEST_HEADERS:
+        return None
+    return f"header: {name!r} is no digest that is sent; expected X-SHA256 or x-MD5"
+
+
+CHECKS: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "length": _one_way,
+    "pad_headers": _header_room,
+    "digest": _known_digest,
+}
 """What parameters have to be together: the message about what is wrong, None if nothing is."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "whole answer": ("status", "page", "redirect"),
+    "whole answer": ("status", "page", "redirect", "garbage"),
     "before the request": ("tls", "unreachable"),
 }
 """Kinds of which one alone can be in an answer."""

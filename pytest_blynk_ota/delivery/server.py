@@ -46,7 +46,7 @@ class DeliveryServer:
     Args:
         record: called for each event; source ``delivery``.
         host: address to listen at.
-        port: 0 for a free one.
+        port, tls_port: of http and of https URLs; 0 for a free one.
         speed: device seconds in a wall second; scales the times and rates of faults.
         advertise: the address put into URLs; by default ``host``.
         authority: who signs the certificates of https URLs; None: there are none.
@@ -59,13 +59,14 @@ class DeliveryServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls_port: int = 0,
         speed: float = 1.0,
         advertise: str | None = None,
         authority: Signer | None = None,
         patience_wall_s: float = PATIENCE_WALL_S,
     ) -> None:
         self._record = record
-        self._host, self._port = host, port
+        self._host, self._port, self._tls_port = host, port, tls_port
         self._speed = speed
         self._advertise = advertise or host
         self._patience_wall_s = patience_wall_s
@@ -94,7 +95,7 @@ class DeliveryServer:
         try:
             self.address = self._listen("here", secure=False, port=self._port).address
             if self._certificates is not None:
-                self._listen("here", secure=True)
+                self._listen("here", secure=True, port=self._tls_port)
         except RigError:
             await self.stop()
             raise
@@ -171,14 +172,15 @@ class DeliveryServer:
             raise UsageError("https URLs need a certificate: give the server an authority")
         if not lifetime_s > 0:
             raise UsageError(f"lifetime_s: expected a number above 0, got {lifetime_s!r}")
-        check(faults, len(data), name, https=https)
+        others = _others(faults)
+        check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
             self,
             board,
             data,
             Offered.of(name, data, about),
             faults,
-            others=_others(faults),
+            others=others,
             https=https,
             lifetime_wall_s=lifetime_s / self._speed,
             single_use=single_use,
@@ -337,14 +339,14 @@ class DeliveryServer:
         self._served += 1
         offer = self._find(connection, request)
         if offer is None:
-            reply = plain(404, "404 Not Found\n", request.method)
+            reply = plain(404, "404 Not Found\n", method=request.method)
             return await self._stray(connection, request, reply, None)
         if request.method not in ("GET", "HEAD"):
-            reply = plain(405, "405 Method Not Allowed\n", request.method, ("Allow", "GET, HEAD"))
+            reply = plain(405, "405 Method Not Allowed\n", ("Allow", "GET, HEAD"))
             return await self._stray(connection, request, reply, offer)
         hop = _hop(request)
         if (why := offer.withheld(request.method, hop)) is not None:
-            reply = plain(403, f"403 Forbidden: {why}\n", request.method)
+            reply = plain(403, f"403 Forbidden: {why}\n", method=request.method)
             return await self._stray(connection, request, reply, offer)
         campaign = offer.campaign
         campaign.number(offer, request.method, "range" in request.headers, hop)
@@ -480,6 +482,6 @@ def _others(faults: Sequence[Fault]) -> Mapping[str, bytes]:
 
 def _refusal(status: int, why: str) -> bytes:
     """What is sent in answer to what is no request."""
-    reply = plain(status, f"{status} {why}\n", "GET", keep=False)
+    reply = plain(status, f"{status} {why}\n", keep=False)
     head = b"".join(step.data for step in reply.steps if isinstance(step, Say))
     return head + bytes(reply.body)

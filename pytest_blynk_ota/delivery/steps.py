@@ -38,6 +38,7 @@ class Pace:
         seed: of the jitter.
         until: an event that ends the pace (``when.EVENTS``).
         index: the place of its fault, whose ``Over`` is said when ``until`` is seen.
+        then: the pace that holds once ``until`` is seen; None: none.
     """
 
     rate: float | None = None
@@ -47,6 +48,7 @@ class Pace:
     seed: int = 0
     until: str | None = None
     index: int | None = None
+    then: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ class Send:
     """The body up to ``stop``."""
 
     stop: int
+    pace: Pace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """Bytes that are no body, again and again, until the device goes away. It is the last step."""
+
+    data: bytes
     pace: Pace | None = None
 
 
@@ -99,7 +109,7 @@ class Cut:
     at: int
 
 
-Step = Say | Send | Fire | Over | Hold | Cut
+Step = Say | Send | Endless | Fire | Over | Hold | Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +130,19 @@ class Answer:
     """One HTTP answer.
 
     Attributes:
-        status: HTTP status.
+        status: HTTP status; 0: what is sent is no HTTP.
         announced: body bytes that the headers let the device expect; 0 for HEAD and statuses
             without a body; None: they do not say.
         steps: the answer, head included, in the order of the wire.
         body: the body that ``Send`` counts in.
         page: whether the body is none of the file.
+        part: of a 206: its first byte, the one past its last, and the size of the file, as
+            Content-Range says them.
         later: what comes by the clock.
         keep: whether the connection may serve another request afterwards.
-        due: places of the faults that this answer is to fire, and the body byte after which each
-            is late if it has not; None: by the clock or the dice of the wire, never late.
+        due: places of the faults that this answer is to fire, and how many bytes of its body are
+            acknowledged when each must have fired: with one more it is late; None: by the clock,
+            never late.
     """
 
     status: int
@@ -137,6 +150,7 @@ class Answer:
     steps: tuple[Step, ...]
     body: bytes | memoryview = b""
     page: bool = False
+    part: tuple[int, int, int] | None = None
     later: tuple[Later, ...] = ()
     keep: bool = True
     due: Mapping[int, int | None] = field(default_factory=dict)

@@ -323,9 +323,7 @@ CLAUSES: tuple[Clause, ...] = (
         r"by\s+chance\s+(?P<r>\S+)(?:\s+seed\s+(?P<s>\d+))?"
         r"(?:\s+pick\s+(?P<p>\d+)\s+of\s+(?P<o>\d+))?",
         lambda m: {
-            "chance": Chance(
-                share(m["r"]), int(m["s"] or 0), int(m["p"] or 1), int(m["o"] or 1)
-            )
+            "chance": Chance(share(m["r"]), int(m["s"] or 0), int(m["p"] or 1), int(m["o"] or 1))
         },
         _write_chance,
         _call_chance,

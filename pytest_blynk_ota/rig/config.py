@@ -5,13 +5,13 @@ See ``docs/reference/rig-file.md`` for the keys.
 
 from __future__ import annotations
 
-import difflib
+import copy
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,9 @@ from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
+from pytest_blynk_ota.rig.across import mistakes_across
 from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.words import near
 
 VIRTUAL = "virtual"
 MAX_SPEED = 1000.0
@@ -68,12 +70,6 @@ def shaped(what: str, pattern: str) -> AfterValidator:
         raise ValueError(f"expected a {what}, got {text!r}")
 
     return AfterValidator(check)
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` or nothing."""
-    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 class Section(BaseModel):
@@ -142,7 +138,6 @@ class Bootloader(Section):
 
 MAC = shaped("MAC address as 02:b1:6e:00:00:01", r"[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}")
 REVISION = shaped('chip revision as "v3.0"', r"v?\d+\.\d+")
-USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
 
 
 class VirtualBoard(Section):
@@ -158,17 +153,17 @@ class VirtualBoard(Section):
     mac: Annotated[str, MAC] | None = None
     revision: Annotated[str, REVISION] | None = None
 
-    @model_validator(mode="after")
-    def _usb_has_no_rate(self) -> VirtualBoard:
-        if self.usb == "jtag" and self.paced:
-            raise ValueError('paced: usb = "jtag" has no baud rate; expected false')
-        return self
+
+BOARD_NAME = shaped(
+    'name of letters, digits, "_", "." and "-" that begins with a letter or a digit, as c3-a',
+    r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+)
 
 
 class BoardSection(Section):
     """One board of the rack."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: Annotated[str, BOARD_NAME]
     chip: Annotated[str, one_of("chip", CHIPS)]
     port: str
     power: Power | None = None
@@ -181,50 +176,10 @@ class BoardSection(Section):
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
 
-    @model_validator(mode="after")
-    def _usb_is_there(self) -> BoardSection:
-        wants = self.virtual is not None and self.virtual.usb == "jtag"
-        if wants and not CHIPS[self.chip].usb_jtag:
-            raise ValueError(
-                f"virtual.usb: an {self.chip} has no USB port of its own ({USB_CHIPS} have); "
-                'expected "bridge"'
-            )
-        return self
-
     @property
     def is_virtual(self) -> bool:
         """Whether the board is one made of software, started by us."""
         return self.port == VIRTUAL
-
-
-def _fits_its_port(board: BoardSection) -> None:
-    """Raises ValueError for a port of no known form, or for keys that do not go with it."""
-    if board.is_virtual and board.name == "network":
-        raise ValueError("no virtual board can be called network: its rack's control port has that")
-    if board.is_virtual:
-        return
-    if not re.match(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$", board.port):
-        raise ValueError(
-            f'board {board.name}: expected as port "virtual", a device path, usb:SERIAL, '
-            f"rfc2217://HOST:PORT or socket://HOST:PORT, got {board.port!r}"
-            f"{near(board.port, [VIRTUAL])}"
-        )
-    if board.virtual is not None or (board.power is not None and board.power.virtual):
-        raise ValueError(f"board {board.name} is real: virtual keys and power are not for it")
-
-
-def _have_their_own_files(boards: Iterable[BoardSection]) -> None:
-    """Raises ValueError for a file that two boards, or two keys of one, would write to."""
-    users: dict[str, str] = {}
-    for board in boards:
-        for key in ("flash", "efuse"):
-            path = getattr(board.virtual, key, None)
-            if path is None:
-                continue
-            user = f"virtual.{key} of board {board.name}"
-            other = users.setdefault(os.path.normpath(path), user)
-            if other != user:
-                raise ValueError(f"{user} is {path!r}, as {other} is; expected a file of its own")
 
 
 class RigSection(Section):
@@ -259,18 +214,6 @@ class CloudSection(Section):
                 raise ValueError(str(error).partition(": ")[2]) from None
         return text
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> CloudSection:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("expected certificate and key together, or neither of them")
-        if self.relay_ca is not None and self.relay is None:
-            raise ValueError("relay_ca is for a relay, and none is named; expected relay, too")
-        every = [port for ports in self.ports.values() for port in ports]
-        twice = sorted({port for port in every if every.count(port) > 1})
-        if twice:
-            raise ValueError(f"ports: used twice: {', '.join(map(str, twice))}")
-        return self
-
 
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
@@ -292,27 +235,6 @@ class RigConfig(Section):
     board: list[BoardSection] = Field(min_length=1)
     network: NetworkSection | None = None
     cloud: CloudSection = CloudSection()
-
-    @model_validator(mode="after")
-    def _names_and_clock(self) -> RigConfig:
-        names = [board.name for board in self.board]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"board names are used twice: {', '.join(twice)}")
-        for board in self.board:
-            _fits_its_port(board)
-        ports = [board.port for board in self.board if not board.is_virtual]
-        shared = sorted({port for port in ports if ports.count(port) > 1})
-        if shared:
-            raise ValueError(f"two boards have the port {', '.join(shared)}")
-        _have_their_own_files(self.board)
-        real = [board.name for board in self.board if not board.is_virtual]
-        if real and self.rig.speed != 1:
-            raise ValueError(
-                f"rig.speed is {self.rig.speed:g}, but {real[0]} is a real board, whose clock "
-                f"runs at 1; expected 1"
-            )
-        return self
 
     def pick(self, name: str) -> BoardSection:
         """The board of that name. Raises ConfigError with the nearest name."""
@@ -344,10 +266,55 @@ def load(path: Path) -> RigConfig:
 def check(data: dict[str, Any], where: str) -> RigConfig:
     """The same for data that has been read already."""
     try:
-        return RigConfig.model_validate(data)
+        config = RigConfig.model_validate(data)
     except ValidationError as error:
         problems = sentences(error.errors(include_url=False))
-        raise ConfigError(where, problems) from error
+        raise ConfigError(where, [*problems, *_across(data)]) from error
+    if problems := _across(data):
+        raise ConfigError(where, problems)
+    return config
+
+
+def _across(data: Mapping[str, Any]) -> list[str]:
+    """What is wrong between the keys, of those that are fine by themselves."""
+    listed, cloud = data.get("board"), data.get("cloud")
+    boards = {
+        at: board
+        for at, table in enumerate(listed if isinstance(listed, list) else [])
+        if (board := _sieved(BoardSection, table)) is not None
+    }
+    rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
+    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named)
+    return [f"{key}: {problem}" if key else problem for key, problem in found]
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _sieved(model: type[S], table: object) -> S | None:
+    """A table without its wrong keys; None if it is none, or one that it needs is wrong."""
+    left = copy.deepcopy(table)
+    while isinstance(left, dict):
+        try:
+            return model.model_validate(left)
+        except ValidationError as error:
+            if not sum(_left_out(left, row["loc"]) for row in error.errors()):
+                break
+    return None
+
+
+def _left_out(table: dict[str, Any], loc: Sequence[int | str]) -> bool:
+    """Take out the key at the end of ``loc``, or the one around it that lacks it; False: none."""
+    around: Any = table
+    way: list[tuple[Any, int | str]] = []
+    for part in loc:
+        way.append((around, part))
+        around = around.get(part) if isinstance(around, dict) else None
+    for holder, key in reversed(way):
+        if isinstance(holder, dict) and key in holder:
+            del holder[key]
+            return True
+    return False
 
 
 def sentences(rows: Sequence[ErrorDetails]) -> list[str]:

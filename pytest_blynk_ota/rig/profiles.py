@@ -27,9 +27,11 @@ class Profile:
         loop: unexpected resets, or link drops, that make a loop.
         in_flight_stall_s: bytes unacknowledged for so long are a stall.
         rollback: whether its bootloader can go back.
+        prints_progress: whether it prints how far its update is ("Flashing... 40%").
         log: which of the shipped fixture images stand for it, ``quiet`` or ``info``.
         fixture: whose ways these fixture images have (``profile`` of a behaviour).
         dials: the kind of the cloud's port that it speaks to, unless the rig file says another.
+        nvs: whether it reads its network, cloud and token from NVS, as old Edgent keeps them.
         cloud_ports: the ports that its firmware dials, whatever it is told; a virtual rack's router
             forwards them to the rig's cloud.
     """
@@ -46,9 +48,11 @@ class Profile:
     loop: int = 4
     in_flight_stall_s: float = 5.0
     rollback: bool = True
+    prints_progress: bool = False
     log: str = "quiet"
     fixture: str = "edgent-old"
     dials: str = "tcp"
+    nvs: bool = True
     cloud_ports: tuple[int, ...] = ()
 
     def with_self_test(self, seconds: float) -> Profile:
@@ -76,10 +80,10 @@ PROFILES: dict[str, Profile] = {
         # New Edgent: 1 s before the disconnect, 30 s without a byte, 10 s in ERROR; fixed ports, of
         # which the first with TLS and the first without (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
         # BlynkHttpOTA.h, BlynkNetMgrClients.h).
-        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80)),
+        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80), prints_progress=True),
         # A plain sketch downloads in its handler and goes on after a failure: no error state.
         # 30 s is the stall limit of the fixtures; over plain HTTP it is edgent-old-http's.
-        Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch"),
+        Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch", nvs=False),
         # Blynk's MQTT sample for ESP-IDF: esp_https_ota(), no restart after a failure; ESP-IDF's
         # bootloader has rollback off unless it is asked for.
         Profile(
@@ -90,6 +94,7 @@ PROFILES: dict[str, Profile] = {
             log="info",
             fixture="mqtt-idf",
             dials="mqtt",
+            nvs=False,
         ),
         # Ours. It tries three times in one boot, 2 s and 4 s apart, and stays online after that. An
         # image on trial looks for its cloud for 10 minutes before it goes back: no shorter absence
@@ -99,6 +104,7 @@ PROFILES: dict[str, Profile] = {
             request_s=5.0,
             login_s=660.0,
             log="info",
+            prints_progress=True,
             fixture="reference",
         ),
     )

@@ -19,6 +19,7 @@ from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
+from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
@@ -254,7 +255,12 @@ class Rig:
         elif provisioned:
             token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:
-            raise UsageError(f"{where}: it has neither a token nor a way to provision one")
+            kind = ways_to_provision(section)[0]
+            other = f', or provision = {{ kind = "{kind}" }}' if kind != "none" else ""
+            raise UsageError(
+                f"{where}: it has neither a token nor a way to provision one; expected "
+                f'token = "env:NAME"{other}'
+            )
         self._redactor.learn(token, f"token of {section.name}")
         ssid = passphrase = ""
         if provisioned:

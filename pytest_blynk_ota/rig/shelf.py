@@ -17,7 +17,7 @@ from pytest_blynk_ota.errors import FirmwareError, UsageError
 from pytest_blynk_ota.firmware import derive, recipe
 from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.rig import shipped
-from pytest_blynk_ota.rig.config import near
+from pytest_blynk_ota.rig.words import near
 
 CACHE_FORMAT = 2
 """Raised when the same recipe gives other bytes, so that stale images are not found."""

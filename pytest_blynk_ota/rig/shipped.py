@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_blynk_ota.errors import ConfigError
-from pytest_blynk_ota.rig.config import near
+from pytest_blynk_ota.rig.words import near
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

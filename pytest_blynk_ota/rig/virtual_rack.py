@@ -16,9 +16,28 @@ from pytest_blynk_ota.errors import DeadlinePassed, RigError
 from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.rig.control import RackControl
 
+PROGRAM = (sys.executable, "-m", "pytest_blynk_ota.virtual")
 START_TIMEOUT_S = 30.0
 """Wall seconds for the process to announce its boards; it needs well under one."""
 STOP_TIMEOUT_S = 5.0
+
+
+def problems_of(path: Path) -> list[str]:
+    """What the virtual rack finds wrong with its boards of a rig file; it has a say of its own.
+
+    Raises:
+        RigError: it cannot be asked.
+    """
+    asked = [*PROGRAM, str(path), "--check"]
+    try:
+        done = subprocess.run(
+            asked, capture_output=True, text=True, check=True, timeout=START_TIMEOUT_S
+        )
+    except subprocess.SubprocessError as error:
+        said = str(getattr(error, "stderr", None) or error).strip()
+        raise RigError(f"the virtual rack cannot be asked about {path}: {said}") from error
+    problems: list[str] = json.loads(done.stdout)
+    return problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +71,7 @@ class VirtualRack:
     ) -> None:
         self._log = log
         self._record = record
-        command = [
-            sys.executable,
-            "-m",
-            "pytest_blynk_ota.virtual",
-            str(path),
-            "--json",
-            "--lifeline",
-        ]
+        command = [*PROGRAM, str(path), "--json", "--lifeline"]
         for board in boards:
             command += ["--board", board]
         # A session of its own: Ctrl-C in the terminal is for the test run, which ends the rack.

@@ -104,6 +104,8 @@ def _settled_in(case: Case, boot: Boot) -> bool:
 def fault_not_reached(case: Case, outcome: Outcome) -> Found:
     """A planned fault never fired, and the outcome stands without it."""
     for planned in unfired(case.story):
+        if planned.may:
+            continue
         yield Finding(
             "fault not reached",
             ERROR,
@@ -215,6 +217,7 @@ def offline_too_long(case: Case, outcome: Outcome) -> Found:
             continue
         begin = max(before.end, story.operation.t)
         ends = [d.end for d in story.downloads if d.end and begin <= d.end <= visit.login]
+        ends += [one.fired.t for one in story.in_vain if begin <= one.fired.t <= visit.login]
         away_s = story.device(max([begin, *ends]), visit.login)
         allowed = limit + (after_download if ends else ways.request_s)
         if away_s > allowed:

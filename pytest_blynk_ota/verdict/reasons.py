@@ -51,7 +51,25 @@ def _download(one: DownloadSeen | None, number: int) -> Reason:
     size = f", {last.acked}{of} bytes acknowledged" if last else ""
     fault = f", with {'; '.join(one.fired)}" if one.fired else ""
     status = f", HTTP {last.status}" if last and last.status else ""
-    return Reason(f"download {number} ended: {one.ended}{status}{size}{fault}", one.events)
+    return Reason(
+        f"download {number} ended: {one.ended}{status}{size}{_how(one)}{fault}", one.events
+    )
+
+
+def _how(one: DownloadSeen) -> str:
+    """What the last answer alone does not tell: a failed handshake, redirects, parts."""
+    if one.last is None:
+        failed = [knock.failed for knock in one.knocks if knock.failed]
+        return f", TLS: {failed[-1]}" if failed else ", nothing was asked for"
+    part = one.last.part
+    rows = []
+    if part is not None:
+        rows.append(f"bytes {part.first} to {part.stop - 1} of {part.total or 'a file'}")
+    if one.redirects:
+        rows.append(f"after {one.redirects} redirects" if one.redirects > 1 else "after a redirect")
+    if part is not None and one.goes_on:
+        rows.append("and the rest was not asked for")
+    return "".join(f", {row}" for row in rows)
 
 
 def _last(case: Case) -> Reason:
@@ -183,6 +201,13 @@ def _not_started(case: Case) -> list[Reason]:
         )
         if offers
         else Reason("no URL was sent")
+    ]
+    rows += [
+        Reason(
+            f"the firmware server let no connection of {one.offer} come about: {one.fired.text}",
+            (one.fired.seq,),
+        )
+        for one in case.story.in_vain
     ]
     rows += [
         Reason(f"{kind}: {note.data.get('why', '')}", (note.seq,))

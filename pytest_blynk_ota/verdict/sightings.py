@@ -70,11 +70,21 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """One fault taking effect (``over``: when it ended, if it did)."""
+    """One fault taking effect."""
 
     index: int
     text: str
     seq: int
+    t: float = LONG_AGO
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes of the file that an answer says it holds: ``first`` up to ``stop`` of ``total``."""
+
+    first: int
+    stop: int
+    total: int | None
 
 
 @dataclass(slots=True)
@@ -98,6 +108,12 @@ class Request:
     """When the device last gave a sign of life in it: it asked, or acknowledged more."""
     waiting: float = 0.0
     """Since when bytes have waited for an acknowledgement, if any do."""
+    part: Part | None = None
+    """What its Content-Range says; None: the whole file, or nothing is known of it."""
+    page: bool | None = None
+    """Whether a page stands in place of the file; None: not said."""
+    due: Mapping[int, int | None] = field(default_factory=dict)
+    """Places of the faults that it is to fire, and the body byte after which each is late."""
     fired: list[Fired] = field(default_factory=list)
     over: set[int] = field(default_factory=set)
     ended: float | None = None
@@ -106,15 +122,44 @@ class Request:
     ended_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
-    """A connection to the firmware server."""
+    """A connection to the firmware server.
+
+    Attributes:
+        offer, attempt: what it is for, where the port alone tells; else "" and 0.
+        failed: why its TLS handshake came to nothing; "" if it did not.
+        gone: when it ended, as far as is known. Host seconds.
+    """
 
     conn: int
     t: float
     seq: int
     board: str | None
     operation: int
+    peer: str = ""
+    offer: str = ""
+    attempt: int = 0
+    failed: str = ""
+    failed_seq: int = 0
+    gone: float | None = None
+
+
+@dataclass(slots=True)
+class Early:
+    """A fault that took effect before any request: on a connection, or at a port that let none in.
+
+    Attributes:
+        conn: the connection; None: there was none.
+        over: when it ended; None: not yet, or the device's going ended it. Host seconds.
+    """
+
+    operation: int
+    offer: str
+    attempt: int
+    conn: int | None
+    fired: Fired
+    over: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +211,11 @@ class Sightings:
         self.offers: list[Offer] = []
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
+        self.early: list[Early] = []
         self.cloud_faults: set[tuple[int, int]] = set()
         """Operations, and the places of the cloud's faults that have begun in them."""
         self.bad_urls: list[float] = []
-        """When the cloud sent something else than the URL, as a fault."""
+        """When the cloud sent something else than the URL, as a fault; each time that it did."""
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
@@ -179,6 +225,7 @@ class Sightings:
         self.other_losses: list[tuple[str, float]] = []
         self.last_t = LONG_AGO
         self._operation = 0
+        self._bad_offers: set[tuple[int, str]] = set()
         self._offered: dict[str, int] = {}
         self.files: dict[tuple[int, str], str] = {}
         """By operation and offer the name of the image behind the URL, where it was said."""
@@ -274,10 +321,13 @@ class Sightings:
             self.offers.append(
                 Offer(self._operation, data["offer"], data["session"], event.t, event.seq)
             )
+            if (self._operation, data["offer"]) in self._bad_offers:
+                self.bad_urls.append(event.t)
         elif kind == "fault":
             self.cloud_faults.add((self._operation, data["index"]))
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
+                self._bad_offers.add((self._operation, str(data.get("offer"))))
         elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
@@ -296,31 +346,72 @@ class Sightings:
 
     def _delivery(self, event: Event) -> None:
         kind, data = event.kind, event.data
+        conn = data.get("conn")
         if kind == "connection":
-            self.connections.append(
-                Connection(data["conn"], event.t, event.seq, event.board, self._operation)
-            )
+            self.connections.append(self._connection(event))
+        elif kind == "request":
+            self._request(event)
+        elif kind == "handshake":
+            self._handshake(event)
+        elif conn in self._live:
+            _answer(self._live[conn], event)
+        elif kind == "fault":
+            self._early(event)
+
+    def _connection(self, event: Event) -> Connection:
+        data = event.data
+        offer = data.get("offer") or ""
+        return Connection(
+            data["conn"],
+            event.t,
+            event.seq,
+            event.board,
+            self._offered.get(offer, self._operation),
+            str(data.get("peer", "")),
+            offer,
+            data.get("attempt") or 0,
+        )
+
+    def _request(self, event: Event) -> None:
+        data = event.data
+        request = Request(
+            self._offered.get(data["offer"], self._operation),
+            data["conn"],
+            data["offer"] or "",
+            data["attempt"] or 0,
+            data["method"],
+            event.t,
+            event.seq,
+            moved=event.t,
+            heard=event.t,
+            waiting=event.t,
+        )
+        self.requests.append(request)
+        self._live[data["conn"]] = request
+
+    def _handshake(self, event: Event) -> None:
+        """A TLS handshake came to nothing: that is the end of its connection."""
+        for one in reversed(self.connections):
+            if one.conn == event.data["conn"]:
+                one.gone, one.failed_seq = event.t, event.seq
+                one.failed = str(event.data.get("why") or "it was not agreed on")
+                return
+
+    def _early(self, event: Event) -> None:
+        """A fault that needs no request. One that its connection's end interrupts is never over."""
+        data = event.data
+        offer, conn = data.get("offer") or "", data.get("conn")
+        operation = self._offered.get(offer, self._operation)
+        key = (operation, offer, conn, data["index"])
+        if data["phase"] == "over":
+            gone = any(one.conn == conn and one.gone is not None for one in self.connections)
+            for one in reversed(self.early):
+                if (one.operation, one.offer, one.conn, one.fired.index) == key:
+                    one.over = None if gone else event.t
+                    return
             return
-        if kind == "request":
-            operation = self._offered.get(data["offer"], self._operation)
-            request = Request(
-                operation,
-                data["conn"],
-                data["offer"] or "",
-                data["attempt"] or 0,
-                data["method"],
-                event.t,
-                event.seq,
-                moved=event.t,
-                heard=event.t,
-                waiting=event.t,
-            )
-            self.requests.append(request)
-            self._live[data["conn"]] = request
-            return
-        live = self._live.get(data.get("conn", -1))
-        if live is not None:
-            _answer(live, event)
+        fired = Fired(data["index"], str(data["fault"]), event.seq, event.t)
+        self.early.append(Early(operation, offer, data.get("attempt") or 0, conn, fired))
 
     def _ota(self, event: Event) -> None:
         if event.kind == "operation":
@@ -340,12 +431,15 @@ def _answer(request: Request, event: Event) -> None:
     kind, data = event.kind, event.data
     if kind == "response":
         request.status, request.announced = data["status"], data["announced"]
+        request.page = data.get("page")
+        request.due = {int(index): byte for index, byte in data.get("due") or ()}
+        request.part = Part(*data["part"]) if data.get("part") else None
     elif kind == "fault":
         if data["phase"] == "over":
             if request.ended is None:  # an end that interrupts a fault is said before its over
                 request.over.add(data["index"])
         else:
-            request.fired.append(Fired(data["index"], str(data["fault"]), event.seq))
+            request.fired.append(Fired(data["index"], str(data["fault"]), event.seq, event.t))
     elif kind in ("progress", "ended"):
         if kind == "progress":
             if (data["written"], data["acked"]) != (request.written, request.acked):
@@ -361,6 +455,8 @@ def _answer(request: Request, event: Event) -> None:
             request.ended_by, request.ended_how = data["by"], data["how"]
             if data.get("announced") is not None:
                 request.announced = data["announced"]
+            if data.get("page") is not None:
+                request.page = data["page"]
 
 
 _HANDLERS = {

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_blynk_ota.verdict.answers import came, has_file
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.fault_kinds import HARMLESS, kind_of, leads_away
 from pytest_blynk_ota.verdict.operation import Operation
+from pytest_blynk_ota.verdict.sightings import Request
 
 Options = frozenset[str | None]
 """Names of images of which one is there; None: nothing that boots."""
@@ -59,17 +62,37 @@ class SlotMap:
             self.options[label] = self._after(self.options[label], download, target is not None)
 
     def _after(self, before: Options, download: DownloadSeen, sure: bool) -> Options:
-        last = download.last
-        if last is None or not download.good_answer or not last.written:
-            return before
+        """What may be in a slot after each answer of a download, in order."""
+        options = before
         new = download.image or self.operation.offered
-        if download.whole:
-            torn: Options = frozenset([None]) if download.corrupted else frozenset()
-            return torn | {new} | (frozenset() if sure else before)
-        maybe: Options = frozenset()
-        if last.announced is not None and last.written >= last.announced:
-            maybe = frozenset([new])  # the last acknowledgement may have been lost
-        return before | {None} | maybe
+        for number, request in enumerate(download.gets, 1):
+            options = self._written(options, new, download.gets[:number], request, sure)
+        return options
+
+    def _written(
+        self, before: Options, new: str, gets: Sequence[Request], last: Request, sure: bool
+    ) -> Options:
+        kinds = {kind_of(fault.text) for one in gets for fault in one.fired}
+        if any(leads_away(fault.text) for fault in last.fired):
+            return before | {None, new, THIRD}  # what comes from there we do not see
+        good = last.status is None or 200 <= last.status < 300
+        if not last.written or not (good or has_file(last)):
+            return before
+        if not has_file(last):
+            return before | {None}
+        if "other" in kinds:
+            return before | {None, new, THIRD}
+        if came(gets):
+            torn: Options = frozenset() if kinds <= HARMLESS else frozenset([None])
+            return torn | {new} | (frozenset() if sure and good else before)
+        # The last acknowledgement may have been lost; the length that was said may be a lie.
+        size = self.operation.images.get(new, {}).get("size")
+        said, first = (
+            (last.part.total, last.part.first) if last.part is not None else (last.announced, 0)
+        )
+        sizes = [one for one in (said, size) if one]
+        maybe = any(first + last.written >= one for one in sizes)
+        return before | {None} | (frozenset([new]) if maybe else frozenset())
 
     def believed(self, running: str | None, image: str | None) -> dict[str, dict[str, Any]]:
         """One image a slot, as the next operation should believe it; rather New than nothing."""

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
 from pytest_blynk_ota.verdict.operation import Operation
-from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted, Report, Session, Sightings
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Early, Noted, Report, Session, Sightings
 
 
 @dataclass(slots=True)
@@ -166,7 +166,8 @@ class Story:
         )
 
     def drops(self, t: float) -> list[Visit]:
-        """Visits that ended since the board last settled, our own doings left out."""
+        """Visits that ended since the board last settled; our own doings are left out, and that
+        the board left for a download."""
         since = self.last_settled(t)
         return [
             v
@@ -174,7 +175,13 @@ class Story:
             if max(since, self.operation.t) < v.end <= t
             and v.login < NEVER
             and not self._ours(v.end)
+            and not self._left_for_download(v)
         ]
+
+    def _left_for_download(self, visit: Visit) -> bool:
+        sent = [o.t for o in self.seen.offers if o.session == visit.session.number]
+        limit = self.operation.ways.request_s
+        return any(visit.login <= t and self.device(t, visit.end) <= limit for t in sent)
 
     def _ours(self, t: float) -> bool:
         skew = self.operation.skew
@@ -193,6 +200,20 @@ class Story:
         """The ``ota`` events of one kind within the operation."""
         begin = self.operation.seq
         return [n for n in self.seen.notes if n.kind == kind and n.seq > begin]
+
+    @property
+    def in_vain(self) -> list[Early]:
+        """The times that a fault let no connection to the firmware server come about, and none came
+        in that boot."""
+        met = {id(early) for one in self.downloads for early in one.early}
+        return [
+            one
+            for one in self.seen.early
+            if one.conn is None
+            and one.operation == self.operation.seq
+            and one.fired.t <= self.until
+            and id(one) not in met
+        ]
 
     def offers(self) -> list[float]:
         """When URLs of this operation were sent."""
@@ -342,3 +363,12 @@ def _expect(story: Story) -> None:
             and any(before.start <= t <= boot.start + skew for t in story.seen.bad_urls)
         ):
             boot.expected = "restart after a URL that was none"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(
+                one.conn is None and before.start <= one.fired.t <= boot.start + skew
+                for one in story.seen.early
+            )
+        ):
+            boot.expected = "restart after a firmware server that let nobody in"

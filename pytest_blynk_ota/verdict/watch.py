@@ -4,7 +4,8 @@ The watch ends with the first of (docs/explanation/verdict.md):
 
 1. New reported and settled;
 2. the shipment closed, or the one try over, and then settled;
-3. the deadline, and then the last look: settled, looping, or away for long enough.
+3. the deadline, and then the last look: settled, looping, or away for long enough. No URL is sent
+   in it.
 
 A try is over when none of the profile's waits runs. Time in which the test kept the device away
 does not count.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.boots import NEVER
+from pytest_blynk_ota.verdict.downloads_seen import FOLLOW_S
 from pytest_blynk_ota.verdict.images_seen import declares
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Sightings
@@ -24,6 +26,8 @@ from pytest_blynk_ota.verdict.story import Story, Visit, tell
 
 QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
 """Events that can only make the watch longer: they may wait for the next look."""
+
+LAST_LOOK = "the last look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class Watch:
     why: str
     phase: str
     wake_in: float
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline has passed: no URL is sent any more."""
+        return self.phase.startswith(LAST_LOOK)
 
 
 def watch(events: Sequence[Event], now: float) -> Watch:
@@ -100,11 +109,9 @@ def look(story: Story) -> Watch:
     settled = story.settled_at(now)
     if settled is not None and _reports_new(story, settled):
         return _over("New reported and settled")
-    ended = _closed(story)
-    waits = [] if ended else _waits(story)
-    if not ended and _tried(story) and not waits:
-        ended = "the one try is over"
-    if ended and settled is not None:
+    waits = _waits(story)  # of a URL that went out before the end, too: the device has it
+    ended = _closed(story) or ("the one try is over" if _tried(story) else "")
+    if ended and not waits and settled is not None:
         return _over(f"{ended}, and the device settled")
     deadline = story.after(story.operation.t, story.operation.deadline_s)
     if now >= deadline:
@@ -123,9 +130,14 @@ def _on(phase: str, now: float, times: Sequence[float]) -> Watch:
 
 
 def _kept_away(story: Story) -> Watch:
-    """The test holds the device; nothing is lost in that time, but it is not for ever."""
+    """The test holds the device; nothing is lost in that time, but it is not for ever: neither
+    at once nor in all, as by a fault that begins again with each offer."""
+    operation = story.operation
     begin = next(begin for begin, stop in story.held if begin <= story.until < stop)
-    limit = begin + story.operation.wall(story.operation.deadline_s)
+    before = sum(
+        stop - max(at, operation.t) for at, stop in story.held if operation.t < stop < begin
+    )
+    limit = begin + max(operation.wall(operation.deadline_s) - before, 0.0)
     if story.until >= limit:
         return _over("the test kept the device away for longer than the deadline")
     return _on("the test to give the device back", story.until, [limit])
@@ -166,18 +178,35 @@ def _waits(story: Story) -> list[Wait]:
     if not offers:
         return []
     now, slack = story.until, story.operation.skew
-    found = [_download_wait(story, offers[-1]), _login_wait(story)]
+    found = [
+        _request_wait(story, offers[-1]),
+        _download_wait(story),
+        _follow_wait(story),
+        _login_wait(story),
+    ]
     return [Wait(w.phase, w.until + slack) for w in found if w and w.until + slack > now]
 
 
-def _download_wait(story: Story, offered: float) -> Wait | None:
-    """Of the request, the download, and what follows it in the same boot."""
+def _request_wait(story: Story, offered: float) -> Wait | None:
+    """Of the request, after the last URL that was sent."""
+    last = story.last_download
+    if last is not None and last.start >= offered - story.operation.skew:
+        return None
+    if any(boot.start > offered for boot in story.window):
+        return None
+    ways = story.operation.ways
+    tried = max((one.fired.t for one in story.in_vain), default=LONG_AGO)
+    if tried > offered:
+        seconds = ways.stall_s + ways.error_restart_s
+        return Wait("the connection or its failure", story.after(tried, seconds))
+    return Wait("the request", story.after(offered, ways.request_s))
+
+
+def _download_wait(story: Story) -> Wait | None:
+    """Of the download, and what follows it in the same boot: a URL that is sent meanwhile, as one
+    that is sent twice, ends neither."""
     ways, last = story.operation.ways, story.last_download
-    if last is None or last.start < offered - story.operation.skew:
-        if any(boot.start > offered for boot in story.window):
-            return None
-        return Wait("the request", story.after(offered, ways.request_s))
-    if any(boot.start > last.start for boot in story.window):
+    if last is None or any(boot.start > last.start for boot in story.window):
         return None
     if last.end is None:
         limit = story.after(last.moved, ways.stall_s)
@@ -190,6 +219,16 @@ def _download_wait(story: Story, offered: float) -> Wait | None:
     ours = last.last is not None and last.last.ended_by == "server" and last.ended == "cut"
     seconds = ways.error_restart_s + (ways.stall_s if ours else 0.0)
     return Wait("the restart after an error", story.after(last.end, seconds))
+
+
+def _follow_wait(story: Story) -> Wait | None:
+    """Of the next request, where an answer asks for one."""
+    last = story.last_download
+    if last is None or last.end is not None or not last.goes_on:
+        return None
+    assert last.last is not None
+    assert last.last.ended is not None
+    return Wait("the next request", story.after(last.last.ended, FOLLOW_S))
 
 
 def _login_wait(story: Story) -> Wait | None:
@@ -219,10 +258,13 @@ def _last_look(story: Story, settled: Visit | None) -> Watch:
     drops = story.drops(now)
     if len(drops) >= ways.loop:
         return _over(f"the deadline passed, and the link drops in a loop ({len(drops)} times)")
+    deadline = story.after(story.operation.t, story.operation.deadline_s)
     if story.live(now) is not None:
-        return _on("the last look: settling", now, [_settles(story)])
+        if since >= deadline:  # and was reset since: it may go on like that for ever
+            return _over("the deadline passed, and the device had settled since")
+        return _on(f"{LAST_LOOK}: settling", now, [_settles(story)])
     left = max((v.end for v in story.visits if v.end <= now), default=LONG_AGO)
     limit = story.after(max(left, story.operation.t), ways.login_s)
     if now >= limit:
         return _over(f"the deadline passed, and the device was away for {ways.login_s:g} s")
-    return _on("the last look: login", now, [limit])
+    return _on(f"{LAST_LOOK}: login", now, [limit])

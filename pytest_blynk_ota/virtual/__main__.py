@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.virtual.lifeline import Lifeline
 from pytest_blynk_ota.virtual.rack import Rack
 from pytest_blynk_ota.virtual.settings import RackSettings, load
@@ -51,7 +51,21 @@ def parser() -> argparse.ArgumentParser:
         "--board", action="append", default=[], metavar="NAME", help="only this board"
     )
     made.add_argument("--lifeline", action="store_true", help="end when standard input closes")
+    made.add_argument(
+        "--check", action="store_true", help="only say what is wrong, as a JSON list, and end"
+    )
     return made
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say what is wrong with the rig file, on standard output."""
+    problems: Sequence[str] = ()
+    try:
+        load(options.rig, options.board, options.speed)
+    except ConfigError as error:
+        problems = error.problems
+    print(json.dumps(problems))
+    return 0
 
 
 def announce(ready: dict[str, Any], *, as_json: bool) -> None:
@@ -95,6 +109,8 @@ async def serve(settings: RackSettings, *, as_json: bool, lifeline: bool) -> Non
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 2 the rig file or an option is wrong, 3 the rack broke."""
     options = parser().parse_args(arguments)
+    if options.check:
+        return check(options)
     try:
         settings = load(options.rig, options.board, options.speed)
         asyncio.run(serve(settings, as_json=options.json, lifeline=options.lifeline))

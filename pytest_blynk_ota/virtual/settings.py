@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pytest_blynk_ota.virtual.chip.chips import (
     parse_mac,
     parse_revision,
 )
+from pytest_blynk_ota.virtual.chip.operations import FLASH_BYTES, SECTOR_BYTES
 
 VIRTUAL_PORT = "virtual"
 NETWORK = "network"
@@ -102,8 +103,9 @@ def load(path: Path | None, names: Sequence[str] = (), speed: float | None = Non
         if not names or table.get("name") in names:
             try:
                 boards.append(board_settings(table))
-            except UsageError as error:
-                problems.append(f"board {table.get('name', number)}: {error}")
+            except ConfigError as error:
+                where_in = f"board {table.get('name', number)}"
+                problems += [f"{where_in}: {problem}" for problem in error.problems]
     if not played:
         problems.append(f'no board has port = "{VIRTUAL_PORT}"')
     if len(set(known)) < len(known):
@@ -140,8 +142,13 @@ def _choice(field: str, *words: str) -> _Key:
     return _Key(" or ".join(repr(word) for word in words), lambda value: value in words, field)
 
 
-def _is_offsets(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+def _is_sectors(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(one) is int and one in range(0, FLASH_BYTES, SECTOR_BYTES) for one in value
+    )
+
+
+SECTORS = f"a list of sectors' offsets, multiples of 0x{SECTOR_BYTES:x} below 0x{FLASH_BYTES:x}"
 
 
 KEYS: Mapping[str, _Key] = {
@@ -153,66 +160,97 @@ KEYS: Mapping[str, _Key] = {
     "paced": _Key("true or false", lambda value: isinstance(value, bool), "paced"),
     "flash": _Key("a path", lambda value: isinstance(value, str), "flash", Path),
     "efuse": _Key("a path", lambda value: isinstance(value, str), "efuse", Path),
-    "bad_sectors": _Key("a list of flash offsets", _is_offsets, "bad_sectors", tuple),
+    "bad_sectors": _Key(SECTORS, _is_sectors, "bad_sectors", tuple),
 }
 IDENTITY_KEYS = ("mac", "revision")
 
 
 def board_settings(table: dict[str, Any]) -> BoardSettings:
-    """What one ``[[board]]`` says. Raises UsageError with the first mistake."""
+    """What one ``[[board]]`` says. Raises ConfigError with every mistake."""
+    try:
+        name, model = _name(table), _model(table)
+        own, rollback = _own_tables(table)
+    except UsageError as error:
+        raise ConfigError("board", [str(error)]) from error
+    said, problems = _virtual_keys(own, model)
+    problems += _usb_problems(own, model)
+    if problems:
+        raise ConfigError(name, problems)
+    chip = make_chip(model, said.pop("mac", default_mac(name)), said.pop("revision", None))
+    return BoardSettings(
+        name=name,
+        chip=chip,
+        foreign_rollback=rollback,
+        fixed=frozenset(own) & frozenset(IDENTITY_KEYS),
+        **said,
+    )
+
+
+def _name(table: Mapping[str, Any]) -> str:
     name = table.get("name")
     if not isinstance(name, str) or not name or "/" in name:
         raise UsageError(f"name: expected a name without a slash, not {name!r}")
     if name == NETWORK:
         raise UsageError(f"name: {name!r} is the network's at the control port; choose another")
-    model = MODELS.get(str(table.get("chip")))
-    if model is None:
-        chip = str(table.get("chip"))
+    return name
+
+
+def _model(table: Mapping[str, Any]) -> ChipModel:
+    chip = str(table.get("chip"))
+    if chip not in MODELS:
         raise UsageError(f"chip: {chip!r} has no virtual board{hint(chip, list(MODELS))}")
+    return MODELS[chip]
+
+
+def _own_tables(table: Mapping[str, Any]) -> tuple[dict[str, Any], bool | None]:
+    """``virtual``, and whether a foreign bootloader rolls back."""
     own, bootloader = table.get("virtual", {}), table.get("bootloader", {})
     if not is_table(own) or not is_table(bootloader):
         raise UsageError("virtual, bootloader: expected tables")
     rollback = bootloader.get("rollback")
     if rollback is not None and not isinstance(rollback, bool):
         raise UsageError(f"bootloader.rollback: expected true or false, not {rollback!r}")
-    mac = parse_mac(str(own["mac"])) if "mac" in own else default_mac(name)
-    revision = parse_revision(str(own["revision"]), model) if "revision" in own else None
-    _check_usb(own, model)
-    return BoardSettings(
-        name=name,
-        chip=make_chip(model, mac, revision),
-        foreign_rollback=rollback,
-        fixed=frozenset(own) & frozenset(IDENTITY_KEYS),
-        **_virtual_keys(own),
-    )
+    return own, rollback
 
 
-def _virtual_keys(own: Mapping[str, Any]) -> dict[str, Any]:
-    made = {}
+def _virtual_keys(own: Mapping[str, Any], model: ChipModel) -> tuple[dict[str, Any], list[str]]:
+    """What the keys of ``[board.virtual]`` say, and what is wrong with them."""
+    said: dict[str, Any] = {}
+    problems = []
     for key, value in own.items():
-        if key in IDENTITY_KEYS:
-            continue
-        if key not in KEYS:
-            raise UsageError(f"virtual: unknown key {key!r}{hint(key, [*KEYS, *IDENTITY_KEYS])}")
-        rule = KEYS[key]
-        if not rule.fits(value):
-            raise UsageError(f"virtual.{key}: expected {rule.words}, not {value!r}")
-        made[rule.field] = rule.make(value)
-    return made
+        try:
+            said.update(_virtual_key(key, value, model))
+        except UsageError as error:
+            problems.append(f"virtual.{key}: {error}")
+    return said, problems
 
 
-def _check_usb(own: Mapping[str, Any], model: ChipModel) -> None:
-    """Raises UsageError for a USB port that the chip cannot have, or a rate that USB has not."""
+def _virtual_key(key: str, value: Any, model: ChipModel) -> dict[str, Any]:
+    """Raises UsageError for what cannot be."""
+    if key == "mac":
+        return {key: parse_mac(str(value))}
+    if key == "revision":
+        return {key: parse_revision(str(value), model)}
+    if key not in KEYS:
+        raise UsageError(f"unknown key{hint(key, [*KEYS, *IDENTITY_KEYS])}")
+    rule = KEYS[key]
+    if not rule.fits(value):
+        raise UsageError(f"expected {rule.words}, not {value!r}")
+    return {rule.field: rule.make(value)}
+
+
+def _usb_problems(own: Mapping[str, Any], model: ChipModel) -> Iterator[str]:
+    """A USB port that the chip cannot have, or a rate that USB has not."""
     if own.get("usb") != "jtag":
         return
     if not CHIPS[model.name].usb_jtag:
         able = ", ".join(name for name in MODELS if CHIPS[name].usb_jtag)
-        raise UsageError(
+        yield (
             f"virtual.usb: an {model.name} has no USB port of its own ({able} have); "
             "expected 'bridge'"
         )
     if own.get("paced") is True:
-        raise UsageError("virtual.paced: usb = 'jtag' has no baud rate; expected false")
+        yield "virtual.paced: usb = 'jtag' has no baud rate; expected false"
 
 
 def hint(word: str, known: Sequence[str]) -> str:

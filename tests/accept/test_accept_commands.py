@@ -77,6 +77,20 @@ def test_a_bad_rig_file_ends_with_code_2_and_all_its_mistakes(tmp_path):
         assert problem in done.stderr
 
 
+def test_what_only_the_virtual_rack_knows_of_its_boards_is_checked_too(tmp_path):
+    (tmp_path / "bad.toml").write_text(
+        '[rig]\nname = "x"\n[[board]]\nname = "a"\nchip = "esp32"\nport = "virtual"\n'
+        'virtual = { revision = "v99.9", bad_sectors = [0x400000] }\n'
+    )
+    done = run("rig", "check", "bad.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    problems = json.loads(done.stdout)["problems"]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["board a", "virtual.revision"],
+        ["board a", "virtual.bad_sectors"],
+    ]
+
+
 def test_the_shipped_rig_files_are_fine(tmp_path):
     for name, boards in (("lab1", ["c3-a", "esp32-b"]), ("virtual", ["c3-a", "esp32-a"])):
         done = run("rig", "check", name, "--json", cwd=tmp_path)
@@ -181,3 +195,24 @@ def test_evidence_that_is_none_ends_with_code_4(tmp_path):
     done = run("judge", tmp_path)
     assert done.returncode == 4
     assert "events.jsonl" in done.stderr
+
+
+def test_a_run_cut_short_before_its_first_operation_is_not_said_to_be_the_same(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / "run" / "tests" / name
+        folder.mkdir(parents=True)
+        (folder / "events.jsonl").write_text("")
+    done = run("judge", "run", "run/tests/one", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.splitlines() == [
+        f"blynk-ota: {bundle}: no operation began, so there is no verdict"
+        for bundle in ("run", "run/tests/one")
+    ]
+
+
+def test_a_run_without_an_operation_does_not_hide_behind_a_good_one(bundle, tmp_path):
+    (tmp_path / "cut" / "tests" / "one").mkdir(parents=True)
+    (tmp_path / "cut" / "tests" / "one" / "events.jsonl").write_text("")
+    code, rows = judged(bundle, tmp_path / "cut")
+    assert code == 4
+    assert [row["outcome"] for row in rows] == ["STALLED", "UPGRADED"]

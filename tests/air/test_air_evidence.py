@@ -33,8 +33,8 @@ class Evidence:
     def asked(self, method: str = "GET", conn: int = 1) -> Evidence:
         return self.add("delivery", "request", method=method, conn=conn, attempt=1)
 
-    def ended(self, how: str, conn: int = 1) -> Evidence:
-        return self.add("delivery", "ended", how=how, conn=conn, announced=100)
+    def ended(self, how: str, conn: int = 1, **more: Any) -> Evidence:
+        return self.add("delivery", "ended", how=how, conn=conn, announced=100, **more)
 
     def reported(self, version: str) -> Evidence:
         return self.add("cloud", "report", session=2, version=version, build="", fw_type="")
@@ -73,6 +73,26 @@ def test_progress_is_no_silence():
 def test_only_a_get_can_break_off(method, status):
     evidence = Evidence(upload_failure_on_break=True).asked().asked(method, conn=2)
     assert air_status(evidence.ended("fin", conn=2).events) is status
+
+
+def broken_off(**more: Any) -> AirStatus:
+    """A GET and its answer, by rules under which a broken transfer is a failure."""
+    return air_status(
+        Evidence(upload_failure_on_break=True).asked().ended("complete", **more).events
+    )
+
+
+def test_a_redirect_and_a_first_part_are_neither_the_file_nor_a_failure():
+    assert broken_off(status=302, page=True) is S.REQUESTED
+    assert broken_off(status=206, part=[0, 100, 200]) is S.REQUESTED
+
+
+def test_the_last_part_is_the_file():
+    assert broken_off(status=206, part=[100, 200, 200]) is S.DOWNLOADED
+
+
+def test_a_304_is_no_redirect():
+    assert broken_off(status=304, page=True) is S.UPLOAD_FAILURE
 
 
 def test_what_is_of_another_board_does_not_count():

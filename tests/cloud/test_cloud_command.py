@@ -11,10 +11,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+import click
 import pytest
+import trustme
+from click.testing import CliRunner
 from cloud_peer import INFO, OTHER_TOKEN, PATIENCE_S, TOKEN, Peer
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
+from pytest_blynk_ota.cli import Lazy, app
+from pytest_blynk_ota.cli.cloud_lines import Printer
+from pytest_blynk_ota.cli.lines import Lines
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
+from pytest_blynk_ota.cloud.tls import Authority
+from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.firmware.recipe import loads, make
 
 pytestmark = pytest.mark.asyncio
@@ -208,6 +222,8 @@ async def test_it_ends_when_nobody_reads_its_output():
         (("--ship", "missing.bin", "--any-token"), 2, "--ship missing.bin: No such file"),
         (("--ship", __file__, "--any-token"), 2, "--ship"),
         (("--ship", f"nobody={__file__}"), 2, "--ship names 'nobody', which no --token does"),
+        (("--write-ca", "/nowhere/ca.pem", "--any-token"), 2, "--write-ca /nowhere/ca.pem: No"),
+        (("--relay", "tcp://h:80", "--relay-ca", __file__), 2, "for a relay over TLS"),
     ],
 )
 async def test_a_wrong_option_ends_with_one_message_and_the_right_code(options, code, message):
@@ -217,3 +233,74 @@ async def test_a_wrong_option_ends_with_one_message_and_the_right_code(options, 
         assert message in complaints.decode()
         assert b"Traceback" not in complaints
         assert output == b""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--ship", "nobody=x", "--any-token"), "known: device-1, device-2"),
+        (("--ship", "kitchen="), "--ship wants FILE or NAME=FILE"),
+        (("--ota", "http://"), "--ota wants URL or NAME=URL"),
+        (("--ota", "http://h/a", "--ota", "http://h/b"), "--ota is given twice for every device"),
+        (("--limit", "5"), "--limit goes with --ship"),
+        (("--host", ""), "--host wants an address"),
+        (("--tcp", "0", "--write-ca", "ca.pem"), "--write-ca are for TLS ports"),
+        (("--tcp", "9", "--mqtt", "9"), "--tcp and --mqtt: port 9 is given twice"),
+        (("--token", f"a={TOKEN}", "--token", f"b={TOKEN}"), "a and b have the same token"),
+        (("--token", f"a={TOKEN}", "--token", f"a={OTHER_TOKEN}"), "--token names 'a' twice"),
+    ],
+)
+async def test_options_that_contradict_each_other_are_refused_by_name(options, message):
+    result = CliRunner().invoke(app, ["cloud", *options])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("url", "ship"),
+    [("http://h/f", "{}"), ("http://h/f", "device-1={}"), ("device-1=http://h/f", "{}")],
+)
+async def test_a_device_is_updated_by_a_url_or_by_a_shipment_and_not_by_both(tmp_path, url, ship):
+    file = tmp_path / "new.bin"
+    file.write_bytes(make(loads('version = "2.0.0"', "new"), "esp32"))
+    options = ("--any-token", "--ota", url, "--ship", ship.format(file))
+    result = CliRunner().invoke(app, ["cloud", *options])
+    assert result.exit_code == 2
+    assert "--ota and --ship would both update" in result.output
+
+
+async def test_an_encrypted_key_is_refused_and_no_passphrase_asked_for(tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    how = BestAvailableEncryption(b"secret")
+    sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+    (tmp_path / "key.pem").write_bytes(sealed)
+    given = trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes()
+    (tmp_path / "chain.pem").write_bytes(given)
+    with pytest.raises(UsageError, match=r"key .*key\.pem is encrypted; expected one without"):
+        Authority.given(tmp_path / "chain.pem", tmp_path / "key.pem")
+
+
+async def test_no_ca_is_left_behind_where_a_port_is_taken(tmp_path):
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = str(taken.sockets[0].getsockname()[1])
+    options = ("--any-token", "--tls", port, "--write-ca", str(tmp_path / "ca.pem"))
+    async with taken, cloud(*options) as process, asyncio.timeout(PATIENCE_S):
+        await process.communicate()
+    assert process.returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+async def test_an_address_of_version_6_is_announced_as_one_dials_it(capsys):
+    Printer(Lines(), (), as_json=True).ready({"tcp": ("::1", 80), "mqtt": ("127.0.0.1", 1883)})
+    ready = {"event": "ready", "tcp": "[::1]:80", "mqtt": "127.0.0.1:1883"}
+    assert json.loads(capsys.readouterr().out) == ready
+
+
+async def test_ctrl_c_before_the_first_line_does_not_blame_the_firmware(monkeypatch):
+    @click.command()
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lazy, "get_command", lambda *_: interrupted)
+    result = CliRunner().invoke(app, ["cloud"])
+    assert (result.exit_code, result.output) == (130, "")

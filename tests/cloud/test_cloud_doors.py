@@ -192,6 +192,13 @@ async def test_a_port_that_needs_a_privilege_says_the_remedy():
     assert "boards in the field dial 443, 9443 for tls" in told
 
 
+@pytest.mark.parametrize("host", ["nonsense.invalid", "ä" * 70])
+async def test_a_host_that_is_none_is_named_and_not_its_port_blamed(host):
+    server = CloudServer(lambda *_, **__: None, host=host)
+    with pytest.raises(RigError, match=f"cannot listen on '{host}', which names no address"):
+        await server.start()
+
+
 async def test_a_kind_of_port_that_is_not_open_is_named_with_those_that_are():
     async with Cloud() as cloud:
         with pytest.raises(RigError, match="no tls port open; it has: tcp"):

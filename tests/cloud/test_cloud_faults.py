@@ -33,13 +33,30 @@ def cloud_fault(draw):
     kind = draw(st.sampled_from(list(PARAMETERS)))
     values = {name: draw(VALUES[name]) for name in PARAMETERS[kind]}
     offers = draw(st.none() | st.lists(st.integers(1, 99), min_size=1, max_size=3).map(tuple))
-    return CloudFault(kind, values, offers)
+    return CloudFault(kind, values, offers, draw(st.booleans()))
 
 
 @given(cloud_fault())
 def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
     assert parse(str(fault)) == fault
     assert eval(repr(fault), {"cloud_faults": faults}) == fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delay 60 on offer 1 maybe",
+        "delay seconds=60 maybe on offer 1",
+        "delay 60.0 maybe on offer 1",
+    ],
+)
+def test_the_first_value_may_stand_without_its_name_and_the_clauses_in_any_order(text):
+    assert parse(text) == faults.delay(60).on_offer(1).maybe()
+
+
+@pytest.mark.parametrize("text", ["last_5x", "last 5", "last 5x", "", "a=b", "x\ny"])
+def test_any_text_may_go_out_in_place_of_the_url(text):
+    assert parse(str(faults.url(text))).values == {"text": text}
 
 
 @pytest.mark.parametrize(
@@ -52,16 +69,51 @@ def test_a_fault_is_read_back_from_its_text_and_from_its_python(fault):
         ("delay secs=3", "did you mean 'seconds'"),
         ("delay seconds=-1", "a number above 0"),
         ("delay seconds=nan", "a number above 0"),
-        ("delay 3", "'3' in 'delay 3' is no name=value"),
+        ("delay seconds=3 4", "'4' in 'delay seconds=3 4' is no name=value"),
+        ("drop 3", "'3' in 'drop 3' is no name=value"),
         ("delay seconds=1 seconds=2", "stands twice"),
         ("silent seconds=1 at=reboot", "is no phase"),
         ("refuse seconds=1 status=200", "other than 200"),
         ("drop on offer 0", "0 is no offer"),
+        ("drop on attempt 1", "counts offers; as 'drop on offer 1'"),
+        ("stall after=50%", r"stall is a fault of the download: faults.stall\(\)"),
     ],
 )
 def test_words_that_are_no_fault_are_refused_by_name(text, words):
     with pytest.raises(FaultError, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (("ignore", "drop"), "'drop' could never begin: 'ignore' comes before"),
+        (("slow seconds=1", "ignore"), "'slow at=offer seconds=1' could never begin: 'ignore'"),
+        (
+            ("ignore on offer 1, 2", "twice on offer 2"),
+            "'twice seconds=1 on offer 2' could never begin",
+        ),
+        (("delay seconds=3", "delay seconds=5"), "'delay seconds=5' could never begin"),
+        (("url text=a", "url text=b on offer 2"), "'url text=b on offer 2' could never begin"),
+        (("drop on offer 1", "drop on offer 2", "drop on offer 1, 2"), "'drop on offer 1, 2'"),
+    ],
+)
+def test_a_fault_that_others_keep_from_beginning_is_refused_with_the_first_of_them(texts, words):
+    with pytest.raises(FaultError, match=words):
+        faults.refuse_idle([parse(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("ignore on offer 1", "drop"),
+        ("ignore", "url text=a", "silent seconds=9 at=request"),
+        ("delay seconds=3 on offer 1", "delay seconds=5"),
+        ("restart at=offer", "restart at=offer seconds=9"),
+    ],
+)
+def test_faults_that_can_all_begin_stand_side_by_side(texts):
+    faults.refuse_idle([parse(text) for text in texts])
 
 
 class Victim:
@@ -320,4 +372,77 @@ async def test_a_login_counts_after_the_file_of_this_offer_and_not_of_the_one_be
         assert victim.fired() == []
         victim.mischief.follow(whole)
         victim.mischief.follow(back)
+        assert len(victim.fired()) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["refuse", "restart", "silent"])
+async def test_a_device_is_away_until_the_last_of_several_faults_is_over(kind):
+    long, short = CloudFault(kind, {"seconds": 100}), faults.silent(seconds=10)
+    async with Cloud(speed=100) as cloud, Victim(cloud, long, short) as victim:
+        begun = time.monotonic()
+        await victim.offer()
+        await until("the device to be back", lambda: not victim.mischief._tasks)
+        assert time.monotonic() - begun >= 1.0
+        assert victim.held() == ["cloud.off", "cloud.on"]
+
+
+@pytest.mark.asyncio
+async def test_of_two_restarts_the_longer_one_opens_the_doors():
+    both = [faults.restart(seconds=100), faults.restart(seconds=10)]
+    async with Cloud(speed=100) as cloud, Victim(cloud, *both) as victim:
+        await victim.offer()
+        await until("the shorter one to be over", lambda: len(victim.mischief._tasks) == 1)
+        assert not cloud.server._servers
+        await until("the longer one to be over", lambda: not victim.mischief._tasks)
+        assert cloud.server._servers
+
+
+@pytest.mark.asyncio
+async def test_a_shorter_silence_does_not_end_a_longer_one():
+    both = [faults.silent(seconds=3600), faults.silent(seconds=1)]
+    async with Cloud(speed=100) as cloud, Victim(cloud, *both) as victim:
+        await victim.offer()
+        await until("the shorter one to be over", lambda: len(victim.mischief._tasks) == 1)
+        assert cloud.server._registry.get("a").manners.is_silent(time.monotonic())
+
+
+@pytest.mark.asyncio
+async def test_an_offer_into_the_silence_of_the_cloud_is_none_and_takes_no_number():
+    silent, drop = faults.silent(seconds=20).on_offer(1), faults.drop().on_offer(2)
+    async with Cloud(speed=100) as cloud, Victim(cloud, silent, drop) as victim:
+        await victim.offer()
+        assert await victim.offer(2) is None
+        await until("the cloud to speak again", lambda: not victim.mischief._tasks)
+        assert await victim.offer(2) is not None
+        assert victim.fired()[1:] == ["drop on offer 2"]
+
+
+@pytest.mark.asyncio
+async def test_a_silence_at_the_login_begins_before_the_device_says_what_it_is():
+    fault = faults.silent(seconds=3600, at="login")
+    async with Cloud() as cloud, Victim(cloud, fault) as victim:
+        await victim.offer()
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", {"how": "complete"}))
+        reports = len(cloud.seen("report", "a"))
+        back = await cloud.login()
+        assert victim.fired() == [str(fault)]
+        back.send(Cmd.INTERNAL, 3, *INFO)
+        await victim.beside.alive()
+        assert len(cloud.seen("report", "a")) == reports
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", [
+    {"status": 302, "page": True}, {"status": 503, "page": True},
+    {"status": 206, "part": [0, 9, 99]},
+])  # fmt: skip
+async def test_the_file_is_delivered_by_its_last_answer_not_by_a_page_or_a_part_before_it(answer):
+    async with Cloud() as cloud, Victim(cloud, faults.slow(seconds=1, at="delivered")) as victim:
+        await victim.offer()
+        data = {"how": "complete", "announced": 9}
+        victim.mischief.follow(Event(1, 0.0, 0.0, "delivery", "ended", "a", data | answer))
+        assert victim.fired() == []
+        whole = data | {"status": 200}
+        victim.mischief.follow(Event(2, 0.0, 0.0, "delivery", "ended", "a", whole))
         assert len(victim.fired()) == 1

@@ -191,6 +191,15 @@ async def test_a_batch_reaches_the_device_as_one_message_for_each_pin():
         device.leave()
 
 
+async def test_a_batch_for_which_there_is_no_room_is_refused_as_a_whole(monkeypatch):
+    monkeypatch.setattr("pytest_blynk_ota.cloud.device.MAX_KEPT", 2)
+    async with Api() as api:
+        assert await api.get("update", "&v1=1") == (200, "")
+        assert await api.get("batch/update", "&v1=9&v2=2&v3=3") == refusal(words.NO_ROOM)
+        assert await api.get("batch/update", "&v1=5&v2=6") == (200, "")
+        assert await api.get("getAll") == (200, '{"v1":5,"v2":6}')
+
+
 async def test_an_update_waits_for_a_device_that_is_away():
     async with Api() as api:
         assert await api.get("update", "&v7=5") == (200, "")

@@ -270,6 +270,32 @@ async def test_metadata_are_kept_given_back_and_on_record():
         device.leave()
 
 
+@pytest.mark.parametrize(
+    ("topic", "payload", "why"),
+    [
+        ("ds/c", "1", "ds/c: 1024 datastreams are kept"),
+        ("batch_ds", '{"a": 5, "c": 1}', "ds/c: 1024 datastreams are kept"),
+        ("ds/c/timestamped_batch", "[[1, 2]]", "ds/c: 1024 datastreams are kept"),
+        ("meta/c", "1", "meta/c: 1024 metafields are kept"),
+    ],
+)
+async def test_no_more_values_and_metadata_are_kept_than_there_is_room_for(
+    monkeypatch, topic, payload, why
+):
+    monkeypatch.setattr("pytest_blynk_ota.cloud.device.MAX_KEPT", 2)
+    async with cloud() as one:
+        device = await login(one)
+        await device.subscribe("downlink/#")
+        for known in "ab":
+            device.send(publish(f"ds/{known}", "0"), publish(f"meta/{known}", "0"))
+        device.send(publish(topic, payload))
+        told = await device.message()
+        assert (told.topic, why in told.payload.decode()) == ("downlink/diag", True)
+        device.send(publish("ds/a/erase"), publish("ds/c", "7"), publish("get/ds", "c"))
+        assert (await device.message()).payload == b"7", "there is room again"
+        device.leave()
+
+
 async def test_the_time_is_given_in_utc():
     async with cloud() as one:
         device = await login(one)

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 
+from pytest_blynk_ota.cloud import faults
 from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame, response
 from pytest_blynk_ota.cloud.relay import CONNECT_TIMEOUT_S, Upstream
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.errors import FaultError, UsageError
 
 URL = "http://far/f/new?token=secretsecret&s=0"
 MINE = "http://near/f/new?token=y&s=0"
@@ -349,3 +350,12 @@ async def test_a_device_that_leaves_early_takes_its_half_made_connection_with_it
 
 def any_relay(near: Cloud) -> bool:
     return any(getattr(one, "_connecting", None) for one in near.server._visits.values())
+
+
+@asyncio_test
+@pytest.mark.parametrize("fault", [faults.silent(5), faults.slow(5), faults.refuse(5)], ids=str)
+async def test_a_fault_that_cannot_hold_behind_a_relay_is_refused(tmp_path, fault):
+    async with relayed(tmp_path) as (_, near):
+        with pytest.raises(FaultError, match=f"{fault.kind}: behind a relay the other server"):
+            await near.server.misbehave("a", [faults.drop(), fault])
+        await (await near.server.misbehave("a", [faults.drop()])).end()

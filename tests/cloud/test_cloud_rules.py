@@ -7,7 +7,15 @@ import time
 import pytest
 from cloud_peer import OTHER_TOKEN, TOKEN, Cloud, until
 
-from pytest_blynk_ota.cloud.protocol import MAX_BODY_BYTES, Cmd, Frame, encode, frame, response
+from pytest_blynk_ota.cloud.protocol import (
+    MAX_BODY_BYTES,
+    Cmd,
+    Frame,
+    Status,
+    encode,
+    frame,
+    response,
+)
 from pytest_blynk_ota.cloud.site import Flood, Limits
 from pytest_blynk_ota.errors import UsageError
 
@@ -45,6 +53,30 @@ async def test_a_written_value_is_what_a_sync_gets():
         )
         assert (await peer.ask(Cmd.HARDWARE_SYNC, 4)).parts == ("vw", "1", "23", "C")
         peer.leave()
+
+
+async def test_so_many_values_and_metafields_are_kept_and_no_more(monkeypatch, caplog):
+    monkeypatch.setattr("pytest_blynk_ota.cloud.device.MAX_KEPT", 2)
+    async with Cloud() as cloud:
+        peer = await cloud.login()
+        for pin, value in (("1", "a"), ("2", "b"), ("3", "c"), ("4", "d"), ("1", "e")):
+            peer.send(Cmd.HARDWARE, 2, "vw", pin, value)
+        await peer.ask(Cmd.PING, 3)
+        peer.send(Cmd.HARDWARE_SYNC, 4)
+        assert [(await peer.receive()).parts for _ in range(2)] == [
+            ("vw", "1", "e"),
+            ("vw", "2", "b"),
+        ]
+        statuses = [
+            (await peer.ask(Cmd.INTERNAL, 5, "meta", "set", name, "x")).status for name in "abca"
+        ]
+        assert statuses == [200, 200, Status.QUOTA_LIMIT, 200]
+        assert (await peer.ask(Cmd.INTERNAL, 6, "meta", "get", "c")).parts == ("meta", "c", "")
+        peer.leave()
+    assert [row.getMessage() for row in caplog.records if row.levelname == "WARNING"] == [
+        "datastreams of board a: 2 are kept, and no further ones",
+        "metafields of board a: 2 are kept, and no further ones",
+    ]
 
 
 async def test_a_command_reaches_the_console_and_its_answer_is_on_record():

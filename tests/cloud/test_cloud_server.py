@@ -62,6 +62,25 @@ async def test_with_any_token_each_new_token_becomes_a_device():
             peer.leave()
 
 
+async def test_with_any_token_so_many_are_let_in_and_the_first_too_many_is_in_the_log(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr("pytest_blynk_ota.cloud.device.MAX_STRANGERS", 2)
+    async with Cloud(any_token=True) as cloud:
+        for last in "01":
+            (await cloud.login(STRANGER[:-1] + last)).leave()
+        for last in "23":
+            peer = await cloud.connect()
+            peer.send(Cmd.LOGIN, 1, STRANGER[:-1] + last)
+            assert await peer.closed() == b""
+        (await cloud.login(STRANGER[:-1] + "1")).leave()
+        (await cloud.login(TOKEN)).leave()
+        why = "one unknown token more than the 2 that are let in"
+        assert [event.data["why"] for event in cloud.seen("refused")] == [why, why]
+    warned = [row.getMessage() for row in caplog.records if row.levelname == "WARNING"]
+    assert warned.count("2 unknown tokens were let in, and no further ones are") == 1
+
+
 async def test_even_with_any_token_a_token_of_another_form_is_refused():
     async with Cloud(any_token=True) as cloud:
         peer = await cloud.connect()

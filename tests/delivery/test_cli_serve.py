@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +21,7 @@ from click.testing import CliRunner
 
 import pytest_blynk_ota
 from pytest_blynk_ota.cli.serve import command
+from pytest_blynk_ota.cli.serve_lines import BarPrinter, text_of
 from pytest_blynk_ota.errors import FaultError, FirmwareError, UsageError
 
 RUN = "from pytest_blynk_ota.cli.serve import command; command()"
@@ -115,3 +120,68 @@ def test_a_taken_port_is_a_usage_error(tmp_path):
         result = run(file, "--port", port)
     assert isinstance(result.exception, UsageError)
     assert str(port) in str(result.exception)
+
+
+def test_a_row_of_faults_is_one_text(serving):
+    file, lines = serving("--json", "--fault", "status 503 then none then truncate 10")
+    url = json.loads(next(lines))["url"]
+    assert [get(url), get(url), get(url), get(url)] == [
+        b"503 Service Unavailable\n", file.read_bytes(), file.read_bytes()[:10], file.read_bytes()
+    ]  # fmt: skip
+
+
+def test_over_tls_the_ca_is_written_and_the_url_is_used_up(serving, tmp_path):
+    file, lines = serving("--json", "--https", "--single-use", "--write-ca", str(tmp_path / "ca"))
+    url = json.loads(next(lines))["url"]
+    trust = ssl.create_default_context(cafile=str(tmp_path / "ca"))
+    with urllib.request.urlopen(url, context=trust, timeout=10) as answer:
+        assert answer.read() == file.read_bytes()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(url, context=trust, timeout=10)
+
+
+def test_each_of_several_files_has_its_own_url(serving, tmp_path):
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"other")
+    file, lines = serving(str(other), "--json")
+    ready = json.loads(next(lines))
+    assert [get(one["url"]) for one in ready["files"]] == [file.read_bytes(), b"other"]
+    assert ready["url"] == ready["files"][0]["url"]
+
+
+def test_a_terminal_shows_bars_and_the_same_sentences():
+    printer = BarPrinter()
+    printer._console.file = screen = io.StringIO()
+    facts = {"conn": 1, "offer": "o1", "attempt": 1}
+    with printer:
+        printer.say("response", facts | {"status": 200, "announced": 100})
+        printer.say("progress", facts | {"written": 60, "acked": 50})
+        assert [task.completed for task in printer._progress.tasks] == [50]
+        printer.say("ended", facts | {"by": "device", "how": "rst", "acked": 50, "announced": 100})
+        assert not printer._progress.tasks
+    assert "ended by device, rst: 50 of 100 bytes acknowledged" in screen.getvalue()
+
+
+@pytest.mark.parametrize(("agreed", "says"), [
+    ({"version": "TLSv1.3", "cipher": "X", "why": None}, "#1 TLSv1.3, X"),
+    ({"version": None, "cipher": None, "why": "expired"}, "#1 no TLS: expired"),
+])  # fmt: skip
+def test_a_handshake_is_told_either_way(agreed, says):
+    assert text_of("handshake", {"conn": 1, "attempt": None, **agreed}) == says
+
+
+@pytest.mark.parametrize("words", [
+    ("--certificate", __file__), ("--write-ca", "ca.pem"), ("--host", ""), ("--expires", "0"),
+])  # fmt: skip
+def test_options_that_do_not_go_together_are_wrong_usage(tmp_path, words):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"x")
+    result = run(file, *words)
+    assert result.exit_code == 2
+    assert words[0] in result.output
+
+
+def test_an_empty_file_is_no_firmware(tmp_path):
+    file = tmp_path / "new.bin"
+    file.touch()
+    assert isinstance(run(file).exception, FirmwareError)

@@ -29,7 +29,8 @@ def test_it(ota, firmware, console):
 @pytest.mark.parametrize("dials", ["tcp", "tls"])
 def test_a_core_dump_is_taken_by_the_cloud_and_erased_on_the_board(pytester, run_folder, dials):
     text = (folder("rigs") / "profiles.toml").read_text()
-    text = text.replace("[[board]]", f'[[board]]\ndials = "{dials}"').replace("= 20", "= 60")
+    text = text.replace('"edgent-new"\n', f'"edgent-new"\ndials = "{dials}"\n', 1)
+    text = text.replace("= 20", "= 60")
     (pytester.path / "rig.toml").write_text(text)
     pytester.makepyfile(test_it=DUMPED)
     pytester.runpytest_subprocess("--rig=rig.toml", "--board=edgent-new").assert_outcomes(passed=1)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,24 @@ def test_it(rig, ota, dut):
 """
 
 
-def listening() -> set[int]:
-    """Local TCP ports that somebody listens on."""
+def listening() -> dict[str, int]:
+    """The ports of all TCP sockets that listen, by the sockets' inodes: a port that one run has
+    let go may be another's at once, an inode is one socket's."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+    return {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+
+
+def listener_of(pids, port: int) -> str:
+    """The inode of the socket by which one of these processes listens at the port."""
+    held = set()
+    for link in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):  # closed in the meantime
+            held.add(str(link.readlink()))
+    mine = {
+        inode for inode, at in listening().items() if at == port and f"socket:[{inode}]" in held
+    }
+    assert len(mine) == 1, f"port {port}: {mine} of {held}"
+    return mine.pop()
 
 
 def in_mid_download(background, *arguments: str):
@@ -34,8 +49,7 @@ def in_mid_download(background, *arguments: str):
     children = run.children
     assert any("pytest_blynk_ota.virtual" in line for line in children.values())
     port = int((run.folder / "port.txt").read_text().rpartition(":")[2])
-    assert port in listening()
-    return run, children, port
+    return run, children, listener_of(children, port)
 
 
 def read_only_bundle(run):
@@ -46,11 +60,11 @@ def read_only_bundle(run):
 
 @pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["alone", "xdist"])
 def test_ctrl_c_in_a_download_leaves_nothing_but_evidence(background, arguments):
-    run, children, port = in_mid_download(background, *arguments)
+    run, children, listener = in_mid_download(background, *arguments)
     os.kill(run.process.pid, signal.SIGINT)
     assert run.process.wait(20) == pytest.ExitCode.INTERRUPTED, run.text()
     wait_until(lambda: not living(children), f"the end of {children}", 5)
-    assert port not in listening()
+    assert listener not in listening()
     assert any(
         (event.source, event.kind) == ("delivery", "progress") for event in read_only_bundle(run)
     )
@@ -62,11 +76,11 @@ def test_ctrl_c_in_a_download_leaves_nothing_but_evidence(background, arguments)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_pytest_takes_its_rack_along(background, number):
-    run, children, port = in_mid_download(background)
+    run, children, listener = in_mid_download(background)
     os.kill(run.process.pid, number)
     run.process.wait(20)
     wait_until(lambda: not living(children), f"the end of {children}", 10)
-    assert port not in listening()
+    assert listener not in listening()
     assert read_only_bundle(run)
     (path,) = run.folder.glob(".blynk-ota/runs/*/run.json")
     data = json.loads(path.read_text())

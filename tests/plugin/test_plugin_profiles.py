@@ -100,7 +100,8 @@ def test_every_power_cut_is_survived_and_goes_back_where_new_was_on_trial(pytest
 def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, run_folder, board):
     rig_file(pytester, 60)
     path = pytester.path / "rig.toml"
-    path.write_text(path.read_text().replace("[[board]]", '[[board]]\ndials = "tls"'))
+    told = f'"{board}"\ndials = "tls"\n'
+    path.write_text(path.read_text().replace(f'"{board}"\n', told, 1))
     pytester.makepyfile(test_it=BOTH + ROLLBACK)
     pytester.runpytest_subprocess("--rig=rig.toml", f"--board={board}").assert_outcomes(passed=3)
     (bundle, *_) = run_folder().glob("tests/*")
@@ -118,7 +119,8 @@ def test_over_mqtt_the_sample_ships_stalls_and_rolls_back(pytester, run_folder, 
     """ESP-IDF's default bootloader has no rollback; the rig's baseline has one with it."""
     rig_file(pytester, 60)
     path = pytester.path / "rig.toml"
-    path.write_text(path.read_text().replace("[[board]]", f'[[board]]\ndials = "{kind}"'))
+    told = f'"mqtt-idf"\ndials = "{kind}"\n'
+    path.write_text(path.read_text().replace('"mqtt-idf"\n', told, 1))
     pytester.makepyfile(test_it=MQTT)
     pytester.runpytest_subprocess("--rig=rig.toml", "--board=mqtt-idf").assert_outcomes(passed=3)
     (bundle,) = run_folder().glob("tests/*a_stall*")

@@ -210,6 +210,30 @@ def test_a_call_that_is_written_wrongly_is_not_the_firmwares_failure(pytester, r
     assert run_json()["counts"] == {"error": 1}
 
 
+REFUSED = """
+import pytest
+
+from pytest_blynk_ota import Outcome, UsageError
+
+
+def test_inside_another(ota):
+    with ota.shipping() as shipment, pytest.raises(UsageError, match="under way"):
+        ota.ship()
+    assert shipment.result.outcome is Outcome.UPGRADED
+
+
+def test_never_entered(ota):
+    ota.shipping()
+    assert ota.ship().outcome is Outcome.UPGRADED
+"""
+
+
+def test_an_operation_that_never_begins_leaves_the_others_their_verdicts(pytester, run_json):
+    pytester.makepyfile(REFUSED)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    assert run_json()["counts"] == {"passed": 2}
+
+
 def test_a_second_run_in_a_named_folder_replaces_the_first(pytester):
     for name in ("first", "second"):
         for old in pytester.path.glob("test_*.py"):

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import itertools
+import re
 
 import pytest
 
@@ -159,6 +161,57 @@ def refused_in(project, folder, *arguments: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return refused(project, *arguments)
+
+
+BARE_RIG = """
+[rig]
+name = "bare"
+speed = 20
+[[board]]
+name = "a"
+chip = "esp32"
+port = "virtual"
+"""
+OURS_AND_MINE = """
+import pytest
+
+
+@pytest.fixture
+def mine(rig):
+    return rig.place("z")
+
+
+def test_ours(board): pass
+def test_mine(mine): pass
+"""
+
+
+@WORKERS
+def test_a_request_that_a_fixture_cannot_carry_out_is_told_without_a_way_through_our_code(
+    pytester, workers, run_json
+):
+    pytester.path.joinpath("bare.toml").write_text(BARE_RIG)
+    pytester.makepyfile(test_it=OURS_AND_MINE)
+    done = pytester.runpytest_subprocess(*QUICK, "--rig=bare.toml", "-rE", *workers)
+    done.assert_outcomes(errors=2)
+    output = done.stdout.str()
+    ours = section(output, "ERROR at setup of test_ours")
+    said = "rig bare, board a: it has neither a token nor a way to provision one; expected "
+    assert [line for line in ours if not line.startswith(("[gw", "blynk-ota: "))] == [
+        said + 'token = "env:NAME", or provision = { kind = "edgent-nvs" }'
+    ]
+    assert 'return rig.place("z")' in "\n".join(section(output, "ERROR at setup of test_mine"))
+    assert "ERROR test_it.py::test_ours - pytest_blynk_ota.errors.UsageError: rig" in output
+    assert (run_json()["result"], run_json()["counts"]) == ("incomplete", {"error": 2})
+
+
+def section(output: str, title: str) -> list[str]:
+    """The lines under a headline, up to the next one."""
+    rows = iter(output.splitlines())
+    for row in rows:
+        if row.strip("_ ") == title:
+            break
+    return list(itertools.takewhile(lambda row: not re.match("[_=-]{4}", row), rows))
 
 
 def finding_names() -> set[str]:

@@ -37,6 +37,11 @@ def test_fixed_ports_are_opened_as_they_stand(tmp_path):
     assert cloud_doors(config) == [Door("tcp", 8081), Door("tcp", 8080)]
 
 
+def test_a_board_that_dials_mqtt_stands_behind_no_relay(tmp_path):
+    with pytest.raises(ConfigError, match="MQTT not: board a"):
+        rig(tmp_path, 'dials = "mqtts"\n[cloud]\nrelay = "h:443"')
+
+
 def test_a_relay_is_read(tmp_path):
     assert str(upstream(rig(tmp_path, '[cloud]\nrelay = "h:443"').cloud)) == "tls://h:443"
 
@@ -50,6 +55,8 @@ def test_a_relay_is_read(tmp_path):
         ('certificate = "a.pem"', "certificate and key together"),
         ('relay = "nowhere"', "expected HOST:PORT"),
         ('relay_ca = "a.pem"', "expected relay, too"),
+        ('relay = "tcp://h:443"\nrelay_ca = "a.pem"', "relay over TLS; relay is 'tcp://h:443'"),
+        ('relay = "h:80"\nports = { mqtt = [1883] }', "MQTT not: cloud.ports.mqtt"),
         ("ping_s = 0", "cloud.ping_s"),
         ("flod_per_s = 1", "did you mean 'flood_per_s'"),
     ],

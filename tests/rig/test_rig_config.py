@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.config import check, load
 from pytest_blynk_ota.rig.shipped import find_rig
 
@@ -74,7 +75,7 @@ def test_a_mistyped_value_says_what_was_expected(tmp_path):
         ({"provision": {"kind": "edgent-nvs", "wifi": "lab:secret"}}, "network does not stand"),
         ({"provision": {"kind": "edgent-nsv"}}, "did you mean 'edgent-nvs'?"),
         ({"profile": "edgent"}, "expected a firmware profile"),
-        ({"name": "no spaces"}, "name"),
+        ({"name": "no spaces"}, "expected a name of letters, digits, "),
     ],
 )
 def test_a_wrong_board_key_is_refused_by_name(board, words):
@@ -96,6 +97,14 @@ def test_a_wrong_board_key_is_refused_by_name(board, words):
         ({"power": "virtual"}, "is real"),
         ({"virtual": {"outlet": "hub"}}, "is real"),
         ({"port": "virtual", "name": "network"}, "can be called network"),
+        (
+            {"port": "virtual", "profile": "sketch", "dials": "mqtt"},
+            "board[0].dials: the firmware of profile sketch dials tcp or tls, got 'mqtt'",
+        ),
+        (
+            {"port": "virtual", "profile": "mqtt-idf", "dials": "tls"},
+            "board[0].dials: the firmware of profile mqtt-idf dials mqtt or mqtts, got 'tls'",
+        ),
     ],
 )
 def test_keys_that_do_not_fit_the_port_are_refused(board, words):
@@ -106,6 +115,18 @@ def test_keys_that_do_not_fit_the_port_are_refused(board, words):
     with pytest.raises(ConfigError) as caught:
         check(data, "x")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        {"port": "/dev/p", "profile": "sketch"},  # a real board runs what its owner gave it
+        {"port": "virtual", "profile": "default"},
+    ],
+)
+def test_firmware_of_ones_own_may_dial_any_port(board):
+    board = {"name": "a", "chip": "esp32", "dials": "mqtts"} | board
+    assert check({"rig": {"name": "x"}, "board": [board]}, "x").board[0].dials == "mqtts"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +145,7 @@ def test_keys_that_do_not_fit_the_port_are_refused(board, words):
             {"bad_sectors": [7]},
             "board[0].virtual.bad_sectors[0]: expected a multiple of 4096, got 7",
         ),
-        ({"usb": "jtag"}, "board[0]: virtual.usb: an esp32 has no USB port of its own"),
-        ({"usb": "jtag", "paced": True}, 'board[0].virtual: paced: usb = "jtag" has no baud rate'),
+        ({"usb": "jtag"}, "board[0].virtual.usb: an esp32 has no USB port of its own"),
     ],
 )
 def test_what_a_virtual_board_cannot_be_is_a_mistake_of_the_rig_file(virtual, problem):
@@ -134,6 +154,108 @@ def test_what_a_virtual_board_cannot_be_is_a_mistake_of_the_rig_file(virtual, pr
         check({"rig": {"name": "x"}, "board": [board]}, "x")
     (found,) = caught.value.problems
     assert found.startswith(problem)
+
+
+ALL_AT_ONCE = """
+[rig]
+name = "x"
+speed = 20
+[cloud]
+relay_ca = "ca.pem"
+certificate = 5
+key = "key.pem"
+ports = { tcp = [80], tls = [80] }
+[[board]]
+name = "a"
+chip = "esp32"
+port = "virtual"
+baud = "fast"
+provision = { kind = "edgent-nvs", wifi = "lab:secret" }
+profile = "sketch"
+virtual = { usb = "jtag", paced = true, flash = "one.bin", efuse = "one.bin", mac = "zz" }
+[[board]]
+name = "a"
+chip = "esp32c3"
+port = "dev/ttyUSB0"
+provision = { kind = "image" }
+power = "virtual"
+"""
+
+
+def test_mistakes_between_keys_are_told_along_with_those_of_single_keys(tmp_path):
+    problems = problems_of(ALL_AT_ONCE, tmp_path)
+    assert [problem.split(": ")[0] for problem in problems if ": " in problem] == [
+        "board[0].provision.wifi",
+        "board[0].baud",
+        "board[0].virtual.mac",
+        "cloud.certificate",
+        "board[0].virtual.usb",
+        "board[0].virtual.paced",
+        "board[0].provision.kind",
+        "board[1].port",
+        "board[1].power",
+        "board[1].provision.kind",
+        "board names are used twice",
+        "rig.speed",
+        "cloud",
+        "cloud.ports",
+    ]
+    (files,) = [problem for problem in problems if ": " not in problem]
+    assert files == (
+        "virtual.efuse of board a is 'one.bin', as virtual.flash of board a is; "
+        "expected a file of its own"
+    )
+
+
+def test_a_wrong_key_is_not_also_told_as_missing(tmp_path):
+    text = '[rig]\nname = "x"\n[[board]]\nname = "a"\nchip = "esp32"\nport = "virtual"\n[cloud]\n'
+    problems = problems_of(
+        text + 'key = 5\ncertificate = "c"\nrelay = 5\nrelay_ca = "c"\n', tmp_path
+    )
+    assert [problem.split(": ")[0] for problem in problems] == ["cloud.key", "cloud.relay"]
+
+
+@pytest.mark.parametrize("table", [[], [[]], [3], 3, [{}], [{"name": {"a": 1}}]])
+def test_no_boards_where_boards_should_be_are_told_and_nothing_else(table):
+    with pytest.raises(ConfigError, match="board"):
+        check({"rig": {"name": "x"}, "board": table, "cloud": 3}, "x")
+
+
+@pytest.mark.parametrize(
+    ("board", "problem"),
+    [
+        (
+            {"profile": "mqtt-idf", "port": "virtual", "provision": {"kind": "edgent-nvs"}},
+            "firmware of the profile mqtt-idf reads no settings from NVS; "
+            'expected "image" or "none", got "edgent-nvs"',
+        ),
+        (
+            {"profile": "sketch", "provision": {"kind": "edgent-nvs"}},
+            "firmware of the profile sketch reads no settings from NVS; "
+            'expected "none", got "edgent-nvs"',
+        ),
+        (
+            {"profile": "edgent-new", "provision": {"kind": "image"}},
+            "only virtual boards run the images that settings are compiled into; "
+            'expected "edgent-nvs" or "none", got "image"',
+        ),
+    ],
+)
+def test_a_way_to_provision_that_the_firmware_does_not_know_is_refused(board, problem):
+    data = {
+        "rig": {"name": "x"},
+        "board": [{"name": "a", "chip": "esp32", "port": "/dev/p"} | board],
+    }
+    with pytest.raises(ConfigError) as caught:
+        check(data, "x")
+    assert caught.value.problems == (f"board[0].provision.kind: {problem}",)
+
+
+def test_each_profile_can_be_provisioned_as_its_virtual_firmware_reads_it():
+    """What says that a profile reads NVS is the shipped rig that runs each of them."""
+    for board in load(find_rig("profiles", Path("/nonexistent"))).board:
+        assert board.provision is not None
+        assert ways_to_provision(board)[0] == board.provision.kind
 
 
 def test_two_boards_on_one_port_are_refused():
@@ -169,7 +291,7 @@ def test_no_toml_is_said_with_its_line(tmp_path):
 
 
 def test_every_shipped_rig_is_valid():
-    for name in ("virtual", "lab1"):
+    for name in ("virtual", "lab1", "profiles"):
         assert load(find_rig(name, Path("/nonexistent"))).rig.name == name
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_blynk_ota.board.console import Console
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import PortGone, RigError
+from pytest_blynk_ota.errors import PortGone, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.rig.config import check
@@ -23,6 +23,7 @@ DATA = {
     "board": [
         {"name": "s2", "port": "/dev/none-0", **BOARD, "chip": "esp32"},
         {"name": "c3", "port": "/dev/none-1", **BOARD},
+        {"name": "bare", "port": "/dev/none-2", "chip": "esp32c3"},
     ],
 }
 
@@ -93,3 +94,9 @@ def test_a_rig_closes_all_that_it_has_though_one_port_does_not_close(rig, monkey
             rig.close()
     assert not [one for one in threading.enumerate() if one.name == "blynk-ota servers"]
     rig.close()
+
+
+@pytest.mark.usefixtures("ports_open")
+def test_a_board_without_a_token_is_told_which_keys_give_one(rig):
+    with pytest.raises(UsageError, match='token = "env:NAME", or provision = '):
+        rig.place("bare")

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota import cloud_faults
+from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota, otadata_known
-from pytest_blynk_ota.restore import settled_since
+from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -31,6 +32,18 @@ def test_otadata_is_known_again_after_a_read_that_changed_nothing():
 
 def test_a_read_whose_reset_gives_an_image_up_leaves_otadata_unknown():
     assert otadata_known([RESTORED, REQUEST, read("app1", "app0")], "a") is None
+
+
+def test_a_board_that_comes_and_goes_is_told_each_version_once():
+    reports = [
+        Event(4, 0.0, 0.0, "cloud", "report", "a", {"version": version, "build": "Nov 2"})
+        for version in ("1.0.0", "1.0.1")
+    ]
+    assert heard_from(reports[:1], "a") == "reported 1.0.0 (built Nov 2)"
+    assert heard_from(reports[:1] * 800 + reports[1:], "a") == (
+        "reported 1.0.0 (built Nov 2) 800 times, 1.0.1 (built Nov 2)"
+    )
+    assert heard_from(reports, "b") == "did not log in"
 
 
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": -1}, {"download_limit": 0}])
@@ -67,3 +80,30 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
     heard = (4.0, "cloud", "heard", {"session": 7, "what": "PING"})
     assert login_and_reset(2.12, 0xC) is None
     assert login_and_reset(2.12, 0xC, heard) == 2.1
+
+
+BEHIND_A_RELAY = SimpleNamespace(
+    name="lab", config=SimpleNamespace(cloud=SimpleNamespace(relay="blynk.example:80"))
+)
+
+
+@pytest.mark.parametrize("make", ["ship", "offer"])
+def test_a_fault_that_cannot_hold_behind_a_relay_is_refused_before_anything_begins(make):
+    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    with pytest.raises(FaultError, match="slow: behind a relay"):
+        getattr(ota, make)(faults=[cloud_faults.slow(3)])
+
+
+def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
+    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    with pytest.raises(FaultError, match="the other server makes the offers"):
+        ota.relayed(faults=[cloud_faults.drop()])
+
+
+def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
+    def closed(number, board, by, why):
+        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+
+    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
+    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
+    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota.errors import RigError
-from pytest_blynk_ota.relayed import fetched
+from pytest_blynk_ota.errors import RigError, UsageError
+from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.relayed import TheirOffers, fetched
 
 
 @contextmanager
@@ -63,3 +65,16 @@ def test_a_url_that_is_none_is_the_rigs_error_without_the_token(url):
     with pytest.raises(RigError) as caught:
         fetched(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hand", "done"),
+    [("cancel", "cancelled"), ("pause", "paused"), ("resume", "resumed"), ("click", "clicked")],
+)
+def test_the_shipment_of_the_other_server_is_not_in_our_hands(hand, done):
+    timeline = Timeline()
+    rig = SimpleNamespace(recorder=Recorder(timeline))
+    offers = TheirOffers(rig, SimpleNamespace(name="a"), None, None, 0)
+    with pytest.raises(UsageError, match=f"board a: .* cannot be {done} here"):
+        getattr(offers, hand)()
+    assert not timeline.events()

@@ -125,6 +125,14 @@ def test_a_cancel_waits_for_the_offer_that_goes_out(rig, offers):
     assert rig.kinds() == ["offer", "closed", "cancelled"]
 
 
+def test_no_offer_goes_out_after_the_deadline(rig, offers):
+    offers.expire()
+    offers.expire()
+    rig.report(1)
+    offers.stop()
+    assert (rig.kinds(), rig.cloud.sent) == (["closed"], [])
+
+
 def logged_in(rig):
     """The device is logged in on session 1, of which the events tell."""
     say = rig.recorder

@@ -61,6 +61,12 @@ PROFILE = {
 OFFSETS = {"app0": 0x10000, "app1": 0x150000}
 
 
+def planned(text: str, **more: Any) -> dict[str, Any]:
+    """A fault as it stands in the operation's event."""
+    row = {"text": text, "kind": text.split()[0], "attempts": None, "maybe": False, "sure": True}
+    return row | more
+
+
 class Tale:
     """One timeline under construction.
 
@@ -78,7 +84,7 @@ class Tale:
         uart: bool = True,
         flash: bool = True,
         limit: int | None = 3,
-        faults: tuple[str, ...] = (),
+        faults: tuple[str | dict[str, Any], ...] = (),
         online: bool = True,
         restored: bool = False,
         images: dict[str, Any] | None = None,
@@ -129,7 +135,7 @@ class Tale:
     def begins(
         self,
         op: str,
-        faults: tuple[str, ...] = (),
+        faults: tuple[str | dict[str, Any], ...] = (),
         attempts: dict[int, list[int]] | None = None,
         **more: Any,
     ) -> Tale:
@@ -141,7 +147,8 @@ class Tale:
             for label, name in self.places.items()
         }
         rows = [
-            {"text": text, "attempts": (attempts or {}).get(i)} for i, text in enumerate(faults)
+            {"text": one, "attempts": (attempts or {}).get(i)} if isinstance(one, str) else one
+            for i, one in enumerate(faults)
         ]
         data = self._settings | {"op": op, "number": self.number, "slots": slots, "faults": rows}
         return self.add("ota", "operation", **(data | more))
@@ -239,13 +246,48 @@ class Tale:
         self.wait(2)
         return self.leaves().wait(0.5) if disconnects else self
 
-    def asks(self, status: int = 200, announced: int | None = SIZE) -> Tale:
-        """A connection, a GET, the head of the answer."""
+    def asks(
+        self,
+        status: int = 200,
+        announced: int | None = SIZE,
+        *,
+        again: bool = False,
+        part: tuple[int, int, int | None] | None = None,
+        due: dict[int, int | None] | None = None,
+        **more: Any,
+    ) -> Tale:
+        """A connection, a GET, the head of the answer.
+
+        Args:
+            again: it is a further request of the same download.
+            part: the bytes of the file that it holds, as Content-Range says.
+            due: places of faults that it is to fire, and the byte after which they are late.
+        """
+        self.requests(again=again).wait(0.1)
+        if due is not None:
+            more["due"] = [list(row) for row in due.items()]
+        if part is not None:
+            announced = part[1] - part[0]
+            more["part"] = list(part)
+        return self._deliver("response", status=status, announced=announced, **more)
+
+    def requests(self, *, again: bool = False) -> Tale:
+        """A connection and a GET, not answered yet."""
         self.conn += 1
-        self.attempt += 1
+        self.attempt += not again
         self.add("delivery", "connection", None, conn=self.conn, peer="10.0.0.2:6")
-        self._deliver("request", method="GET", path="/f/new.bin", range=None)
-        return self.wait(0.1)._deliver("response", status=status, announced=announced)
+        return self._deliver("request", method="GET", path="/f/new.bin", range=None)
+
+    def knocks(self, why: str = "", **more: Any) -> Tale:
+        """A connection that asks for nothing; ``why``: its TLS handshake fails."""
+        self.conn += 1
+        where = None if "offer" not in more else ""
+        self.add("delivery", "connection", where, conn=self.conn, peer="10.0.0.2:6", **more)
+        return self.wait(0.1).fails(why) if why else self
+
+    def fails(self, why: str) -> Tale:
+        """The TLS handshake of the last connection comes to nothing."""
+        return self.add("delivery", "handshake", None, conn=self.conn, why=why)
 
     def _deliver(self, kind: str, **data: Any) -> Tale:
         return self.add(

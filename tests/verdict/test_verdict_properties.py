@@ -27,6 +27,33 @@ VERBS = {
     "stalls": lambda tale: tale.stalls(),
     "asks": lambda tale: tale.asks(),
     "404": lambda tale: tale.asks(404, 9).ends("server", "complete", 9, announced=9),
+    "redirected": lambda tale: tale.asks(302, 9).ends("server", "complete", 9, announced=9),
+    "first part": lambda tale: tale.asks(206, part=(0, HALF, SIZE)).ends(
+        "server", "complete", HALF, announced=HALF
+    ),
+    "last part": lambda tale: tale.asks(206, again=True, part=(HALF, SIZE, SIZE)).ends(
+        "server", "complete", SIZE - HALF, announced=SIZE - HALF
+    ),
+    "page": lambda tale: (
+        tale.asks(200, 9)
+        .fault("page", index=9)
+        .ends("server", "complete", 9, announced=9, page=True)
+    ),
+    "endless": lambda tale: tale.asks(200, None).gets(9 * SIZE),
+    "knock": lambda tale: tale.knocks(),
+    "no handshake": lambda tale: tale.knocks("unknown CA", offer="o1", attempt=1),
+    "shut": lambda tale: tale.add(
+        "delivery",
+        "fault",
+        conn=None,
+        offer="o1",
+        attempt=1,
+        index=9,
+        fault="unreachable how=silent",
+        at=0,
+        phase="fired",
+    ),
+    "vanish": lambda tale: tale.fault("vanish after=50%", index=9),
     "half": lambda tale: tale.asks().wait(1).gets(HALF, HALF + 100),
     "fin": lambda tale: tale.ends("device", "fin", HALF),
     "rst": lambda tale: tale.ends("device", "rst", HALF),

@@ -192,3 +192,34 @@ def test_the_restart_after_a_url_that_was_none_is_expected_once(restarts, found)
     for _ in range(restarts):
         tale.comes_back("old").wait(20)
     assert names(tale.over().judged()) == found
+
+
+def test_a_url_that_was_none_and_goes_out_twice_makes_two_restarts_expected():
+    tale = fires(planned(text="url"), 'url text="x"').offered().wait(12).comes_back("old")
+    tale.add("cloud", "ota_sent", session=tale.session, offer="o1", url="x").wait(2).leaves()
+    verdict = tale.wait(12).comes_back("old").wait(20).over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.NOT_STARTED, set())
+
+
+def slowed(text: str, lives: float):
+    """New never waits for the answer to its login."""
+    tale = fires(planned(text=text), text).offered().downloads().boots("new").wait(5)
+    for _ in range(5):
+        tale.logs_in("").wait(lives).leaves().wait(1)
+    return tale.wait(70).over().control()
+
+
+def test_a_device_that_waits_for_no_late_answer_is_not_offline():
+    with pytest.raises(RigError, match="the cloud answer 12 s late, and the board waited for no"):
+        slowed("slow seconds=12", lives=5).judged()
+
+
+@pytest.mark.parametrize("text", ["slow seconds=2", "silent seconds=12"])
+def test_a_device_that_leaves_in_spite_of_an_answer_is_offline(text):
+    assert slowed(text, lives=5).judged().outcome is Outcome.OFFLINE
+
+
+def test_a_device_that_never_came_to_a_slow_cloud_is_offline():
+    tale = fires(planned(text="slow seconds=12"), "slow seconds=12").offered().downloads()
+    verdict = tale.boots("new").wait(90).over().control().judged()
+    assert verdict.outcome is Outcome.OFFLINE

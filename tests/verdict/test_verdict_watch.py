@@ -11,6 +11,7 @@ from tale import BEGIN, SIZE, SPEED, Tale
 
 from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.shipment import Operation
+from pytest_blynk_ota.verdict import Outcome
 from pytest_blynk_ota.verdict.watch import Watch, Watcher, watch
 
 
@@ -154,6 +155,28 @@ def test_a_device_that_is_never_given_back_ends_the_watch_all_the_same():
     assert "kept the device away" in at(tale, 101).why
 
 
+def test_a_device_that_is_kept_away_again_and_again_ends_the_watch_all_the_same():
+    tale = Tale(op="ship", deadline=100)
+    for _ in range(3):
+        tale.add("test", "action", what="cloud.off").wait(30).add(
+            "test", "action", what="cloud.on"
+        ).wait(5)
+    tale.add("test", "action", what="cloud.off")
+    assert not at(tale, 8).over
+    assert "kept the device away" in at(tale, 11).why
+
+
+def test_the_last_look_ends_with_a_device_that_is_reset_after_each_settling():
+    tale = Tale(deadline=20).offered().downloads().wait(20)
+    for _ in range(2):
+        tale.boots("old", code=0x10).wait(5).logs_in("1.5.0").wait(10.5)
+    state = at(tale.boots("old", code=0x10).wait(5), 1)
+    assert (state.over, state.phase) == (False, "the last look: login")
+    assert at(tale.logs_in("1.5.0"), 1).why == (
+        "the deadline passed, and the device had settled since"
+    )
+
+
 def test_a_cancelled_offer_ends_when_the_device_is_settled():
     tale = Tale(op="offer").add("ota", "cancelled", why="by the test")
     assert at(tale, 0).over
@@ -207,3 +230,60 @@ def test_the_end_is_believed_only_after_what_was_on_its_way_has_come():
     place: Any = SimpleNamespace(name=tale.board)
     operation = Operation(rig, place, b"", (), dict, None, lambda: pytest.fail("no verdict yet"))
     assert not operation._look().over
+
+
+def test_a_cancelled_shipment_waits_for_the_url_that_went_out_before():
+    tale = Tale().offered(disconnects=False).add("ota", "cancelled", why="by the test")
+    assert at(tale, 10).phase == "the request"
+    assert not at(tale, 10).over
+    assert at(tale, 21).why == "the operation was cancelled: by the test, and the device settled"
+
+
+def test_a_cancelled_shipment_waits_for_a_download_beside_the_session():
+    tale = Tale().offered(disconnects=False).asks().gets(SIZE // 2)
+    tale.add("ota", "cancelled", why="by the test")
+    assert at(tale, 10).phase == "the download"
+    tale.wait(2).gets(SIZE).ends("server", "complete", SIZE)
+    assert at(tale, 10).phase == "the restart into New"
+    assert at(tale, 31).over
+
+
+def test_a_shipment_that_closed_on_a_broken_transfer_waits_for_the_next_try_of_that_boot():
+    tale = Tale().offered(disconnects=False).asks().gets(SIZE // 2)
+    tale.ends("server", "rst", SIZE // 2).closed("upload failure")
+    assert not at(tale, 5).over
+    assert at(tale, 5).phase == "the restart after an error"
+
+
+def test_the_same_url_sent_twice_does_not_end_the_download_that_runs():
+    tale = Tale(op="offer").offered(disconnects=False).asks().gets(SIZE // 4).wait(10)
+    tale.add("cloud", "ota_sent", session=tale.session, offer="o1", url="http://x/?token=t")
+    for step in range(10):
+        tale.wait(10).gets(SIZE // 2 + step)
+        assert not at(tale, 5).over
+    assert at(tale, 5).phase == "the download"
+
+
+def stalling_again_and_again(deadline: float) -> Tale:
+    """Four offers, each left for a download that stalls, and a fifth one given up just now."""
+    tale = Tale(limit=None, deadline=deadline, faults=("stall after=50%",))
+    for _ in range(4):
+        tale.offered().stalls().boots("old").wait(3).logs_in().wait(0.2)
+    return tale.offered().stalls().wait(-7)
+
+
+def test_leaving_for_a_download_is_no_lost_link():
+    tale = stalling_again_and_again(deadline=215)
+    state = at(tale, 0)
+    assert (state.over, state.phase, state.is_late) == (False, "the last look: login", True)
+    tale.wait(8).boots("old").wait(3).logs_in()
+    assert at(tale, 11).why == "the deadline passed, and the device is settled"
+    assert tale.wait(11).over().judged().outcome is Outcome.STALLED
+
+
+def test_a_link_that_is_lost_long_after_the_url_is_lost_all_the_same():
+    tale = Tale(deadline=10, settle_s=40).leaves().wait(1).logs_in().offered(disconnects=False)
+    tale.wait(25).leaves()
+    for _ in range(3):
+        tale.wait(1).logs_in().wait(3).leaves()
+    assert "link drops in a loop (4 times)" in at(tale, 1).why

@@ -26,6 +26,7 @@ from vfw_peer import TOKEN, WebPeer, listening, run
 from pytest_blynk_ota.firmware.derive import bad_hash
 from pytest_blynk_ota.firmware.otadata import State
 from pytest_blynk_ota.virtual.app import mqtt_packets as packets
+from pytest_blynk_ota.virtual.app.mqtt_client import MqttClient
 from pytest_blynk_ota.virtual.app.mqtt_packets import Decoder, Kind, Message, MqttError
 from pytest_blynk_ota.virtual.network.tcp import Network
 
@@ -320,6 +321,28 @@ def test_a_broker_that_goes_and_comes_is_found_again():
             sample.bench.machine.close()
 
     story(lose())
+
+
+def test_a_broker_that_goes_before_the_device_has_said_what_it_is_is_found_again(monkeypatch):
+    sending, cut = MqttClient._send, []
+
+    async def send(client: MqttClient, data: bytes) -> None:
+        if data[0] >> 4 == Kind.SUBSCRIBE and not cut:
+            cut.append(data)
+            client.close()
+        await sending(client, data)
+
+    async def lose() -> None:
+        async with cloud_of() as cloud:
+            sample = Sample(cloud.port)
+            async with sample.bench.living():
+                await sample.bench.machine.see("MQTT_EVENT_DISCONNECTED")
+                await cloud.hears("info/mcu")
+            sample.bench.machine.close()
+
+    monkeypatch.setattr(MqttClient, "_send", send)
+    story(lose())
+    assert cut
 
 
 def test_without_a_token_it_stays_up_and_says_so():

@@ -256,7 +256,8 @@ class MqttSession:
         refused = refusal(asked)
         device = None if refused else self._site.registry.by_token(asked.password or "")
         if device is None:
-            code, why = refused or (Reason.BAD_CREDENTIALS, "a token that the rig did not give out")
+            unknown = self._site.registry.why_not(asked.password or "")
+            code, why = refused or (Reason.BAD_CREDENTIALS, unknown)
             self._say("refused", why=why)
             self._write(writing.connack(min(asked.level, 5), code))
             self._write_no_more(f"login refused: {why}")
@@ -293,6 +294,7 @@ class MqttSession:
         else:
             self._will = asked.will
         self._timer.look()
+        device.answered()
 
     def _message(self, message: Publish) -> None:
         code = Reason.OK

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pytest_blynk_ota.cloud.device import Device, field
+from pytest_blynk_ota.cloud.device import MAX_KEPT, Device, field
 from pytest_blynk_ota.cloud.mqtt.packets import MAX_BYTES
 from pytest_blynk_ota.cloud.mqtt.topics import names_in
 
@@ -87,13 +87,17 @@ class Uplinks:
             self._say("report", t=now, version=report.version, build=report.build,
                       fw_type=field(words, "fw_type"))  # fmt: skip
 
+    def _keep(self, name: str, values: tuple[str, ...]) -> None:
+        if not self._device.values.keep(name, values):
+            raise NotTaken(f"ds/{name}: {MAX_KEPT} datastreams are kept, and no further ones")
+
     def _value(self, text: str, name: str) -> None:
-        self._device.values[name] = tuple(text.split("\0"))
+        self._keep(name, tuple(text.split("\0")))
 
     def _batch(self, text: str) -> None:
         for name, value in _json(text, dict, "batch_ds").items():
             values = value if isinstance(value, list) else [value]
-            self._device.values[name] = tuple(map(_word, values))
+            self._keep(name, tuple(map(_word, values)))
 
     def _timestamped(self, text: str, name: str) -> None:
         points = _json(text, list, "timestamped_batch")
@@ -103,7 +107,7 @@ class Uplinks:
         ):
             raise NotTaken("a timestamped_batch: expected [[milliseconds, value], …]")
         _, value = max(points, key=lambda point: point[0])
-        self._device.values[name] = (_word(value),)
+        self._keep(name, (_word(value),))
 
     def _erase(self, _: str, name: str) -> None:
         self._device.values.pop(name, None)
@@ -117,7 +121,8 @@ class Uplinks:
     def _meta(self, text: str, name: str) -> None:
         if "\0" in text:
             raise NotTaken(f"meta/{name}: a value with a NUL")
-        self._device.meta[name] = text
+        if not self._device.meta.keep(name, text):
+            raise NotTaken(f"meta/{name}: {MAX_KEPT} metafields are kept, and no further ones")
         self._say("meta", field=name, value=text)
 
     def _get_values(self, text: str) -> None:

@@ -94,7 +94,6 @@ class MqttClient:
         while True:
             self._on.before_connect()
             if await self._connect():
-                await self._on.connected()
                 await self._serve()
             else:
                 self._on.failed(None)
@@ -157,8 +156,9 @@ class MqttClient:
         return True
 
     async def _serve(self) -> None:
-        """Until the session is over."""
+        """Until the session is over, which may be in what the handler sends first."""
         try:
+            await self._on.connected()
             while True:
                 packet = await self._receive(self._next_duty() - self._clock.now())
                 if packet is not None:

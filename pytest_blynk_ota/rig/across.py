@@ -1,0 +1,194 @@
+"""What the keys of a rig file may not say together, though each of them is fine on its own.
+
+Each rule looks at whatever of the file is fine by itself, so that these mistakes are told along
+with those of single keys, not after them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_blynk_ota.cloud.doors import KINDS, Speech
+from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.words import near
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.rig.config import BoardSection, CloudSection, RigSection
+
+Mistakes = Iterator[tuple[str, str]]
+"""Keys, each with what is wrong with it."""
+
+USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
+PORT = re.compile(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$")
+
+
+def ways_to_provision(board: BoardSection) -> Sequence[str]:
+    """What ``provision.kind`` may be: what its firmware reads, and what there is to write it to."""
+    ways = ["edgent-nvs"] if PROFILES[board.profile].nvs else []
+    return [*ways, *(["image"] if board.is_virtual else []), "none"]
+
+
+def _provisioned_as_its_firmware_reads(board: BoardSection) -> Mistakes:
+    ways = ways_to_provision(board)
+    if board.provision is None or board.provision.kind in ways:
+        return
+    why = {
+        "edgent-nvs": f"firmware of the profile {board.profile} reads no settings from NVS",
+        "image": "only virtual boards run the images that settings are compiled into",
+    }[board.provision.kind]
+    words = " or ".join(f'"{way}"' for way in ways)
+    yield "provision.kind", f'{why}; expected {words}, got "{board.provision.kind}"'
+
+
+def _port_is_of_a_known_form(board: BoardSection) -> Mistakes:
+    if not board.is_virtual and not PORT.match(board.port):
+        yield (
+            "port",
+            'expected "virtual", a device path, usb:SERIAL, rfc2217://HOST:PORT or '
+            f"socket://HOST:PORT, got {board.port!r}{near(board.port, ['virtual'])}",
+        )
+
+
+def _real_boards_have_no_virtual_keys(board: BoardSection) -> Mistakes:
+    if board.is_virtual:
+        return
+    if board.virtual is not None:
+        yield "virtual", f"board {board.name} is real: these keys are not for it"
+    if board.power is not None and board.power.virtual:
+        yield "power", f'board {board.name} is real: "virtual" is not for it'
+
+
+def _virtual_boards_leave_the_network_its_name(board: BoardSection) -> Mistakes:
+    if board.is_virtual and board.name == "network":
+        yield (
+            "name",
+            "no virtual board can be called network: its rack's control port has that",
+        )
+
+
+def _usb_is_there_and_has_no_rate(board: BoardSection) -> Mistakes:
+    if board.virtual is None or board.virtual.usb != "jtag":
+        return
+    if not CHIPS[board.chip].usb_jtag:
+        yield (
+            "virtual.usb",
+            f'an {board.chip} has no USB port of its own ({USB_CHIPS} have); expected "bridge"',
+        )
+    if board.virtual.paced:
+        yield "virtual.paced", 'usb = "jtag" has no baud rate; expected false'
+
+
+def _speaks_what_it_dials(board: BoardSection) -> Mistakes:
+    """What a real board runs, or a virtual one without a profile, may be anything."""
+    if not board.is_virtual or board.dials is None or board.profile == "default":
+        return
+    own = KINDS[PROFILES[board.profile].dials].speaks[0]
+    if KINDS[board.dials].speaks[0] is not own:
+        fitting = " or ".join(kind for kind, row in KINDS.items() if row.speaks[0] is own)
+        yield (
+            "dials",
+            f"the firmware of profile {board.profile} dials {fitting}, got {board.dials!r}",
+        )
+
+
+RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
+    _virtual_boards_leave_the_network_its_name,
+    _port_is_of_a_known_form,
+    _real_boards_have_no_virtual_keys,
+    _usb_is_there_and_has_no_rate,
+    _provisioned_as_its_firmware_reads,
+    _speaks_what_it_dials,
+)
+
+
+def _twice(values: Sequence[str]) -> str:
+    """Those that are there more than once."""
+    return ", ".join(sorted({value for value in values if values.count(value) > 1}))
+
+
+def _names_and_ports_are_their_own(boards: Sequence[BoardSection]) -> Mistakes:
+    if names := _twice([board.name for board in boards]):
+        yield "", f"board names are used twice: {names}"
+    if ports := _twice([board.port for board in boards if not board.is_virtual]):
+        yield "", f"two boards have the port {ports}"
+
+
+def _files_are_their_own(boards: Sequence[BoardSection]) -> Mistakes:
+    """A file that two boards, or two keys of one, would write to."""
+    users: dict[str, str] = {}
+    for board in boards:
+        for key in ("flash", "efuse"):
+            path = getattr(board.virtual, key, None)
+            if path is None:
+                continue
+            user = f"virtual.{key} of board {board.name}"
+            other = users.setdefault(os.path.normpath(path), user)
+            if other != user:
+                yield "", f"{user} is {path!r}, as {other} is; expected a file of its own"
+
+
+def _real_clocks_run_at_1(rig: RigSection, boards: Sequence[BoardSection]) -> Mistakes:
+    real = [board.name for board in boards if not board.is_virtual]
+    if real and rig.speed != 1:
+        yield (
+            "rig.speed",
+            f"is {rig.speed:g}, but {real[0]} is a real board, whose clock runs at 1; expected 1",
+        )
+
+
+def _cloud_fits_together(cloud: CloudSection, named: Collection[str]) -> Mistakes:
+    if ("certificate" in named) != ("key" in named):
+        yield "cloud", "expected certificate and key together, or neither of them"
+    if "relay_ca" in named and "relay" not in named:
+        yield "cloud", "relay_ca is for a relay, and none is named; expected relay, too"
+    if "relay_ca" in named and cloud.relay and not Upstream.parse(cloud.relay).tls:
+        yield "cloud", f"relay_ca is for a relay over TLS; relay is {cloud.relay!r}"
+    if ports := _twice([str(port) for ports in cloud.ports.values() for port in ports]):
+        yield "cloud.ports", f"used twice: {ports}"
+
+
+def _mqtt_is_not_relayed(cloud: CloudSection, boards: Sequence[BoardSection]) -> Mistakes:
+    if cloud.relay is None:
+        return
+    asked = [f"cloud.ports.{kind}" for kind in cloud.ports if _is_mqtt(kind)]
+    for board in boards:
+        if _is_mqtt(board.dials or PROFILES[board.profile].dials):
+            asked.append(f"board {board.name}")
+    if asked:
+        yield "cloud.relay", f"passes the binary protocol on, MQTT not: {', '.join(asked)}"
+
+
+def _is_mqtt(kind: str) -> bool:
+    return Speech.MQTT in KINDS[kind].speaks
+
+
+def mistakes_across(
+    rig: RigSection | None,
+    boards: Mapping[int, BoardSection],
+    cloud: CloudSection | None,
+    named: Collection[str],
+) -> Mistakes:
+    """Every mistake that lies between keys.
+
+    Args:
+        rig: that section; None if it is not fine by itself, as of ``cloud``.
+        boards: by their places in the file; those that are fine by themselves.
+        named: the keys of the cloud's section, wrong ones too: what is wrong is not missing.
+    """
+    for at, board in boards.items():
+        for rule in RULES_OF_A_BOARD:
+            for key, problem in rule(board):
+                yield f"board[{at}].{key}", problem
+    every = list(boards.values())
+    yield from _names_and_ports_are_their_own(every)
+    yield from _files_are_their_own(every)
+    if rig is not None:
+        yield from _real_clocks_run_at_1(rig, every)
+    if cloud is not None:
+        yield from _cloud_fits_together(cloud, named)
+        yield from _mqtt_is_not_relayed(cloud, every)

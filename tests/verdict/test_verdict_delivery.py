@@ -1,0 +1,532 @@
+"""What any answer of a bad server makes of a download, and of what may be in flash after it."""
+
+from __future__ import annotations
+
+import pytest
+from tale import SIZE, Tale, names, planned
+
+from pytest_blynk_ota.delivery.kinds import KINDS, SOURCES
+from pytest_blynk_ota.delivery.kinds import STALLS as SLOW
+from pytest_blynk_ota.errors import FaultNotReached, Undecided
+from pytest_blynk_ota.verdict import Outcome, Verdict
+from pytest_blynk_ota.verdict.fault_kinds import HARMLESS, OURS, STALLS
+from pytest_blynk_ota.verdict.rig_faults import NEVER_MISSED
+from pytest_blynk_ota.verdict.watch import watch
+
+HALF = SIZE // 2
+
+
+def tale(*texts: str, stays: bool = False, info: bool = True, **more) -> Tale:
+    """An offer under way, with these faults planned and sure to fire."""
+    faults = tuple(planned(text) for text in texts)
+    return Tale(op="offer", faults=faults, info=info, **more).offered(disconnects=not stays)
+
+
+def back(one: Tale, after: float = 10) -> Verdict:
+    """Restart into Old, the end, the verdict."""
+    return one.wait(after).comes_back("old").over().judged()
+
+
+def word(verdict: Verdict) -> str:
+    assert len(verdict.downloads) == 1
+    return verdict.downloads[0].ended
+
+
+def reasons(verdict: Verdict) -> str:
+    return "\n".join(str(reason) for reason in verdict.reasons)
+
+
+def test_the_tables_of_kinds_name_faults_that_there_are():
+    assert set(KINDS) >= STALLS | OURS | HARMLESS | NEVER_MISSED
+    assert set(SLOW) | {"vanish", "split_headers"} <= STALLS
+    assert not HARMLESS & {"corrupt", "zero", "swap", "repeat", "cut", "scramble", "pad", "other"}
+    assert set(SOURCES["whole answer"]) - {"redirect"} <= set(KINDS) - HARMLESS
+
+
+# Bodies whose length nobody said
+
+
+def test_an_endless_body_that_the_device_leaves_is_abandoned_and_failed():
+    one = tale("chunked how=endless").asks(200, None).fault("chunked how=endless", at=0)
+    verdict = back(one.wait(5).gets(9 * SIZE).ends("device", "fin", 9 * SIZE, announced=None))
+    assert (word(verdict), verdict.outcome) == ("abandoned", Outcome.DOWNLOAD_FAILED)
+
+
+def test_an_endless_body_that_the_device_reads_for_ever_is_open():
+    one = tale("chunked how=endless", stays=True).asks(200, None)
+    verdict = one.fault("chunked how=endless", at=0).wait(5).gets(9 * SIZE).over().judged()
+    assert (word(verdict), verdict.outcome) == ("open", Outcome.STALLED)
+
+
+def test_a_body_without_length_that_we_closed_is_complete():
+    one = tale("drop_header name=Content-Length").asks(200, None)
+    one.fault("drop_header name=Content-Length", at=0).wait(2).gets(SIZE)
+    verdict = back(one.ends("server", "complete", SIZE, announced=None))
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+
+
+def test_a_body_without_its_last_chunk_is_cut():
+    one = tale("chunked how=unfinished").asks(200, None).fault("chunked how=unfinished")
+    verdict = back(one.wait(2).gets(SIZE).ends("server", "fin", SIZE, announced=None))
+    assert (word(verdict), verdict.outcome) == ("cut", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_body_without_length_of_which_the_device_has_read_all_may_be_new():
+    one = tale("drop_header name=Content-Length").asks(200, None)
+    one.fault("drop_header name=Content-Length", at=0).wait(2).gets(SIZE)
+    one.ends("device", "fin", SIZE, announced=None).lands("new")
+    verdict = one.comes_back("new").over().judged()
+    assert verdict.outcome is Outcome.UPGRADED
+
+
+# Lengths that lie
+
+
+def test_a_length_that_is_too_small_is_complete_as_announced():
+    one = tale("length off=-100").asks(200, SIZE - 100).fault("length off=-100", at=0)
+    verdict = back(one.wait(2).ends("server", "complete", SIZE, announced=SIZE - 100))
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+
+
+@pytest.mark.parametrize("off", [100, 5 * 10**9])
+def test_a_length_that_is_too_large_is_cut(off):
+    text = f"length off={off}"
+    one = tale(text).asks(200, SIZE + off).fault(text, at=0).wait(2).gets(SIZE)
+    verdict = back(one.ends("server", "fin", SIZE, announced=SIZE + off), 40)
+    assert (word(verdict), verdict.outcome) == ("cut", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_device_that_takes_short_for_whole_may_run_new_all_the_same():
+    one = tale("length off=100").asks(200, SIZE + 100).fault("length off=100", at=0).wait(2)
+    one.ends("server", "fin", SIZE, announced=SIZE + 100).lands("new").comes_back("new").over()
+    one.flash("app1", otadata=None)
+    assert one.judged().outcome is Outcome.UPGRADED
+
+
+def test_a_length_of_zero_is_an_answer_without_a_body():
+    one = tale("length says=0").asks(200, 0).fault("length says=0", at=0).wait(1)
+    verdict = back(one.ends("device", "fin", 0, announced=0))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+# Redirects
+
+
+def redirected(one: Tale, *, again: bool = False, text: str = "redirect code=302") -> Tale:
+    one.asks(302, 20, again=again, page=True).fault(text, at=0)
+    return one.ends("server", "complete", 20, announced=20, page=True).wait(0.2)
+
+
+def test_a_chain_of_redirects_to_the_file_is_one_download_whose_last_get_counts():
+    one = tale("redirect code=302 hops=2", stays=True)
+    redirected(redirected(one), again=True).asks(again=True).wait(2).gets(SIZE)
+    verdict = back(one.ends("server", "complete", SIZE))
+    assert [(d.ended, d.status, d.attempt) for d in verdict.downloads] == [("complete", 200, 1)]
+    assert "after 2 redirects" in reasons(verdict)
+    assert verdict.downloads[0].fault == "redirect code=302"
+
+
+def test_new_behind_a_redirect_is_known_by_the_slot_map():
+    one = tale("redirect code=302", info=False)
+    redirected(one).asks(again=True).wait(2).gets(SIZE).ends("server", "complete", SIZE)
+    one.lands("new").comes_back("new").over().flash("app1")
+    assert one.judged().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.parametrize("hops", [1, 30])
+def test_redirects_that_the_device_gives_up_are_refused(hops):
+    one = tale("redirect code=302 to=loop")
+    for hop in range(hops):
+        redirected(one, again=hop > 0)
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+def looping(one: Tale, seconds: int) -> Tale:
+    for second in range(seconds):
+        redirected(one, again=second > 0).wait(0.8)
+    return one
+
+
+def test_a_loop_that_the_device_follows_to_the_end_is_open_between_two_requests_too():
+    one = looping(tale("redirect code=302 to=loop", stays=True), 20).over()
+    assert (word(one.judged()), one.judged().outcome) == ("open", Outcome.STALLED)
+
+
+def test_a_loop_followed_past_the_stall_limit_by_a_device_that_is_there_is_a_hang():
+    one = looping(tale("redirect code=302 to=loop", stays=True), 40).over()
+    assert names(one.judged()) == {"hang"}
+
+
+def test_a_loop_followed_past_the_stall_limit_by_a_device_that_is_away_is_offline():
+    one = looping(tale("redirect code=302 to=loop"), 120).over()
+    with pytest.raises(Undecided) as thin:
+        one.judged()
+    assert thin.value.candidates == ("OFFLINE",)
+
+
+def test_the_watch_goes_on_between_a_redirect_and_the_next_request():
+    one = tale("redirect code=302", stays=True, error_restart_s=0.0, request_s=5.0)
+    redirected(one)
+    t = one.events[-1].t
+    assert watch(one.events, t + 2 / 20).phase == "the download"
+    assert watch(one.events, t + 7 / 20).over
+
+
+def test_a_redirect_to_a_server_of_somebody_else_may_bring_anything():
+    one = tale("redirect code=302 to=http://h/x")
+    redirected(one, text="redirect code=302 to=http://h/x").lands("new").comes_back("new").over()
+    one.flash("app1")
+    assert one.judged().outcome is Outcome.UPGRADED
+
+
+# Parts
+
+
+def test_a_rest_that_follows_a_broken_beginning_makes_the_file_complete():
+    one = tale("reset after=50%").asks().wait(1).gets(HALF).fault("reset after=50%")
+    one.ends("server", "rst", HALF).wait(1).asks(206, again=True, part=(HALF, SIZE, SIZE)).wait(1)
+    verdict = back(one.ends("server", "complete", HALF, announced=HALF))
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+
+
+def test_a_part_without_the_rest_is_abandoned_though_all_of_it_came():
+    one = tale().asks(206, part=(0, 1024, SIZE)).ends("server", "complete", 1024, announced=1024)
+    verdict = back(one, 12)
+    assert word(verdict) == "abandoned"
+    assert "bytes 0 to 1023 of 100000, and the rest was not asked for" in reasons(verdict)
+
+
+def test_a_part_without_the_rest_is_cut_by_a_reset():
+    one = tale().asks(206, part=(0, 1024, SIZE)).ends("server", "complete", 1024, announced=1024)
+    one.crashes()
+    assert word(back(one, 0.2)) == "cut"
+
+
+def test_a_file_that_comes_in_parts_is_open_between_two_of_them():
+    one = tale(stays=True)
+    for at in range(0, HALF, 10_000):
+        one.asks(206, again=at > 0, part=(at, at + 10_000, SIZE))
+        one.ends("server", "complete", 10_000, announced=10_000).wait(0.5)
+    assert word(one.over().judged()) == "open"
+
+
+def test_parts_in_any_order_that_leave_no_gap_are_the_file():
+    one = tale()
+    for number, (first, stop) in enumerate([(0, 40_000), (60_000, SIZE), (40_000, 60_000)]):
+        one.asks(206, again=number > 0, part=(first, stop, SIZE))
+        one.ends("server", "complete", stop - first, announced=stop - first).wait(0.5)
+    assert word(back(one)) == "complete"
+
+
+def test_parts_that_leave_a_gap_are_not_the_file():
+    one = tale("reset after=50%").asks().wait(1).gets(HALF).fault("reset after=50%")
+    one.ends("server", "rst", HALF).wait(1).asks(206, again=True, part=(HALF + 9, SIZE, SIZE))
+    verdict = back(one.ends("server", "complete", HALF - 9, announced=HALF - 9))
+    assert (word(verdict), verdict.outcome) == ("abandoned", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_416_behind_the_last_part_leaves_the_file_complete():
+    one = tale().asks(206, part=(0, SIZE, SIZE)).ends("server", "complete", SIZE)
+    one.wait(0.2).asks(416, 30, again=True).ends("server", "complete", 30, announced=30, page=True)
+    assert word(back(one)) == "complete"
+
+
+def test_a_416_in_place_of_the_rest_is_refused():
+    one = tale("ranges how=refused").asks().wait(1).gets(HALF).ends("device", "fin", HALF).wait(1)
+    one.asks(416, 30, again=True).fault("ranges how=refused", at=0)
+    verdict = back(one.ends("server", "complete", 30, announced=30, page=True))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_rest_asked_for_after_a_reset_is_complete_and_may_be_new():
+    one = tale("vanish after=50%").asks().wait(1).gets(HALF).fault("vanish after=50%").wait(3)
+    one.boots("old", code=1, by="test").wait(5).logs_in().wait(1).offered()
+    one.asks(206, part=(HALF, SIZE, SIZE)).wait(2)
+    one.ends("server", "complete", HALF, announced=HALF).lands("new").comes_back("new").over()
+    verdict = one.flash("app1").judged()
+    assert [d.ended for d in verdict.downloads] == ["stalled", "complete"]
+    assert verdict.outcome is Outcome.UPGRADED
+
+
+# Statuses and pages
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_1xx_before_the_answer_are_not_the_answer(count):
+    one = tale("early code=100").requests()
+    for _ in range(count):
+        one._deliver("response", status=100, announced=0)
+    one.fault("early code=100", at=0)._deliver("response", status=200, announced=SIZE)
+    verdict = back(one.wait(1).gets(SIZE).ends("server", "complete", SIZE))
+    assert (verdict.downloads[0].status, word(verdict)) == (200, "complete")
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_status_without_a_body_is_refused(status):
+    text = f"status code={status}"
+    one = tale(text).asks(status, 0).fault(text, at=0).wait(0.2)
+    verdict = back(one.ends("server", "complete", 0, announced=0, page=True))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+@pytest.mark.parametrize(("by", "how", "acked"), [("server", "complete", 40), ("device", "rst", 0)])
+def test_a_page_with_200_is_complete_and_rejected_however_much_of_it_was_acknowledged(
+    by, how, acked
+):
+    one = tale("page").asks(200, 40, page=True).fault("page", at=0).wait(0.2)
+    verdict = back(one.ends(by, how, acked, 40, announced=40, page=True))
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+
+
+def test_a_page_is_no_new_firmware_whoever_reports_it():
+    one = tale("page", flash=False).asks(200, 40, page=True).fault("page", at=0).wait(0.2)
+    one.ends("server", "complete", 40, announced=40, page=True).wait(10).boots("old").wait(5)
+    verdict = one.logs_in("2.0.0").wait(12).over().judged()
+    assert verdict.outcome is Outcome.MISREPORTED
+
+
+def test_the_file_under_a_status_that_some_devices_do_not_look_at_may_be_new():
+    text = "status code=404 body=file"
+    one = tale(text).asks(404, SIZE, page=False).fault(text, at=0).wait(2).gets(SIZE)
+    one.ends("server", "complete", SIZE).lands("new").comes_back("new").over().flash("app1")
+    assert one.judged().outcome is Outcome.UPGRADED
+
+
+def test_the_file_under_a_2xx_that_is_not_200_is_complete():
+    text = "status code=206 body=file"
+    one = tale(text).asks(206, SIZE, page=False).fault(text, at=0).wait(2).gets(SIZE)
+    verdict = back(one.ends("server", "complete", SIZE))
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+
+
+def test_a_url_that_has_expired_is_refused():
+    one = tale().asks(403, 30).ends("server", "complete", 30, announced=30, page=True)
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_second_request_at_a_url_that_is_used_up_hides_no_file_that_came_before():
+    one = tale().asks().wait(2).gets(SIZE).ends("server", "complete", SIZE).wait(0.5)
+    one.asks(403, 30, again=True).ends("server", "complete", 30, announced=30, page=True)
+    one.lands("new").comes_back("new").over().flash("app1")
+    assert one.judged().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.parametrize(
+    "text", ["zero at=50%", "cut at=50%", "encoding name=gzip", "other path=x"]
+)
+def test_under_changed_bytes_a_whole_file_may_be_new_or_nothing(text):
+    one = tale(text).asks().fault(text).wait(2).gets(SIZE).ends("server", "complete", SIZE)
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
+    assert verdict.slots["app1"]["image"] == "new"
+
+
+# The server's ways to leave
+
+
+@pytest.mark.parametrize("text", ["half_close after=50%", "truncate after=50%"])
+def test_who_was_the_last_to_close_does_not_matter_where_the_server_was_the_first(text):
+    one = tale(text).asks().wait(1).gets(HALF).fault(text).wait(1)
+    verdict = back(one.ends("device", "fin", HALF))
+    assert (word(verdict), verdict.outcome) == ("cut", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_server_that_vanished_stalls_the_download_though_its_fault_is_over():
+    one = tale("vanish after=50%").asks().wait(1).gets(HALF).fault("vanish after=50%").wait(30)
+    one.fault("vanish after=50%", phase="over").ends("server", "vanish", HALF)
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("stalled", Outcome.STALLED)
+
+
+def test_a_server_that_vanished_stalls_a_device_that_only_a_reset_ends():
+    one = tale("vanish after=50%").asks().wait(1).gets(HALF).fault("vanish after=50%").wait(20)
+    assert word(back(one)) == "stalled"
+
+
+SILENCES = ["latency seconds=60", "slow_headers bytes_per_s=1", "split_headers at=in-length"]
+
+
+@pytest.mark.parametrize("text", [*SILENCES, "drip bytes_per_s=1", "stall after=request"])
+def test_a_device_that_leaves_under_a_silence_was_stalled(text):
+    one = tale(text).requests().fault(text, at=0).wait(30)
+    one.ends("device", "fin", 0, announced=SIZE).fault(text, phase="over")
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("stalled", Outcome.STALLED)
+
+
+@pytest.mark.parametrize("text", SILENCES)
+def test_a_silence_that_was_over_stalls_nothing(text):
+    one = tale(text).requests().fault(text, at=0).wait(3).fault(text, phase="over")
+    one._deliver("response", status=200, announced=SIZE).gets(HALF)
+    verdict = back(one.ends("device", "fin", HALF))
+    assert (word(verdict), verdict.outcome) == ("abandoned", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_slow_line_that_the_device_leaves_is_no_stall():
+    text = "bandwidth bytes_per_s=2048"
+    one = tale(text).asks().fault(text, at=0).wait(5).gets(HALF)
+    assert word(back(one.ends("device", "fin", HALF))) == "abandoned"
+
+
+def test_an_rst_before_the_status_line_is_a_cut():
+    one = tale("reset after=request").requests().fault("reset after=request", at=0)
+    verdict = back(one.ends("server", "rst", 0, announced=SIZE))
+    assert (word(verdict), verdict.outcome) == ("cut", Outcome.DOWNLOAD_FAILED)
+
+
+def test_a_missing_end_of_tls_after_the_whole_file_is_complete():
+    text = "tls how=no-close-notify"
+    one = tale(text).asks().wait(2).gets(SIZE).fault(text)
+    assert word(back(one.ends("server", "no-close-notify", SIZE))) == "complete"
+
+
+# Before HTTP
+
+
+@pytest.mark.parametrize("how", ["expired", "unknown-ca", "wrong-name", "version"])
+def test_a_handshake_that_fails_is_a_refused_download_that_names_its_fault(how):
+    text = f"tls how={how}"
+    one = tale(text).knocks(offer="o1", attempt=1)
+    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
+            at=0, phase="fired")  # fmt: skip
+    verdict = back(one.fails("the device does not accept the certificate"))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+    assert (verdict.downloads[0].fault, verdict.downloads[0].attempt) == (text, 1)
+    assert "TLS: the device does not accept the certificate" in reasons(verdict)
+
+
+def test_a_handshake_that_fails_is_over_when_it_fails():
+    one = tale(stays=True).knocks("unknown CA", offer="o1", attempt=1).wait(3)
+    assert word(one.over().judged()) == "refused"
+
+
+def test_on_a_rig_with_more_boards_a_port_of_its_own_tells_whose_a_connection_is():
+    one = tale().add("cloud", "login", "other", session=99).knocks("unknown CA", offer="o1")
+    assert word(back(one)) == "refused"
+
+
+def test_on_a_rig_with_more_boards_an_address_of_its_own_tells_whose_a_connection_is():
+    one = tale()
+    one.add("cloud", "connected", None, session=99, peer="10.0.0.3:1")
+    one.add("cloud", "login", "other", session=99)
+    assert word(back(one.knocks("unknown CA"))) == "refused"
+
+
+def test_an_address_that_two_boards_share_tells_nothing():
+    one = tale()
+    one.add("cloud", "connected", None, session=99, peer="10.0.0.2:1")
+    one.add("cloud", "login", "other", session=99)
+    assert back(one.knocks("unknown CA")).downloads == ()
+
+
+def test_a_handshake_that_stalls_is_a_stalled_download():
+    text = "tls how=stalled-handshake"
+    one = tale(text).knocks(offer="o1", attempt=1)
+    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
+            at=0, phase="fired").wait(30)  # fmt: skip
+    one.fails("the device left")
+    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
+            at=0, phase="over")  # fmt: skip
+    verdict = back(one)
+    assert (word(verdict), verdict.outcome) == ("stalled", Outcome.STALLED)
+
+
+def shut(one: Tale, text: str = "unreachable how=refused", phase: str = "fired") -> Tale:
+    """A port that a fault keeps closed: nobody comes in."""
+    return one.add("delivery", "fault", conn=None, offer=f"o{one.count}", attempt=one.count,
+                   index=0, fault=text, at=0, phase=phase)  # fmt: skip
+
+
+def test_a_port_that_nobody_gets_in_at_is_not_started_and_the_reasons_say_why():
+    verdict = back(shut(tale("unreachable how=refused").wait(1)))
+    assert (verdict.outcome, verdict.downloads) == (Outcome.NOT_STARTED, ())
+    assert "let no connection of o1 come about: unreachable how=refused" in reasons(verdict)
+    assert names(verdict) == set()
+
+
+def test_the_restart_after_a_closed_port_is_expected_once():
+    one = shut(tale("unreachable how=refused").wait(1)).wait(10).comes_back("old").wait(5)
+    assert names(one.comes_back("old").over().judged()) == {"unexpected reset"}
+
+
+def test_a_port_that_opened_later_belongs_to_the_download_that_then_came():
+    text = "unreachable how=silent seconds=5"
+    one = shut(shut(tale(text).wait(1), text).wait(5), text, "over").asks().wait(2).gets(SIZE)
+    verdict = back(one.ends("server", "complete", SIZE))
+    assert (word(verdict), verdict.downloads[0].fault) == ("complete", text)
+
+
+def test_the_watch_waits_for_a_device_that_tries_a_silent_port():
+    one = tale("unreachable how=silent", stays=True, request_s=5.0, error_restart_s=0.0)
+    shut(one.wait(3), "unreachable how=silent")
+    assert not watch(one.events, one.events[-1].t + 20 / 20).over
+    assert watch(one.events, one.events[-1].t + 40 / 20).over
+
+
+# Faults that fired, and faults that did not
+
+
+def test_a_fault_that_the_server_called_due_and_did_not_make_is_the_servers_failure():
+    one = tale("reset after=50%").asks(due={0: HALF}).wait(1).gets(HALF + 1)
+    with pytest.raises(FaultNotReached, match="'reset after=50%' was due and did not fire"):
+        back(one.ends("device", "fin", HALF + 1))
+
+
+@pytest.mark.parametrize("maybe", [False, True])
+def test_it_is_so_in_a_second_download_too_and_under_maybe(maybe):
+    fault = planned("reset after=50%", maybe=maybe)
+    one = (
+        Tale(op="offer", info=True, faults=(fault,))
+        .offered()
+        .asks(due={0: HALF})
+        .wait(1)
+        .gets(HALF)
+    )
+    one.fault("reset after=50%").ends("server", "rst", HALF).wait(1)
+    one.asks(again=True, due={0: HALF}).wait(1).gets(SIZE).ends("server", "complete", SIZE)
+    with pytest.raises(FaultNotReached, match="the firmware server failed"):
+        back(one)
+
+
+@pytest.mark.parametrize("due", [{0: HALF}, {0: None}, {}])
+def test_a_fault_whose_byte_was_not_passed_was_not_due_but_never_fired(due):
+    one = tale("reset after=50%").asks(due=due).wait(1).gets(HALF)
+    with pytest.raises(FaultNotReached, match="never fired: the operation ended as"):
+        back(one.fault("x", index=9).ends("server", "fin", HALF))
+
+
+@pytest.mark.parametrize("text", ["reset after=50%", "stall after=0", "page", "corrupt at=50%"])
+def test_a_whole_file_with_no_trace_of_a_sure_fault_is_the_servers_failure(text):
+    one = tale(text).asks(due={}).wait(1).gets(SIZE).ends("server", "complete", SIZE)
+    with pytest.raises(FaultNotReached, match="was due and did not fire"):
+        back(one)
+
+
+@pytest.mark.parametrize("more", [{"sure": False}, {"attempts": [2]}])
+def test_a_fault_that_is_not_sure_or_of_another_attempt_was_not_due(more):
+    fault = planned("reset after=50%", **more)
+    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
+    verdict = back(one)
+    assert (verdict.outcome, names(verdict)) == (Outcome.REJECTED, {"fault not reached"})
+
+
+def test_a_fault_that_may_never_fire_is_no_error():
+    fault = planned("reset after=50%", maybe=True, sure=False)
+    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
+    verdict = one.comes_back("new").over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, set())
+
+
+def test_a_fault_that_depends_on_chance_and_is_not_maybe_has_to_fire():
+    fault = planned("reset after=50% by chance 0.2 seed 7", sure=False)
+    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
+    with pytest.raises(FaultNotReached, match="mark it maybe"):
+        one.comes_back("new").over().judged()
+
+
+def test_a_fault_of_the_cloud_may_be_maybe_too():
+    rows = [{"text": "drop", "offers": [2], "later": False, "maybe": True}]
+    one = Tale(op="offer", info=True).begins("offer", cloud_faults=rows).offered().downloads()
+    assert names(one.comes_back("new").over().judged()) == set()
