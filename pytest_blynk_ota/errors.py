@@ -6,12 +6,14 @@
     ├── UsageError              what was asked for cannot be done; nothing was touched
     │   ├── ConfigError         a rig file or option is wrong; lists every problem found
     │   ├── FirmwareError       a firmware file is missing, no ESP image, or not for this board
-    │   └── FaultError          an unknown fault, or one that contradicts itself
+    │   ├── FaultError          an unknown fault, or one that contradicts itself
+    │   └── Unavailable         this host or this rig has not what it takes; says what is missing
     ├── RigError                the rack's fault: never a firmware failure
     │   ├── PortGone            the serial port vanished, or does not open
     │   ├── LoaderSilent        the chip does not answer in download mode
     │   ├── FlashFailed         the loader refused an erase, write or read
     │   ├── OutletUnreachable   the power outlet does not answer, or does not switch
+    │   ├── NetworkFailed       an access point or a link did not do what it was told
     │   ├── LeaseHeld           somebody else has the board
     │   ├── DeadlinePassed      a named condition of the rack did not come in time
     │   ├── OldNotSettled       after a restore the old firmware did not come up
@@ -54,6 +56,10 @@ class FaultError(UsageError):
     """Raised when a fault is unknown or its numbers contradict each other."""
 
 
+class Unavailable(UsageError):
+    """Raised when a host or a rig lacks what a request takes: a privilege, a module, a device."""
+
+
 class RigError(BlynkOtaError):
     """Raised when the rack failed: the test ends as an error, never as a firmware failure."""
 
@@ -72,6 +78,10 @@ class FlashFailed(RigError):
 
 class OutletUnreachable(RigError):
     """Raised when a power outlet does not answer or does not do what it was told."""
+
+
+class NetworkFailed(RigError):
+    """Raised when an access point or a network interface does not do what it was told."""
 
 
 class LeaseHeld(RigError):

@@ -61,8 +61,18 @@ def _no_fixture(place: Place, firmware: Firmware) -> str | None:
     return "needs a fixture image that can be told to misbehave; --old is your own"
 
 
+def _network(need: str) -> Lack:
+    """A need of the rig's network, which knows itself what is missing."""
+    return lambda place, firmware: place.network.lack(need)
+
+
 NEEDS: Mapping[str, Lack] = {
     "power": _no_power,
+    "network": _network("network"),
+    "ap": _network("ap"),
+    "link": _network("link"),
+    "netem": _network("netem"),
+    "dns": _network("dns"),
     "rollback": _no_rollback,
     "fixture-firmware": _no_fixture,
 }

@@ -17,7 +17,8 @@ from typing import Any
 
 from pytest_blynk_ota.air import AirRules
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
-from pytest_blynk_ota.delivery.faults import Fault
+from pytest_blynk_ota.delivery.faults import Fault, flat, parse_all
+from pytest_blynk_ota.delivery.slowness import slowness_s
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
@@ -45,6 +46,9 @@ SLOW_LINK_BYTES_PER_S = 10_000
 
 AnyFault = Fault | CloudFault
 """What may go wrong: with a download, or at the cloud."""
+
+AnyFaults = Sequence[AnyFault | Sequence[AnyFault]]
+"""What stands in a test's list: faults, and what ``faults.seq`` and ``faults.random`` give."""
 
 
 class Ota:
@@ -138,10 +142,11 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         download_limit: int = DOWNLOAD_LIMIT,
         rules: AirRules | None = None,
         timeout: float | None = None,
+        https: bool | None = None,
     ) -> Result:
         """A Blynk.Air shipment, watched to its end.
 
@@ -151,13 +156,19 @@ class Ota:
             download_limit: downloads before Air gives up.
             rules: all other options of the shipment; the defaults of ``AirRules`` if None.
             timeout: device seconds; by default enough for every download to stall.
+            https: whether the URL is an https one; as the rig file says if None.
 
         Raises:
             UsageError: the image cannot be told from the one that runs.
             RigError: the rack failed, or the evidence does not decide.
         """
         with self.shipping(
-            image, faults=faults, download_limit=download_limit, rules=rules, timeout=timeout
+            image,
+            faults=faults,
+            download_limit=download_limit,
+            rules=rules,
+            timeout=timeout,
+            https=https,
         ) as shipment:
             pass
         return shipment.result
@@ -166,11 +177,12 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         timeout: float | None = None,
+        https: bool | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
-        with self.offering(image, faults=faults, timeout=timeout) as offering:
+        with self.offering(image, faults=faults, timeout=timeout, https=https) as offering:
             pass
         return offering.result
 
@@ -178,29 +190,33 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         download_limit: int = DOWNLOAD_LIMIT,
         rules: AirRules | None = None,
         timeout: float | None = None,
+        https: bool | None = None,
     ) -> Operation:
         """``ship`` as a context manager, for a hand in the middle."""
-        return self._operation("ship", image, faults, with_limit(rules, download_limit), timeout)
+        return self._operation(
+            "ship", image, faults, with_limit(rules, download_limit), timeout, https=https
+        )
 
     def offering(
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         timeout: float | None = None,
+        https: bool | None = None,
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
-        return self._operation("offer", image, faults, BARE_OFFER, timeout)
+        return self._operation("offer", image, faults, BARE_OFFER, timeout, https=https)
 
     def relayed(
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         timeout: float | None = None,
     ) -> Result:
         """An update that the relayed server begins, watched to its end: its file is served here.
@@ -222,7 +238,7 @@ class Ota:
         self,
         image: Image | None = None,
         *,
-        faults: Sequence[AnyFault] = (),
+        faults: AnyFaults = (),
         timeout: float | None = None,
     ) -> Operation:
         """``relayed`` as a context manager, for a hand in the middle. The other server's shipment
@@ -232,7 +248,7 @@ class Ota:
                 f"rig {self._rig.name} has no relay, so no other server can begin an update; its "
                 f'file would say: [cloud] relay = "HOST:PORT"'
             )
-        if any(isinstance(fault, CloudFault) for fault in faults):
+        if any(isinstance(fault, CloudFault) for fault in flat(faults)):
             raise FaultError(
                 "ota.relayed(): the other server makes the offers, so no fault of the cloud can "
                 "begin in one; expected faults of the download alone"
@@ -277,13 +293,19 @@ class Ota:
         self,
         op: str,
         image: Image | None,
-        faults: Sequence[AnyFault],
+        listed: AnyFaults,
         rules: AirRules,
         timeout: float | None,
         offers: type[Offers] = Offers,
+        https: bool | None = None,
     ) -> Operation:
         limit = rules.download_limit
-        check_arguments(image, faults, limit, timeout)
+        check_arguments(image, listed, limit, timeout, https)
+        delivery = self._rig.config.delivery
+        if https is not None:
+            delivery = delivery.model_copy(update={"https": https})
+        theirs = flat([parse_all(text) for text in delivery.faults])
+        faults = (*flat(listed), *(fault.maybe() for fault in theirs))
         cloud = [fault for fault in faults if isinstance(fault, CloudFault)]
         if self._rig.config.cloud.relay is not None:
             check_behind_relay(cloud)
@@ -297,7 +319,8 @@ class Ota:
         names = self._named(running, offered, *others.values())
         named = {image.sha256: name for name, image in names.items()}
         profile = self._profile(offered)
-        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1)
+        slow = [fault for fault in faults if isinstance(fault, Fault)]
+        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1, slow)
 
         def begin() -> Mapping[str, Any]:
             # Not before: one that is refused, or never entered, leaves no trace.
@@ -314,6 +337,7 @@ class Ota:
             self._place,
             offered.data,
             faults,
+            delivery,
             begin,
             ships,
             self._judged,
@@ -379,19 +403,12 @@ class Ota:
             "slots": self._slots_by_name(by_sha),
             "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
-                {
-                    "text": str(fault),
-                    "kind": fault.kind,
-                    "attempts": list(fault.when.attempts) if fault.when.attempts else None,
-                    "maybe": fault.when.may,
-                    "sure": fault.when.is_sure,
-                }
-                for fault in faults
-                if isinstance(fault, Fault)
+                planned(fault, self._place.name) for fault in faults if isinstance(fault, Fault)
             ],
             "cloud_faults": [
                 {
                     "text": str(fault),
+                    "maybe": fault.may,
                     "offers": list(fault.offers) if fault.offers else None,
                     "later": fault.is_later,
                 }
@@ -527,7 +544,9 @@ def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
     return None
 
 
-def check_arguments(image: object, faults: object, limit: object, timeout: object) -> None:
+def check_arguments(
+    image: object, faults: object, limit: object, timeout: object, https: object = None
+) -> None:
     """Raises UsageError for an argument of another kind than ``ship`` and ``offer`` take."""
     if image is not None and not isinstance(image, Image):
         raise UsageError(
@@ -535,7 +554,9 @@ def check_arguments(image: object, faults: object, limit: object, timeout: objec
             f"firmware.read(PATH) or one derived from these; got {image!r}"
         )
     kinds = (Fault, CloudFault)
-    if not isinstance(faults, list | tuple) or any(not isinstance(one, kinds) for one in faults):
+    if not isinstance(faults, list | tuple) or any(
+        not isinstance(one, kinds) for one in flat(faults)
+    ):
         raise UsageError(
             f"faults is a list such as [faults.stall(after='50%')]; got {faults!r}; "
             f"faults.parse(text) reads the text form"
@@ -544,6 +565,8 @@ def check_arguments(image: object, faults: object, limit: object, timeout: objec
         raise UsageError(f"download_limit is a whole number of at least 1, got {limit!r}")
     if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise UsageError(f"timeout is device seconds above 0, got {timeout!r}")
+    if https is not None and not isinstance(https, bool):
+        raise UsageError(f"https is True, False or None, got {https!r}")
 
 
 def with_limit(rules: AirRules | None, limit: int) -> AirRules:
@@ -587,11 +610,30 @@ def facts(image: Image) -> dict[str, Any]:
     }
 
 
-def default_deadline_s(profile: Profile, size: int, downloads: int) -> float:
-    """Device seconds in which every download may stall at its end and the device come back."""
+def planned(fault: Fault, board: str) -> dict[str, Any]:
+    """What the judge has to know of a fault of the download: which attempts on this board it may be
+    due in (null: any), and whether each of them must see it."""
+    when = fault.when
+    attempts = when.attempts or (tuple(range(1, when.first + 1)) if when.first else None)
+    mine = when.boards is None or board in when.boards
+    return {
+        "text": str(fault),
+        "kind": fault.kind,
+        "attempts": list(attempts) if attempts else None,
+        "maybe": when.may,
+        "sure": when.is_sure and when.every is None and mine,
+    }
+
+
+def default_deadline_s(
+    profile: Profile, size: int, downloads: int, faults: Sequence[Fault] = ()
+) -> float:
+    """Device seconds in which every download may stall at its end and the device come back; what
+    faults slow down takes longer."""
     once = (
         profile.request_s
         + size / SLOW_LINK_BYTES_PER_S
+        + slowness_s(faults, size)
         + profile.stall_s
         + profile.error_restart_s
         + profile.boot_s

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.delivery.server import DeliveryServer
     from pytest_blynk_ota.ota import Ota
     from pytest_blynk_ota.reporting import Running
+    from pytest_blynk_ota.rig.network.network import Network
     from pytest_blynk_ota.rig.power import Power
     from pytest_blynk_ota.rig.rack import Place, Rig
     from pytest_blynk_ota.rig.shelf import Firmware
@@ -42,7 +43,7 @@ DEFAULT_RIG = "virtual"
 MARKERS = (
     "finding(name, ...): error findings that this test expects; any other fails it",
     "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
-    "fixture-firmware",
+    "fixture-firmware, network, ap, link, netem, dns",
     "baseline(rollback=True): what the baseline of this test differs in",
 )
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
@@ -284,6 +285,15 @@ def power(_blynk_ota_place: Place, _blynk_ota_test: Running) -> Power:
         pytest.skip(lack)
     assert _blynk_ota_place.power is not None
     return _blynk_ota_place.power
+
+
+@pytest.fixture
+def network(_blynk_ota_place: Place) -> Iterator[Network]:
+    """The rig's link and access point; what cannot be had here skips the test with the reason."""
+    hand = _blynk_ota_place.network
+    hand.refuse = pytest.skip
+    yield hand
+    hand.mend()
 
 
 @pytest.fixture

@@ -238,13 +238,16 @@ def heard_from(events: Sequence[Event], board: str) -> str:
     return f"reported {', '.join(rows)}" if rows else "did not log in"
 
 
-def turned_away(events: Sequence[Event]) -> str:
-    """Why connections ended at the cloud before their login, as far as it was its doing."""
+def turned_away(events: Sequence[Event], board: str) -> str:
+    """Why the cloud ended connections before their login: the board's, or those of nobody."""
+    told = [event for event in events if event.source == "cloud" and event.board in (None, board)]
+    inside = {event.data["session"] for event in told if event.kind == "login"}
     reasons = [
         event.data["why"]
-        for event in events
-        if (event.source, event.kind, event.board) == ("cloud", "closed", None)
+        for event in told
+        if event.kind == "closed"
         and event.data["by"] == "server"
+        and event.data["session"] not in inside
     ]
     return ", ".join(dict.fromkeys(reasons))
 
@@ -252,8 +255,8 @@ def turned_away(events: Sequence[Event]) -> str:
 def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
     events = rig.recorder.timeline.events(after)
     heard = heard_from(events, place.name)
-    if away := turned_away(events):
-        heard += f"; meanwhile the cloud turned a device away that it does not know: {away}"
+    if away := turned_away(events, place.name):
+        heard += f"; meanwhile the cloud ended connections before their login: {away}"
     lines = "\n".join(f"    {line}" for line in place.board.console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "

@@ -22,6 +22,8 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import skew_s, standing
 from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.verdict.watch import Watch, Watcher
 
@@ -61,6 +63,7 @@ class Offers:
         self._considered: set[int] = set()
         self._greeted: set[int] = set()
         """Sessions that this operation knows to be the device's."""
+        self._latest: int | None = None
         self._closed = False
         self._paused = False
         self._hands_off = False
@@ -190,6 +193,8 @@ class Offers:
                 self._close(str(self._air.shipment.held))
 
     def _follow(self, event: Event) -> None:
+        if event.board == self._place.name:
+            self._tell_the_faults(event)
         if self._mischief is not None:
             self._rig.background.soon(self._mischief.follow, event)
         if event.board == self._place.name:
@@ -199,6 +204,15 @@ class Offers:
             self._decide(self._air)
         elif event.board == self._place.name and (event.source, event.kind) in LOGINS:
             self._offer(event.data["session"])
+
+    def _tell_the_faults(self, event: Event) -> None:
+        """What faults of the download wait for. An old session that a newer one has taken the place
+        of may close at any time: the device has not left by that."""
+        word, session = SEEN.get((event.source, event.kind)), event.data.get("session")
+        if word == "login":
+            self._latest = session
+        if word and not (word == "offline" and self._latest not in (None, session)):
+            self._campaign.saw(word)
 
     def _decide(self, air: Follower) -> None:
         """What the rules of the shipment make of what has just been seen."""
@@ -252,6 +266,13 @@ class Offers:
             self._record("closed", why=why)
 
 
+SEEN = {
+    ("cloud", "closed"): "offline",
+    ("cloud", "login"): "login",
+    ("uart", "reset"): "reset",
+}
+"""What faults of the download can wait for (``delivery.when.EVENTS``)."""
+
 LOGINS = frozenset({("cloud", "report"), ("ota", "online")})
 """Events by which a device says what it runs."""
 
@@ -277,6 +298,8 @@ class Operation:
     """A shipment or an offer under way; ``result`` is there when the ``with`` block has ended.
 
     Args:
+        faults: of the download and of the cloud.
+        delivery: how the file is delivered.
         begin: called when the operation begins; gives the data of the ``ota/operation`` event.
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
         offers: who makes the offers.
@@ -290,6 +313,7 @@ class Operation:
         place: Place,
         image: bytes,
         faults: Sequence[Any],
+        delivery: DeliverySection,
         begin: Callable[[], Mapping[str, Any]],
         ships: bool,
         judged: Callable[[], Result],
@@ -302,6 +326,7 @@ class Operation:
         self._place = place
         self._image = image
         self._faults = faults
+        self._delivery = delivery
         self._begin = begin
         self._ships = ships
         self._judged = judged
@@ -330,8 +355,15 @@ class Operation:
             )
         cloud = [fault for fault in self._faults if isinstance(fault, CloudFault)]
         delivery = [fault for fault in self._faults if not isinstance(fault, CloudFault)]
+        how = self._delivery
         self._campaign = self._rig.delivery.campaign(
-            self._place.name, self._image, name="new.bin", faults=delivery
+            self._place.name,
+            self._image,
+            name="new.bin",
+            faults=delivery,
+            https=how.https,
+            lifetime_s=how.expires,
+            single_use=how.single_use,
         )
         try:
             self._after = self._timeline.cursor
@@ -423,6 +455,28 @@ class Operation:
         """The user's click on "Update Firmware"; it counts from now on, and stays."""
         self._offers.click()
 
+    def go(self) -> None:
+        """Say ``go`` to the faults that wait for it, by ``until_event`` or ``from_event``."""
+        self._rig.recorder("test", "action", self._place.name, what="go")
+        self._campaign.saw("go")
+
+    def _check_that_it_prints(self) -> None:
+        profile = self._place.profile
+        if profile.prints_progress or profile.name == "default":  # of which nothing is known
+            return
+        do = [one.name for one in PROFILES.values() if one.prints_progress]
+        raise UsageError(
+            f"board {self._place.name}: firmware of the profile {profile.name} prints no progress "
+            f"({' and '.join(do)} do); wait for it by what the device acknowledges, by='ack'"
+        )
+
+    def _printed_progress(self) -> bool:
+        return any(
+            event.board == self._place.name and event.data.get("what") == "progress"
+            for event in self._timeline.events(self._after)
+            if (event.source, event.kind) == ("uart", "firmware")
+        )
+
     @property
     def air_status(self) -> AirStatus:
         """What Blynk.Air would show now."""
@@ -436,11 +490,13 @@ class Operation:
         report: str | None = None,
         download: int | None = None,
         air_status: AirStatus | None = None,
+        by: str = "ack",
     ) -> None:
         """Wait for a moment of the operation; its end without that moment is a failure.
 
         Args:
             progress: part of the file, 0 to 1, that the device has acknowledged.
+            by: ``log``: by the progress that the device itself prints, where its firmware does.
             log: regular expression that a line of the log matches.
             report: version that the device reports.
             download: number of the download that ``progress`` speaks of; any if None.
@@ -449,11 +505,20 @@ class Operation:
         Raises:
             NotReached: the operation ended first; says how.
             ValueError: not exactly one of progress, log, report and air_status was given.
+            UsageError: the firmware of this board's profile prints no progress.
         """
         from pytest_blynk_ota.moments import moment
 
+        if by == "log":
+            self._check_that_it_prints()
         awaited, found = moment(
-            progress=progress, log=log, report=report, download=download, air_status=air_status
+            progress=progress,
+            log=log,
+            report=report,
+            download=download,
+            air_status=air_status,
+            by=by,
+            size=len(self._image),
         )
         cursor = self._after
         while True:
@@ -465,7 +530,9 @@ class Operation:
             if any(found(event) for event in batch if event.board == self._place.name):
                 return
             if state.over:
-                raise NotReached(awaited, f"the operation ended first: {state.why}")
+                mute = by == "log" and not self._printed_progress()
+                what = "the firmware prints no progress that is known here; " if mute else ""
+                raise NotReached(awaited, f"{what}the operation ended first: {state.why}")
             self._timeline.wait(
                 lambda new: True if new else None,
                 min(max(state.wake_in, 0.002), CHECK_S),

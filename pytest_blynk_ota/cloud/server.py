@@ -64,6 +64,7 @@ class CloudServer:
         authority: who its TLS ports are; a CA of its own if one is needed and none given.
         limits: what it puts up with.
         relay: another Blynk server that answers in its place, on the binary protocol.
+        names: host names that lead to it, for its certificate.
 
     Raises:
         UsageError: ``speed`` is no positive number, or there is no door.
@@ -73,7 +74,7 @@ class CloudServer:
         self, record: Record, *, host: str = "127.0.0.1", port: int = 0, speed: float = 1.0,
         any_token: bool = False, doors: Sequence[Door] | None = None,
         authority: Authority | None = None, limits: Limits | None = None,
-        relay: Upstream | None = None,
+        relay: Upstream | None = None, names: Sequence[str] = (),
     ) -> None:  # fmt: skip
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"speed is device seconds in a wall second, above 0; got {speed}")
@@ -85,6 +86,7 @@ class CloudServer:
                 "relay: the binary protocol is passed on, MQTT is not: open no such port"
             )
         self._host = host
+        self._names = tuple(names)
         self._relay = relay
         self._registry = Registry(any_token=any_token)
         limits = limits or Limits()
@@ -124,7 +126,7 @@ class CloudServer:
         if Speech.MQTT in KINDS[door.kind].speaks:
             _mqtt()  # now, and not when the first device waits
         if KINDS[door.kind].tls:
-            context = self.authority.server_context((self._host, *LOCAL_NAMES))
+            context = self.authority.server_context((self._host, *LOCAL_NAMES, *self._names))
 
         def visitor() -> Porch:
             self._count += 1
@@ -226,6 +228,11 @@ class CloudServer:
         for door, address in self._open:
             found.setdefault(door.kind, address)
         return found
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """All ports that are open."""
+        return [address[1] for _, address in self._open]
 
     def add_device(self, board: str, token: str) -> None:
         """Let a device log in.

@@ -49,6 +49,7 @@ class Connection:
         asked: whether there was a request.
         exchange: the answer that is under way, or was the last.
         is_held: whether its socket outlives it.
+        is_leaving: whether it has been told to go.
         done: set when it is over.
     """
 
@@ -69,6 +70,7 @@ class Connection:
         self.offer = offer
         self.asked = False
         self.is_held = False
+        self.is_leaving = False
         self.exchange: Exchange | None = None
         self.done = asyncio.Event()
         self._certificates = certificates
@@ -110,6 +112,7 @@ class Connection:
 
     def crowd_out(self) -> None:
         """Make room for a newer one."""
+        self.is_leaving = True
         self._note("refused", why="too many connections that have asked for nothing", status=None)
         self.wire.close()
 

@@ -101,6 +101,11 @@ class Exchange:
         """Whether its connection is silent and must stay so."""
         return self._ending == ("server", "vanish")
 
+    @property
+    def _part(self) -> list[int] | None:
+        """The bytes of the file that it holds, as events have them."""
+        return list(self._answer.part) if self._answer.part else None
+
     async def run(self) -> bool:
         """Send the answer; whether the connection may serve another request.
 
@@ -112,6 +117,8 @@ class Exchange:
                 "response",
                 status=answer.status,
                 announced=answer.announced,
+                page=answer.page,
+                part=self._part,
                 due=[list(row) for row in sorted(answer.due.items())],
             )
             self._begin()
@@ -431,6 +438,7 @@ class Exchange:
             "ended",
             status=self._answer.status,
             page=self._answer.page,
+            part=self._part,
             by=by,
             how=how,
             written=max(self._ledger.within(self._wire.taken), acked),

@@ -11,6 +11,7 @@ import h11
 HEAD_BYTES = 16 * 1024
 """A longer head is refused; a device's has some hundred bytes."""
 
+SPOKEN = ("1.0", "1.1")
 REDACTED = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Headers of which only that they are there goes on record."""
 NOTED = ("user-agent", "range", "if-range", "if-none-match", "connection", *sorted(REDACTED))
@@ -98,6 +99,9 @@ class Heads:
 
 
 def _request(event: h11.Request) -> Request:
+    version = event.http_version.decode("ascii")
+    if version not in SPOKEN:
+        raise Refused(505, f"HTTP/{version} is not spoken here, {' and '.join(SPOKEN)} are")
     target = event.target.decode("ascii")
     try:
         parts = urlsplit(target)
@@ -114,5 +118,5 @@ def _request(event: h11.Request) -> Request:
         unquote(parts.path),
         {name: values[0] for name, values in query.items()},
         headers,
-        event.http_version.decode("ascii"),
+        version,
     )

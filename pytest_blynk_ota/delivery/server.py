@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class DeliveryServer:
         advertise: the address put into URLs; by default ``host``.
         authority: who signs the certificates of https URLs; None: there are none.
         patience_wall_s: wall seconds that a device has for a request.
+        names: host names that lead to it, for its certificates.
+        opened: called when it has opened a port.
     """
 
     def __init__(
@@ -64,17 +66,17 @@ class DeliveryServer:
         advertise: str | None = None,
         authority: Signer | None = None,
         patience_wall_s: float = PATIENCE_WALL_S,
+        names: Sequence[str] = (),
+        opened: Callable[[], None] = lambda: None,
     ) -> None:
         self._record = record
         self._host, self._port, self._tls_port = host, port, tls_port
         self._speed = speed
-        self._advertise = advertise or host
+        self._address = self._advertise = advertise or host
         self._patience_wall_s = patience_wall_s
-        self._certificates = (
-            Certificates(authority, list(dict.fromkeys((self._advertise, host, *LOCAL_NAMES))))
-            if authority is not None
-            else None
-        )
+        self._opened = opened
+        every = dict.fromkeys((self._advertise, host, *LOCAL_NAMES, *names))
+        self._certificates = Certificates(authority, list(every)) if authority is not None else None
         self._lock = threading.Lock()
         self._offers: dict[str, Offer] = {}
         self._campaigns: list[Campaign] = []
@@ -118,13 +120,28 @@ class DeliveryServer:
 
     def _listen(self, where: str, *, secure: bool, port: int = 0) -> Door:
         """The door for all URLs of a kind; opened on first use."""
+        new = False
         with self._lock:
             door = self._doors.get((where, secure))
             if door is None:
                 host = self._host if where == "here" else elsewhere(self._host)
                 door = self._doors[where, secure] = Door(host, port, secure=secure)
                 self._soon(door.open, self._soon_loop(), self._enter)
+                new = True
+        if new:
+            self._opened()
         return door
+
+    def go_by(self, name: str | None) -> None:
+        """Put a host name into URLs from now on; None: the address again."""
+        self._advertise = name or self._address
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """All ports that are open."""
+        with self._lock:
+            own = [offer.door for offer in self._offers.values() if offer.door is not None]
+            return [door.address[1] for door in (*self._doors.values(), *own)]
 
     def _soon_loop(self) -> asyncio.AbstractEventLoop:
         if self.loop is None:
@@ -201,6 +218,8 @@ class DeliveryServer:
         with self._lock:
             self._offers[offer.token] = offer
             campaign.offers.append(offer)
+        if offer.door is not None:
+            self._opened()
 
     def withdraw(self, campaign: Campaign) -> None:
         """Serve none of a campaign's offers any more."""
@@ -328,7 +347,7 @@ class DeliveryServer:
             log.error("delivery connection %d: %r", connection.number, error, exc_info=error)
 
     def _crowd_out(self) -> None:
-        waiting = [one for one in self._connections if not one.asked]
+        waiting = [one for one in self._connections if not (one.asked or one.is_leaving)]
         if len(waiting) >= WAITING:
             waiting[0].crowd_out()
 

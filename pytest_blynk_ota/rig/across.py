@@ -18,12 +18,19 @@ from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.rig.config import BoardSection, CloudSection, RigSection
+    from pytest_blynk_ota.rig.config import (
+        BoardSection,
+        CloudSection,
+        NetworkSection,
+        RigSection,
+    )
 
 Mistakes = Iterator[tuple[str, str]]
 """Keys, each with what is wrong with it."""
 
 USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
+LOOPBACK = "lo"
+"""The interface that leads to virtual boards."""
 PORT = re.compile(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$")
 
 
@@ -167,11 +174,33 @@ def _is_mqtt(kind: str) -> bool:
     return Speech.MQTT in KINDS[kind].speaks
 
 
+def _network_leads_to_the_boards(
+    network: NetworkSection, boards: Sequence[BoardSection]
+) -> Mistakes:
+    real = [board.name for board in boards if not board.is_virtual]
+    virtual = [board.name for board in boards if board.is_virtual]
+    if virtual and not real and network.ap:
+        yield "network.ap", "the access point of virtual boards is in their rack; expected no ap"
+    if real and network.interface == LOOPBACK:
+        yield "network.interface", f"{real[0]} is a real board, which lo does not lead to"
+    if virtual and not real and network.interface not in (None, LOOPBACK):
+        yield "network.interface", f"lo leads to virtual boards, not {network.interface}"
+    if real and network.prefix and network.interface is None:
+        yield "network.prefix", "stands before tc, and no interface is named; expected both"
+    if real and (network.domain is None) != (network.dns_port is None):
+        yield (
+            "network",
+            "expected domain and dns_port together, or neither of them: the rack's own DNS asks "
+            "this host for names of the domain at that port",
+        )
+
+
 def mistakes_across(
     rig: RigSection | None,
     boards: Mapping[int, BoardSection],
     cloud: CloudSection | None,
     named: Collection[str],
+    network: NetworkSection | None = None,
 ) -> Mistakes:
     """Every mistake that lies between keys.
 
@@ -179,6 +208,7 @@ def mistakes_across(
         rig: that section; None if it is not fine by itself, as of ``cloud``.
         boards: by their places in the file; those that are fine by themselves.
         named: the keys of the cloud's section, wrong ones too: what is wrong is not missing.
+        network: that section.
     """
     for at, board in boards.items():
         for rule in RULES_OF_A_BOARD:
@@ -192,3 +222,5 @@ def mistakes_across(
     if cloud is not None:
         yield from _cloud_fits_together(cloud, named)
         yield from _mqtt_is_not_relayed(cloud, every)
+    if network is not None:
+        yield from _network_leads_to_the_boards(network, every)

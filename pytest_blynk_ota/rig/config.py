@@ -27,7 +27,9 @@ from pydantic_core import ErrorDetails
 
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.relay import Upstream
-from pytest_blynk_ota.errors import ConfigError, UsageError
+from pytest_blynk_ota.delivery.campaign import LIFETIME_S
+from pytest_blynk_ota.delivery.faults import parse_all
+from pytest_blynk_ota.errors import ConfigError, FaultError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import mistakes_across
@@ -215,6 +217,35 @@ class CloudSection(Section):
         return text
 
 
+def _fault_text(text: str) -> str:
+    """A fault of the download, or several, in the text form."""
+    try:
+        parse_all(text)
+    except FaultError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+class DeliverySection(Section):
+    """How the rig's firmware server serves files.
+
+    Attributes:
+        https: whether URLs are https ones.
+        expires: device seconds after which a URL is answered with 403.
+        single_use: whether a URL serves one GET.
+        faults: hold for each operation, beside its own; none of them has to fire.
+    """
+
+    https: StrictBool = False
+    expires: float = Field(default=LIFETIME_S, gt=0)
+    single_use: StrictBool = False
+    faults: list[Annotated[str, AfterValidator(_fault_text)]] = []
+
+
+DOMAIN = shaped("domain as rig.test", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]{2,63}")
+INTERFACE = shaped("network interface as wlan1", r"[^\s/:]{1,15}")
+
+
 class AccessPoint(Section):
     """Commands that switch the rack's access point."""
 
@@ -226,6 +257,10 @@ class NetworkSection(Section):
     """The rack's own network."""
 
     ap: AccessPoint | None = None
+    interface: Annotated[str, INTERFACE] | None = None
+    prefix: list[Annotated[str, Field(min_length=1)]] = []
+    domain: Annotated[str, DOMAIN] | None = None
+    dns_port: Port | None = None
 
 
 class RigConfig(Section):
@@ -235,6 +270,7 @@ class RigConfig(Section):
     board: list[BoardSection] = Field(min_length=1)
     network: NetworkSection | None = None
     cloud: CloudSection = CloudSection()
+    delivery: DeliverySection = DeliverySection()
 
     def pick(self, name: str) -> BoardSection:
         """The board of that name. Raises ConfigError with the nearest name."""
@@ -284,7 +320,8 @@ def _across(data: Mapping[str, Any]) -> list[str]:
         if (board := _sieved(BoardSection, table)) is not None
     }
     rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
-    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named)
+    network = _sieved(NetworkSection, data.get("network"))
+    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named, network)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 
 
@@ -373,6 +410,7 @@ def _keys_beside(key: str) -> list[str]:
         "board.bootloader": Bootloader,
         "board.virtual": VirtualBoard,
         "cloud": CloudSection,
+        "delivery": DeliverySection,
         "network": NetworkSection,
         "network.ap": AccessPoint,
     }

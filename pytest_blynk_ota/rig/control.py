@@ -38,6 +38,7 @@ class RackControl:
         self._out_of_range: set[str] = set()
         self._network_changed = False
         self._forward: dict[str, str] = {}
+        self._resolvers: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<control of the rack at {self.url}>"
@@ -180,14 +181,19 @@ class RackControl:
             self._record("test", "action", None, what="network.set", keys=sorted(changes))
         return dict(self._json(dict, "PUT", "/network", changes))
 
-    def furnish(self, forward: Mapping[str, str]) -> None:
-        """Forward ports as this rig needs it, from now on; mending the network keeps them.
+    def furnish(
+        self, forward: Mapping[str, str] | None = None, resolvers: Mapping[str, str] | None = None
+    ) -> None:
+        """Have the router as this rig needs it, from now on; mending the network keeps it so.
 
         Args:
             forward: ``HOST:PORT`` that boards dial, and where that leads to.
+            resolvers: domains, and the ``ADDRESS:PORT`` of the DNS that knows them.
         """
-        self._forward.update(forward)
-        self.request("PUT", "/network", {"forward": self._forward})
+        self._forward.update(forward or {})
+        self._resolvers.update(resolvers or {})
+        needed = {"forward": self._forward, "resolvers": self._resolvers}
+        self.request("PUT", "/network", {key: table for key, table in needed.items() if table})
 
     def mend(self) -> None:
         """Undo what was done to the network and to the Wi-Fi of boards. Does nothing if nothing."""
@@ -196,8 +202,8 @@ class RackControl:
         if self._network_changed:
             self.access_point(on=True)
             self.request("DELETE", "/network")
-            if self._forward:
-                self.furnish({})
+            if self._forward or self._resolvers:
+                self.furnish()
             self._network_changed = False
 
     def _kept_away(

@@ -25,20 +25,23 @@ def lock_folder() -> Path:
 class Lease:
     """The right to use one board; freed when closed, and by the system when the holder dies.
 
+    Attributes:
+        left_by: the holder that died with it, and left undone what it would have done; "" if none.
+
     Raises:
         LeaseHeld: another process has the board; says who, where and since when.
     """
 
     def __init__(self, board: str, port: str) -> None:
         folder = lock_folder()
-        _make_shared(folder)
-        key = hashlib.sha256(port.encode()).hexdigest()[:16]
-        self._label = folder / f"{key}.json"
-        self._lock = FileLock(folder / f"{key}.lock", mode=0o666)
+        make_shared(folder)
+        self._label = _label_of(port)
+        self._lock = FileLock(self._label.with_suffix(".lock"), mode=0o666)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise LeaseHeld(f"board {board} ({port}) is held by {self._holder()}") from None
+        self.left_by = self._holder() if self._label.exists() else ""
         self._write_label()
 
     def _write_label(self) -> None:
@@ -67,6 +70,16 @@ class Lease:
             self._lock.release()
 
 
+def left_behind(port: str) -> bool:
+    """Whether there is a lease that somebody holds, or that its holder died with."""
+    return _label_of(port).exists()
+
+
+def _label_of(port: str) -> Path:
+    """Who has it, for people: it goes when the lease is given back."""
+    return lock_folder() / f"{hashlib.sha256(port.encode()).hexdigest()[:16]}.json"
+
+
 def _user() -> str:
     """The user's name; in a container it may have none."""
     try:
@@ -75,7 +88,7 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
-def _make_shared(folder: Path) -> None:
+def make_shared(folder: Path) -> None:
     """A folder that every user may lock in, with the sticky bit, as /tmp has it."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)

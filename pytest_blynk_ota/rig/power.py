@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from pytest_blynk_ota.errors import OutletUnreachable
 from pytest_blynk_ota.evidence.timeline import Record
+from pytest_blynk_ota.rig.command_line import run_line
 
 SWITCH_TIMEOUT_S = 10.0
 """Wall seconds that an outlet has to answer: a hub command takes about 2 s."""
@@ -54,23 +54,7 @@ class CommandOutlet:
         self._lines = {True: tuple(on), False: tuple(off)}
 
     def switch(self, on: bool) -> None:
-        line = self._lines[on]
-        try:
-            done = subprocess.run(
-                line,
-                capture_output=True,
-                text=True,
-                timeout=SWITCH_TIMEOUT_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise OutletUnreachable(f"power command {line[0]!r} failed: {error}") from error
-        if done.returncode:
-            raise OutletUnreachable(
-                f"power command {' '.join(line)!r} ended with {done.returncode}: "
-                f"{(done.stderr or done.stdout).strip()[-300:]}"
-            )
+        run_line(self._lines[on], "power", OutletUnreachable, timeout_s=SWITCH_TIMEOUT_S)
 
 
 class Power:

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,21 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, UsageError
+from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
-from pytest_blynk_ota.rig.config import BoardSection, RigConfig, secret
+from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig, secret
+from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.lease import Lease
+from pytest_blynk_ota.rig.network.commands import Ports
+from pytest_blynk_ota.rig.network.name_server import NameServer
+from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, NameService
+from pytest_blynk_ota.rig.network.names import Names
+from pytest_blynk_ota.rig.network.network import Network
+from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import PROFILES, Profile
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
@@ -49,6 +57,7 @@ class Place:
     config: BoardSection
     board: Board
     power: Power | None
+    network: Network
     profile: Profile
     token: str
     ssid: str = ""
@@ -127,6 +136,7 @@ class Rig:
                     speed=self.speed,
                     doors=cloud_doors(self.config),
                     authority=authority(self.config.cloud),
+                    names=[self._name(CLOUD)],
                     relay=upstream(self.config.cloud),
                     limits=Limits(
                         flood_per_s=self.config.cloud.flood_per_s, ping_s=self.config.cloud.ping_s
@@ -135,12 +145,82 @@ class Rig:
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
                 delivery = DeliveryServer(
-                    self.recorder, host=host, speed=self.speed, authority=cloud.authority
+                    self.recorder,
+                    host=host,
+                    speed=self.speed,
+                    authority=cloud.authority,
+                    names=[self._name(FIRMWARE)],
+                    opened=self._has_opened,
                 )
                 background.call(delivery.start())
                 undo.pop_all()
             self._servers = (background, cloud, delivery)
+            self.network.leftovers()
+            if self._goes_by_names:
+                delivery.go_by(self._name(FIRMWARE))
         return self._servers
+
+    @cached_property
+    def network(self) -> Network:
+        """A hand at the link, the access point and the names."""
+        return Network(
+            self.recorder,
+            self.speed,
+            link=link_of(self.config),
+            access_point=access_point_of(self.config, self.recorder, self._hand, self._in_use),
+            names=names_of(self.config, lambda: self._names),
+            ports=self._ports,
+        )
+
+    def _has_opened(self) -> None:
+        """A server has opened a port: what is held back of the others is of it, too."""
+        if "network" in self.__dict__:
+            self.network.cover()
+
+    def _ports(self) -> Ports:
+        """The rig's own traffic: what goes to and from its servers."""
+        doors = {*self.cloud.ports, *self.delivery.ports}
+        names = [self._names.port] if "_names" in self.__dict__ else []
+        return Ports(self.address, tuple(sorted(doors)), tuple(names))
+
+    @cached_property
+    def _names(self) -> NameService:
+        """The rig's names, and the server that answers for them."""
+        table = self.config.network or NetworkSection()
+        names = Names(table.domain or DOMAIN, dict.fromkeys((FIRMWARE, CLOUD), self.address))
+        server = NameServer(
+            self.recorder, names, host=self.address, port=table.dns_port or 0, speed=self.speed
+        )
+        self.background.call(server.start())
+        service = NameService(server, self.delivery.go_by, always=table.domain is not None)
+        if self._virtual is not None:
+            self._virtual.control.furnish(resolvers=service.resolvers)
+        return service
+
+    def _name(self, word: str) -> str:
+        """The name of one of its servers."""
+        domain = self.config.network.domain if self.config.network else None
+        return f"{word}.{domain or DOMAIN}"
+
+    @property
+    def _goes_by_names(self) -> bool:
+        return self.config.network is not None and self.config.network.domain is not None
+
+    def _hand(self) -> RackControl:
+        if self._virtual is None:
+            raise RigError(f"rig {self.name}: its virtual boards have not been started yet")
+        return self._virtual.control
+
+    def _in_use(self) -> list[str]:
+        """Whose other boards of this rig are in use: they have the same access point."""
+        held: list[str] = []
+        for section in self.config.board:
+            if section.name not in self._places and not section.is_virtual:
+                try:
+                    Lease(section.name, section.port).close()
+                except LeaseHeld as error:
+                    held.append(str(error))
+        return held
 
     @property
     def address(self) -> str:
@@ -272,12 +352,20 @@ class Rig:
         self.cloud.add_device(section.name, token)
         power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
         return Place(
-            section, board, power, PROFILES[section.profile], token, ssid, passphrase, lease
+            section,
+            board,
+            power,
+            self.network,
+            PROFILES[section.profile],
+            token,
+            ssid,
+            passphrase,
+            lease,
         )
 
     def settings(self, place: Place) -> dict[str, Any]:
         """What a board has to know to come to this rig's cloud."""
-        host, port = self.cloud.address_of(dials(place.config))
+        host, port = self._cloud_of(place)
         return {
             "host": host,
             "port": port,
@@ -285,6 +373,11 @@ class Rig:
             "ssid": place.ssid,
             "passphrase": place.passphrase,
         }
+
+    def _cloud_of(self, place: Place) -> tuple[str, int]:
+        """What a board dials to come to the cloud: a name, where the rig goes by names."""
+        host, port = self.cloud.address_of(dials(place.config))
+        return (self._name(CLOUD) if self._goes_by_names else host), port
 
     def built_with(self, place: Place) -> dict[str, Any]:
         """What has to stand in a fixture image for a board: keys of its behaviour."""
@@ -301,8 +394,12 @@ class Rig:
 
     def _forward(self, place: Place) -> None:
         """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
+        if self._goes_by_names or "_names" in self.__dict__:
+            resolvers = self._names.resolvers
+            if self._virtual:
+                self._virtual.control.furnish(resolvers=resolvers)
         if self._virtual and place.profile.cloud_ports:
-            host, port = self.cloud.address_of(dials(place.config))
+            host, port = self._cloud_of(place)
             rows = {f"{host}:{one}": f"{host}:{port}" for one in place.profile.cloud_ports}
             self._virtual.control.furnish(rows)
 
@@ -312,6 +409,8 @@ class Rig:
         Raises:
             RigError: the rack does not answer.
         """
+        if "network" in self.__dict__:
+            self.network.mend()
         if self._virtual:
             self._virtual.control.mend()
 
@@ -338,6 +437,13 @@ class Rig:
 
     def close(self) -> None:
         """Close every port, server and process, whatever fails on the way. Safe to call twice."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close)
+            if "network" in self.__dict__:
+                self.network.mend()
+
+    def _close(self) -> None:
+        names = self.__dict__.pop("_names", None)
         places, self._places = self._places, {}
         servers, self._servers = self._servers, None
         virtual, self._virtual = self._virtual, None
@@ -349,5 +455,7 @@ class Rig:
                 stack.callback(background.stop)
                 stack.callback(lambda: background.call(cloud.stop()))
                 stack.callback(lambda: background.call(delivery.stop()))
+                if names:
+                    stack.callback(lambda: background.call(names.stop()))
             for place in places.values():
                 stack.callback(place.close)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.verdict.answers import NOTHING_BEYOND, acknowledged, came, is_redirect
 from pytest_blynk_ota.verdict.boots import Boot
 from pytest_blynk_ota.verdict.fault_kinds import OURS, is_page, kind_of, stalls
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Download
 from pytest_blynk_ota.verdict.sightings import Connection, Early, Fired, Request
@@ -35,6 +36,7 @@ class DownloadSeen:
         end: when it was over; None: it was still going at the end.
         ended: the word.
         image: the name of the image behind the URL.
+        network: what the test did to the network meanwhile, in words.
     """
 
     boot: Boot
@@ -49,6 +51,7 @@ class DownloadSeen:
     end: float | None = None
     ended: str = ""
     image: str = ""
+    network: tuple[str, ...] = ()
 
     @property
     def gets(self) -> list[Request]:
@@ -154,7 +157,7 @@ class DownloadSeen:
             offer=self.offer,
             attempt=self.attempt,
             ended=self.ended,
-            status=last.status if last else None,
+            status=(last.status or None) if last else None,  # 0: what came was no HTTP
             announced=last.announced if last else None,
             written=last.written if last else 0,
             acked=last.acked if last else 0,
@@ -192,6 +195,8 @@ def downloads_of(story: Story, *, every: bool = False) -> list[DownloadSeen]:
     for one in found:
         one.end = _end(one)
         one.ended = next(word for word, holds in ENDINGS if holds(one))
+        end = one.until if one.end is None else one.end
+        one.network = network_trouble(story.seen, one.start, end)
     return found
 
 

@@ -16,23 +16,10 @@ OURS = frozenset({"truncate", "reset", "half_close"})
 """Where one of these fired, the server closed, whoever was the last to close."""
 
 HARMLESS = frozenset(
-    {
-        *STALLS,
-        *OURS,
-        "bandwidth",
-        "segments",
-        "redirect",
-        "digest",
-        "etag",
-        "early",
-        "connection",
-        "tls",
-        "drop_header",
-        "pad_headers",
-    }
+    {*STALLS, *OURS, "bandwidth", "segments", "redirect", "early", "connection", "etag", "tls"}
 )
-"""Under these what comes is the file, byte for byte. Under any other a device may keep something
-else, though it got all that was announced."""
+"""Under these a device gets the file and all that is said of it. Under any other it may refuse what
+came whole before it writes a byte, or keep something else."""
 
 TLS_STALL = "tls how=stalled-handshake"
 

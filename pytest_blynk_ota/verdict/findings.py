@@ -217,7 +217,7 @@ def offline_too_long(case: Case, outcome: Outcome) -> Found:
             continue
         begin = max(before.end, story.operation.t)
         ends = [d.end for d in story.downloads if d.end and begin <= d.end <= visit.login]
-        ends += [one.fired.t for one in story.in_vain if begin <= one.fired.t <= visit.login]
+        ends += [one.t for one in story.shut_out if begin <= one.t <= visit.login]
         away_s = story.device(max([begin, *ends]), visit.login)
         allowed = limit + (after_download if ends else ways.request_s)
         if away_s > allowed:

@@ -308,9 +308,8 @@ def _by_offset(images: Images, boot: Boot) -> Said | None:
         return None
     label = images.slots.label_at(offset)
     options = images.slots.options.get(label or "", frozenset([None]))
-    found = frozenset(name if name is not None else THIRD for name in options)
-    if len(found) > 1:
-        found -= {THIRD}  # what does not boot did not run
+    found = frozenset(name for name in options if name is not None)  # what boots not did not run
+    found = found or frozenset([THIRD])
     return "slot offset", found, tuple(mark.seq for mark in boot.marked("slot")[-1:])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.images_seen import Ran
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.outcome import Outcome, Reason
 from pytest_blynk_ota.verdict.rows import (
     Case,
@@ -49,7 +50,8 @@ def _download(one: DownloadSeen | None, number: int) -> Reason:
     last = one.last
     of = f" of {last.announced}" if last and last.announced is not None else ""
     size = f", {last.acked}{of} bytes acknowledged" if last else ""
-    fault = f", with {'; '.join(one.fired)}" if one.fired else ""
+    trouble = [*one.fired, *one.network]
+    fault = f", with {'; '.join(trouble)}" if trouble else ""
     status = f", HTTP {last.status}" if last and last.status else ""
     return Reason(
         f"download {number} ended: {one.ended}{status}{size}{_how(one)}{fault}", one.events
@@ -194,6 +196,7 @@ def _limit(case: Case) -> list[Reason]:
 
 def _not_started(case: Case) -> list[Reason]:
     offers = [o for o in case.story.seen.offers if o.operation == case.story.operation.seq]
+    shut = case.story.shut_out
     rows = [
         Reason(
             f"{len(offers)} URLs were sent, and no connection to one came",
@@ -202,12 +205,15 @@ def _not_started(case: Case) -> list[Reason]:
         if offers
         else Reason("no URL was sent")
     ]
+    story = case.story
+    trouble = network_trouble(story.seen, story.operation.t, story.until)
+    rows += [Reason(f"the test had {one}") for one in trouble]
     rows += [
         Reason(
-            f"the firmware server let no connection of {one.offer} come about: {one.fired.text}",
-            (one.fired.seq,),
+            f"the firmware server let no connection come about: {text}",
+            tuple(one.seq for one in shut if one.text == text),
         )
-        for one in case.story.in_vain
+        for text in dict.fromkeys(one.text for one in shut)
     ]
     rows += [
         Reason(f"{kind}: {note.data.get('why', '')}", (note.seq,))

@@ -226,6 +226,7 @@ NEVER_MISSED = frozenset(
         "half_close",
         "vanish",
         "status",
+        "garbage",
         "page",
         "redirect",
         "corrupt",

@@ -280,7 +280,7 @@ def rejected(case: Case) -> Holds:
         return NO
     if last.ended == "complete":
         return Holds(not reset_by_test(case.story, last))
-    return Holds(last.ended == "abandoned" and not last.fired)
+    return Holds(last.ended == "abandoned" and not last.fired and not last.network)
 
 
 def reset_by_test(story: Story, download: DownloadSeen) -> bool:

@@ -192,6 +192,10 @@ SURROUNDINGS = frozenset({"wifi", "ap", "cloud", "network"})
 HOLDS = frozenset({"off", "down", "stop"})
 RELEASES = frozenset({"on", "up", "start"})
 """``test/action`` words by which a test keeps a device away, and lets it come back."""
+AIRWAYS = frozenset({"wifi", "ap", "network"})
+"""Those of them that take away the way itself, in the middle of a download, too."""
+TROUBLES = {"link.shaped": "link", "dns.answers": "DNS"}
+"""``test/action`` words by which a test makes the way bad; ``text`` says how, "" not any more."""
 
 
 class Sightings:
@@ -206,6 +210,8 @@ class Sightings:
         self.banners: list[Banner] = []
         self.acts: list[Act] = []
         self.held: list[tuple[float, str, bool]] = []
+        self.troubles: list[tuple[float, int, str, str]] = []
+        """When, the event, link or DNS, and how the test made it bad; "" from then on not."""
         self.gaps: list[tuple[float, float]] = []
         self.sessions: dict[int, Session] = {}
         self.offers: list[Offer] = []
@@ -287,6 +293,8 @@ class Sightings:
         where, _, what = str(event.data.get("what", "")).partition(".")
         if event.kind == "action" and where in SURROUNDINGS and what in HOLDS | RELEASES:
             self.held.append((event.t, where, what in HOLDS))
+        if event.kind == "action" and (part := TROUBLES.get(str(event.data.get("what", "")))):
+            self.troubles.append((event.t, event.seq, part, str(event.data["text"])))
 
     def _session(self, event: Event) -> Session:
         """The session of a cloud event; one that began before the evidence is made up."""
@@ -390,11 +398,13 @@ class Sightings:
         self._live[data["conn"]] = request
 
     def _handshake(self, event: Event) -> None:
-        """A TLS handshake came to nothing: that is the end of its connection."""
+        """What became of a TLS handshake; one that came to nothing ends its connection."""
+        if event.data.get("why") is None:
+            return
         for one in reversed(self.connections):
             if one.conn == event.data["conn"]:
                 one.gone, one.failed_seq = event.t, event.seq
-                one.failed = str(event.data.get("why") or "it was not agreed on")
+                one.failed = str(event.data["why"])
                 return
 
     def _early(self, event: Event) -> None:

@@ -83,8 +83,8 @@ class SlotMap:
         if "other" in kinds:
             return before | {None, new, THIRD}
         if came(gets):
-            torn: Options = frozenset() if kinds <= HARMLESS else frozenset([None])
-            return torn | {new} | (frozenset() if sure and good else before)
+            sure = sure and kinds <= HARMLESS
+            return frozenset([new]) if sure else before | {None, new}
         # The last acknowledgement may have been lost; the length that was said may be a lie.
         size = self.operation.images.get(new, {}).get("size")
         said, first = (

@@ -12,8 +12,9 @@ from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
+from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
-from pytest_blynk_ota.verdict.sightings import LONG_AGO, Early, Noted, Report, Session, Sightings
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Fired, Noted, Report, Session, Sightings
 
 
 @dataclass(slots=True)
@@ -202,18 +203,11 @@ class Story:
         return [n for n in self.seen.notes if n.kind == kind and n.seq > begin]
 
     @property
-    def in_vain(self) -> list[Early]:
-        """The times that a fault let no connection to the firmware server come about, and none came
-        in that boot."""
-        met = {id(early) for one in self.downloads for early in one.early}
-        return [
-            one
-            for one in self.seen.early
-            if one.conn is None
-            and one.operation == self.operation.seq
-            and one.fired.t <= self.until
-            and id(one) not in met
-        ]
+    def shut_out(self) -> list[Fired]:
+        """Each time that a fault let no connection to the firmware server come about."""
+        begin = self.operation.seq
+        early = [one for one in self.seen.early if one.conn is None and one.operation == begin]
+        return [one.fired for one in early if one.fired.t <= self.until]
 
     def offers(self) -> list[float]:
         """When URLs of this operation were sent."""
@@ -366,9 +360,16 @@ def _expect(story: Story) -> None:
         elif (
             boot.code in PLAIN_CODES
             and before.crash is None
-            and any(
-                one.conn is None and before.start <= one.fired.t <= boot.start + skew
-                for one in story.seen.early
-            )
+            and any(before.start <= one.t <= boot.start + skew for one in story.shut_out)
         ):
             boot.expected = "restart after a firmware server that let nobody in"
+        elif (
+            boot.code in PLAIN_CODES
+            and before.crash is None
+            and any(
+                before.start <= offer.t <= boot.start
+                and network_trouble(story.seen, offer.t, boot.start)
+                for offer in story.seen.offers
+            )
+        ):
+            boot.expected = "restart after an offer whose network the test had made bad"

@@ -195,7 +195,7 @@ def _request_wait(story: Story, offered: float) -> Wait | None:
     if any(boot.start > offered for boot in story.window):
         return None
     ways = story.operation.ways
-    tried = max((one.fired.t for one in story.in_vain), default=LONG_AGO)
+    tried = max((one.t for one in story.shut_out), default=LONG_AGO)
     if tried > offered:
         seconds = ways.stall_s + ways.error_restart_s
         return Wait("the connection or its failure", story.after(tried, seconds))

@@ -311,3 +311,93 @@ def test_an_unknown_board_names_the_nearest_one():
     config = load(find_rig("virtual", Path("/nonexistent")))
     with pytest.raises(ConfigError, match="did you mean 'c3-a'"):
         config.pick("c3a")
+
+
+def network_problems(port, network):
+    board = {"name": "a", "chip": "esp32", "port": port}
+    with pytest.raises(ConfigError) as caught:
+        check({"rig": {"name": "x"}, "board": [board], "network": network}, "x")
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("port", "network", "words"),
+    [
+        ("/dev/p", {"ap": {"on": ["a"]}}, "network.ap.off: is missing"),
+        ("/dev/p", {"ap": {"on": [], "off": ["b"]}}, "network.ap.on: expected"),
+        ("/dev/p", {"interfac": "wlan1"}, "did you mean 'interface'?"),
+        ("/dev/p", {"interface": "wlan 1"}, "expected a network interface as wlan1, got 'wlan 1'"),
+        ("/dev/p", {"interface": "lo"}, "a is a real board, which lo does not lead to"),
+        (
+            "/dev/p",
+            {"prefix": ["sudo"]},
+            "network.prefix: stands before tc, and no interface is named",
+        ),
+        ("/dev/p", {"domain": "rig.test"}, "expected domain and dns_port together"),
+        ("/dev/p", {"dns_port": 53}, "expected domain and dns_port together"),
+        ("virtual", {"domain": "Rig.test"}, "expected a domain as rig.test, got 'Rig.test'"),
+        ("virtual", {"domain": "192.0.2.7"}, "expected a domain as rig.test"),
+        ("virtual", {"dns_port": 0}, "network.dns_port: expected"),
+        ("virtual", {"interface": "wlan1"}, "lo leads to virtual boards, not wlan1"),
+        ("virtual", {"ap": {"on": ["a"], "off": ["b"]}}, "virtual boards is in their rack"),
+    ],
+)
+def test_what_a_network_cannot_be_is_a_mistake_of_the_rig_file(port, network, words):
+    (problem,) = network_problems(port, network)
+    assert words in problem
+
+
+def test_all_mistakes_of_a_network_are_said_at_once():
+    network = {"interface": 7, "prefix": [""], "ap": {"on": ["a"]}, "domian": "x"}
+    assert len(network_problems("/dev/p", network)) == 4
+
+
+def test_a_network_of_a_real_and_of_a_virtual_rack_is_read():
+    real = {"interface": "wlan1", "prefix": ["sudo", "-n"], "ap": {"on": ["a"], "off": ["b"]}}
+    for port, network in (("/dev/p", real), ("virtual", {"interface": "lo"})):
+        board = {"name": "a", "chip": "esp32", "port": port}
+        rig = check({"rig": {"name": "x"}, "board": [board], "network": network}, "x")
+        assert rig.network.interface == network["interface"]
+
+
+DELIVERY = """
+[rig]
+name = "lab"
+[[board]]
+name = "a"
+chip = "esp32"
+port = "virtual"
+provision = { kind = "edgent-nvs", wifi = "env:WIFI" }
+[delivery]
+"""
+
+
+def test_how_files_are_delivered_stands_in_the_rig_file(tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(DELIVERY + 'https = true\nexpires = 60\nsingle_use = true\n'
+                    'faults = ["latency 1", "random seed=7 of stall 0 or reset 0"]\n')  # fmt: skip
+    delivery = load(path).delivery
+    assert (delivery.https, delivery.expires, delivery.single_use) == (True, 60, True)
+    assert len(delivery.faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("htps = true", "delivery.htps: unknown key; did you mean 'https'?"),
+        ("https = 1", "delivery.https: expected a valid boolean, got 1"),
+        ("expires = 0", "delivery.expires: expected greater than 0, got 0"),
+        ('faults = ["latency 1", "stal 0"]', "did you mean 'stall'?"),
+        ('faults = "stall 0"', "delivery.faults: expected a valid list, got 'stall 0'"),
+    ],
+)
+def test_a_mistake_in_how_files_are_delivered_is_told_with_its_key(line, problem, tmp_path):
+    problems = problems_of(DELIVERY + line, tmp_path)
+    assert len(problems) == 1
+    assert problem in problems[0]
+    assert problems[0].startswith("delivery.")
+
+
+def test_a_fault_that_cannot_be_read_is_told_with_its_place(tmp_path):
+    problems = problems_of(DELIVERY + 'faults = ["latency 1", "stal 0"]', tmp_path)
+    assert problems[0].startswith("delivery.faults[1]: ")

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_blynk_ota import cloud_faults
+from pytest_blynk_ota import cloud_faults, faults
 from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.ota import Ota, otadata_known
+from pytest_blynk_ota.ota import Ota, default_deadline_s, otadata_known, planned
 from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
+from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.profiles import DEFAULT
 
 RESTORED = Event(1, 0.0, 0.0, "ota", "restored", "a", {"otadata": ["01", "ff"]})
 REQUEST = Event(2, 0.0, 0.0, "delivery", "request", "a", {})
@@ -52,6 +54,38 @@ def test_a_number_that_makes_no_operation_is_refused_by_name(wrong):
         Ota(None, None, None, Path(), print).ship(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("fault", "attempts", "sure"),
+    [
+        (faults.stall(0), None, True),
+        (faults.stall(0).on_attempt(2), [2], True),
+        (faults.stall(0).on_first(2), [1, 2], True),
+        (faults.stall(0).on_every(3), None, False),
+        (faults.stall(0).on_board("a", "b"), None, True),
+        (faults.stall(0).on_board("b"), None, False),
+        (faults.stall(0).times(1), None, False),
+        (faults.stall(0).by_chance(0.5), None, False),
+        (faults.stall(0).from_event("go"), None, False),
+    ],
+)
+def test_the_judge_is_told_where_a_fault_has_to_fire(fault, attempts, sure):
+    told = planned(fault, "a")
+    assert (told["attempts"], told["sure"], told["maybe"]) == (attempts, sure, False)
+    assert (told["kind"], told["text"]) == ("stall", str(fault))
+
+
+def test_the_judge_is_told_of_a_fault_that_may_never_fire():
+    assert planned(faults.stall(0).maybe(), "a")["maybe"] is True
+
+
+def test_the_deadline_allows_for_each_download_under_a_fault_that_slows_it_down():
+    plain, slow = (
+        default_deadline_s(DEFAULT, 100_000, 3, listed)
+        for listed in ([], [faults.latency(20), faults.stall(0, seconds=10)])
+    )
+    assert slow - plain == 3 * 30
+
+
 OLD = SimpleNamespace(version="1.0.0", build="b")
 
 
@@ -83,7 +117,10 @@ def test_a_reset_read_right_after_a_login_that_goes_on_was_before_it():
 
 
 BEHIND_A_RELAY = SimpleNamespace(
-    name="lab", config=SimpleNamespace(cloud=SimpleNamespace(relay="blynk.example:80"))
+    name="lab",
+    config=SimpleNamespace(
+        cloud=SimpleNamespace(relay="blynk.example:80"), delivery=DeliverySection()
+    ),
 )
 
 
@@ -100,10 +137,17 @@ def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
         ota.relayed(faults=[cloud_faults.drop()])
 
 
-def test_whom_the_cloud_turned_away_is_told_once_with_the_reason():
-    def closed(number, board, by, why):
-        return Event(number, 0.0, 0.0, "cloud", "closed", board, {"by": by, "why": why})
+def test_connections_that_the_cloud_ended_before_their_login_are_told_once_with_the_reason():
+    def seen(session, kind, board, **data):
+        return Event(session, 0.0, 0.0, "cloud", kind, board, {"session": session, **data})
 
-    rows = [("server", "login refused"), ("device", "gone"), ("server", "login refused")]
-    strangers = [closed(number, None, *row) for number, row in enumerate(rows, 1)]
-    assert turned_away([*strangers, closed(4, "a", "server", "silent")]) == "login refused"
+    events = [
+        seen(1, "closed", None, by="server", why="login refused"),
+        seen(2, "closed", None, by="device", why="gone"),
+        seen(3, "closed", None, by="server", why="login refused"),
+        seen(4, "login", "a"),
+        seen(4, "closed", "a", by="server", why="silent for too long"),
+        seen(5, "closed", "b", by="server", why="another board"),
+        seen(6, "closed", "a", by="server", why="the relayed server is not to be reached"),
+    ]
+    assert turned_away(events, "a") == "login refused, the relayed server is not to be reached"

@@ -10,6 +10,8 @@ import pytest
 from pytest_blynk_ota.air import AirRules, Follower, Named, Shipment
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.shipment import Offers, Operation
 
 WAIT_S = 5.0
@@ -48,6 +50,12 @@ class Campaign:
     def __init__(self) -> None:
         self.closed = False
         self.offers_lived = False
+        self.seen: list[str] = []
+        self.wake = None
+
+    def saw(self, event):
+        self.seen.append(event)
+        self.wake()
 
     def offer(self, offer_id, data=None):
         return f"http://x/{offer_id}"
@@ -67,7 +75,8 @@ class Rig:
         self.cloud = Cloud()
         self.background = SimpleNamespace(call=lambda result: result)
         self.made = Campaign()
-        self.place = SimpleNamespace(name="a", busy=False)
+        self.made.wake = self.recorder.timeline.wake
+        self.place = SimpleNamespace(name="a", busy=False, profile=PROFILES["edgent-old"])
         self.delivery = SimpleNamespace(campaign=lambda *_, **__: self.made)
 
     def check(self):
@@ -312,7 +321,7 @@ def test_a_device_that_is_there_already_is_taken_as_having_just_come(rig, offeri
 
 
 def operation(rig, describe):
-    return Operation(rig, rig.place, b"", (), describe, False, lambda: None)
+    return Operation(rig, rig.place, b"", (), DeliverySection(), describe, False, lambda: None)
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):
@@ -356,3 +365,59 @@ def test_a_board_takes_one_operation_at_a_time(rig):
         pass
     assert not rig.place.busy
     assert not offer_threads()
+
+
+def test_faults_of_the_download_hear_of_the_device_once_the_operation_has_begun(rig, offers):
+    say = rig.recorder
+    say("cloud", "closed", "a", session=1, by="device", why="closed")
+    say("cloud", "login", "b", session=5)
+    say("uart", "reset", "a", code=0xC, cause="x", download=False)
+    say("cloud", "login", "a", session=2)
+    rig.until(lambda: len(rig.made.seen) == 3)
+    assert rig.made.seen == ["offline", "reset", "login"]
+
+
+def test_an_old_session_that_closes_behind_a_newer_one_is_no_leaving(rig, offers):
+    say = rig.recorder
+    say("cloud", "login", "a", session=2)
+    say("cloud", "closed", "a", session=1, by="server", why="another one came")
+    say("cloud", "closed", "a", session=2, by="device", why="closed")
+    rig.until(lambda: len(rig.made.seen) == 2)
+    assert rig.made.seen == ["login", "offline"]
+
+
+BEGIN = {
+    "op": "offer", "number": 1, "limit": None, "deadline_s": 60.0, "speed": 20.0, "skew_s": 1.0,
+    "profile": {}, "images": {}, "running": None, "offered": "new", "slots": {}, "otadata": None,
+    "faults": [], "uart": True, "flash": True,
+}  # fmt: skip
+
+
+def under_way(rig, hand):
+    """An operation with a hand in it; nothing comes of it."""
+
+    class Enough(Exception):
+        pass
+
+    def block():
+        with operation(rig, lambda: BEGIN) as one:
+            hand(one)
+            raise Enough
+
+    with pytest.raises(Enough):
+        block()
+
+
+def test_go_is_said_to_the_faults_and_is_on_record(rig):
+    under_way(rig, lambda one: one.go())
+    assert rig.made.seen == ["go"]
+    said = [e.data for e in rig.recorder.timeline.events() if e.kind == "action"]
+    assert said == [{"what": "go"}]
+
+
+def test_progress_by_the_log_of_a_firmware_that_prints_none_is_refused_at_once(rig):
+    def hand(one):
+        with pytest.raises(UsageError, match=r"edgent-new and reference do.*by='ack'"):
+            one.wait_for(progress=0.5, by="log")
+
+    under_way(rig, hand)

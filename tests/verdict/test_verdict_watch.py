@@ -10,6 +10,7 @@ import pytest
 from tale import BEGIN, SIZE, SPEED, Tale
 
 from pytest_blynk_ota.evidence.timeline import Timeline
+from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.verdict import Outcome
 from pytest_blynk_ota.verdict.watch import Watch, Watcher, watch
@@ -228,7 +229,9 @@ def test_the_end_is_believed_only_after_what_was_on_its_way_has_come():
         recorder=SimpleNamespace(timeline=timeline), catch_up=reads_the_crash
     )
     place: Any = SimpleNamespace(name=tale.board)
-    operation = Operation(rig, place, b"", (), dict, None, lambda: pytest.fail("no verdict yet"))
+    operation = Operation(
+        rig, place, b"", (), DeliverySection(), dict, False, lambda: pytest.fail("no verdict yet")
+    )
     assert not operation._look().over
 
 

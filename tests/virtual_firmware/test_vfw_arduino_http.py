@@ -162,3 +162,45 @@ def test_no_answer_can_make_it_fail(junk):
         return await gives_up(b"HTTP/1.1 200 OK\r\n" + junk + b"\r\n\r\n\r\n\r\nbody")
 
     run(read())
+
+
+CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 12\r\n\r\n"
+PARTS = [
+    pytest.param(["4\r\nthe \r\n8\r\nfirmware\r\n0\r\n\r\n"], id="at once"),
+    pytest.param(["4\r\nth", "e \r\n", "8\r\nfirmware\r\n0\r\n\r\n"], id="cut in the data"),
+    pytest.param(["4;q=zz\r\nthe \r\n0", "8", "\r\nfirmware\r\n"], id="cut in a length"),
+    pytest.param(["\r\nno\r\n4\r\nthe \r\n8\r\nfirmware\r\n"], id="lines without digits"),
+]
+
+
+async def body_of(head: str, *parts: str) -> bytes:
+    http = ArduinoHttp(Board(), Pieces((head + parts[0]).encode(), *map(str.encode, parts[1:])))  # type: ignore[arg-type]
+    try:
+        await http.status()
+        await http.headers()
+        return await http.read(12)
+    finally:
+        http.halt()
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_length_beside_chunks_counts_what_is_in_them(parts):
+    assert run(body_of(CHUNKED, *parts)) == b"the firmware"
+
+
+def test_letters_behind_the_length_of_a_chunk_count_as_digits():
+    assert run(body_of(CHUNKED, "4;a\r\nthe firmware")) == b"the firmware"
+
+
+def test_another_spelling_of_chunked_is_not_understood():
+    head = CHUNKED.replace("chunked", "Chunked")
+    assert run(body_of(head, "4\r\nthe \r\n8\r\nfirmware\r\n")) == b"4\r\nthe \r\n8\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("5368709120", 1 << 30), ("2147483648", 214748364), ("4294971392", 429497139), ("-5", 0)],
+)
+def test_a_length_is_added_up_in_32_bits(text, length):
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {text}\r\n\r\nbody"
+    assert run(ask(answer.encode()))[1] == length

@@ -61,6 +61,12 @@ def test_an_early_end_and_a_stall_both_end_after_the_stall_limit(closes):
     [
         ("HTTP/1.1 200 OK\r\n\r\n", -1),
         ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", 0),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 7 and more\r\n\r\n", 7),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 7\r\n\r\n", 7),
+        ("HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n", -1),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", -1),
+        (f"HTTP/1.1 200 OK\r\nX: {'x' * 60_000}\r\nContent-Length: 7\r\n\r\n", 7),
+        ("HTTP/1.1 200 OK\r\n" + "X: y\r\n" * 10_000 + "Content-Length: 7\r\n\r\n", 7),
         ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", -1),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5368709120\r\n\r\n", 2**31 - 1),
     ],
@@ -74,14 +80,23 @@ def test_a_length_is_read_as_the_library_reads_it(head, length):
         machine.close()
         return answer
 
-    assert run(head_only()).length == length
+    answer = run(head_only())
+    assert (answer.status, answer.length) == (200, length)
 
 
 @pytest.mark.parametrize(
     ("head", "status"),
     [
         ("HTTP/1.1 404 Not Found\r\n\r\n", 404),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 100),
+        ("HTTP/1.0 200 OK\r\n\r\n", 200),
+        ("HTTP/2.0 200\r\n\r\n", 200),
+        ("ICY 200 OK\n\n", 200),
         ("SSH-2.0-OpenSSH\r\n\r\n", http_get.NO_HTTP_SERVER),
+        ("HTTP/1.1  200 OK\r\n\r\n", http_get.NO_HTTP_SERVER),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", http_get.NO_HTTP_SERVER),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", http_get.UNKNOWN_ENCODING),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", 200),
         ("HTTP/1.1 200 OK\r\nContent-Le", http_get.CONNECTION_LOST),
         ("", http_get.CONNECTION_LOST),
     ],
@@ -92,6 +107,47 @@ def test_an_answer_that_is_none_has_a_status_of_the_client(head, status):
 
 def test_headers_that_never_come_time_out():
     assert run(fetch(WebPeer(b"", head="", closes=False)))[0].status == http_get.READ_TIMEOUT
+
+
+class Pieces:
+    """A connection on which each piece comes so many device seconds after the one before."""
+
+    def __init__(self, clock, *pieces) -> None:
+        self.clock, self.pieces = clock, list(pieces)
+        self.due = clock.now()
+
+    async def read(self, _limit=0):
+        if not self.pieces:
+            await asyncio.Event().wait()
+        after_s, piece = self.pieces[0]
+        await self.clock.sleep(self.due + after_s - self.clock.now())
+        del self.pieces[0]  # only now: a wait that is given up has taken nothing
+        self.due += after_s
+        return piece.encode()
+
+
+async def head_of(*pieces):
+    machine = FakeMachine(speed=20.0)
+    lines = http_get._Lines(machine, Pieces(machine.clock, *pieces))
+    try:
+        return await http_get._head(lines)
+    finally:
+        machine.close()
+
+
+def test_headers_that_drip_are_waited_for_however_long_that_takes():
+    drops = ["HTT", "P/1.1 200 OK\r", "\nContent-Leng", "th: 7\r\n", "\r\n"]
+    assert run(head_of(*((3, drop) for drop in drops))) == (200, {"content-length": "7"})
+
+
+def test_of_a_line_that_pauses_in_its_midst_the_pieces_count_as_lines():
+    cut = [(0, "HTTP/1.1 200 OK\r\nContent-Length: 70"), (8, "000\r\n\r\n")]
+    assert run(head_of(*cut)) == (200, {"content-length": "70"})
+
+
+def test_a_line_that_is_never_finished_is_read_and_then_missed():
+    with pytest.raises(TimeoutError):
+        run(head_of((0, "HTTP/1.1 200 OK\r\nContent-Le")))
 
 
 @pytest.mark.parametrize("url", ["", "https://h/x", "http://", "http://h:port/", "ftp://h/"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,3 +237,140 @@ def test_over_https_the_server_has_to_be_of_the_given_ca(trusted):
         if not trusted:
             assert "esp-tls-mbedtls: mbedtls_ssl_handshake returned -0x2700" in bench.text
             assert "The certificate is not correctly signed by the trusted CA" in bench.text
+
+
+async def answers(bench: Bench, serve: Any, *, secure: ssl.SSLContext | None = None) -> int:
+    """One update from a server of our own; the code."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=secure)
+    host, port = ("localhost", "https") if secure else ("127.0.0.1", "http")
+    url = f"{port}://{host}:{server.sockets[0].getsockname()[1]}/f"
+    try:
+        return await esp_https_ota(await context_of(bench), url)
+    finally:
+        server.close()
+
+
+def saying(*parts: bytes, pause_s: float = 0.05, stays: bool = False) -> Any:
+    """A server that answers a request by parts, each a TCP segment of its own."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+            if stays:
+                await reader.read()
+        writer.close()
+
+    return serve
+
+
+ODD_FRAMINGS = [
+    pytest.param("Content-Length: {size}\r\nContent-Length: {size}\r\n", id="two lengths"),
+    pytest.param("Content-Length: {size}\r\nTransfer-Encoding: chunked\r\n", id="both framings"),
+    pytest.param("Content-Length: -1\r\n", id="below zero"),
+    pytest.param("Content-Length : {size}\r\n", id="a blank before the colon"),
+    pytest.param("{size} bytes\r\n", id="no header"),
+]
+
+
+@pytest.mark.parametrize("framing", ODD_FRAMINGS)
+def test_headers_that_its_parser_refuses_are_read_to_the_end_of_the_connection(framing):
+    image = new()
+    taken = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\n{framing.format(size=len(image))}\r\n".encode() + image)
+        writer.write_eof()
+        taken.append(await reader.read())  # b"" only if nothing was left unread
+        writer.close()
+
+    with Bench() as bench:
+        assert story(answers(bench, serve)) == -1
+        assert taken == [b""]
+        assert bench.entries() == (entry(1), None)
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+
+@pytest.mark.parametrize(("alone", "code"), [(False, 0), (True, -1)], ids=["together", "alone"])
+def test_a_1xx_is_passed_over_only_if_the_answer_comes_with_it(alone, code):
+    image = new()
+    answer = OK.format(size=len(image)).encode() + image
+    parts = (EARLY, answer) if alone else (EARLY + answer,)
+    with Bench() as bench:
+        assert story(answers(bench, saying(*parts))) == code
+        assert ("Complete headers were not received" in bench.text) is alone
+
+
+def test_a_chunk_without_a_size_is_not_noticed_until_the_connection_ends():
+    image = new()
+    good, bad = chunks(image)[:20_000], b"zz\r\n" + chunks(image)[20_000:]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(CHUNKED.encode() + good[: good.rindex(b"3e8;")] + bad)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+    with Bench() as bench:
+        assert story(answers(bench, serve)) == -1
+        assert "data read -1" in bench.text
+
+
+def test_chunks_without_end_end_with_the_slot():
+    image = new()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(CHUNKED.encode() + chunks(image).removesuffix(b"0\r\nTrailer: x\r\n\r\n"))
+            while True:
+                writer.write(b"8000\r\n" + bytes(0x8000) + b"\r\n")
+                await writer.drain()
+
+    with Bench() as bench:
+        assert story(answers(bench, serve)) != 0
+        assert "esp_ota_write failed" in bench.text
+
+
+@pytest.mark.parametrize("location", ["next", "?query", "//", "http://"])
+def test_a_location_is_a_whole_url_or_begins_with_a_slash(location):
+    head = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 1\r\n\r\n"
+    code, bench = fetch(WebPeer(b"x", head=head))
+    with bench:
+        assert (code == 0x102) is (location != "//")
+        assert ("Error parse url" in bench.text) is (location != "//")
+
+
+def test_a_redirection_by_a_server_that_closes_fails_at_the_same_place():
+    code, bench = fetch(
+        WebPeer(b"x", head=TO.replace("{to}", "/f").replace("3\r\n\r\nbye", "1\r\n\r\n"))
+    )
+    with bench:
+        assert code == -1
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+def test_over_tls_a_body_without_a_length_may_end_without_a_goodbye(goodbye):
+    ca = trustme.CA()
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(secure)
+    with Bench(ca=ca.cert_pem.bytes().decode()) as bench:
+        image = bench.app("2.0.0")
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.set_write_buffer_limits(0)  # drain() is: all is with the kernel
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + image)
+            await writer.drain()
+            if not goodbye:
+                writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+            writer.close()
+
+        assert story(answers(bench, serve, secure=secure)) == 0

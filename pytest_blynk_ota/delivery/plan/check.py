@@ -50,11 +50,14 @@ def check(
         FaultError: one lies outside of the file, changes nothing, has no headers to act on, or
             others come before it in each download that it is due in.
     """
-    trial = _Trial(Offered.of(name, data, about), data, tuple(faults), others or {})
+    file, known = Offered.of(name, data, about), others or {}
+    trial = _Trial(file, data, tuple(faults), known)
     for index, fault in enumerate(faults):
         if fault.kind == "tls" and not https:
             raise FaultError(f"{fault} needs an https URL, and {name} is offered by http")
-        why = trial.never(index)
+        # One that need not fire may be hidden by others, but by itself it has to be able to.
+        alone = fault.when.may
+        why = _Trial(file, data, (fault,), known).never(0) if alone else trial.never(index)
         if why is not None:
             raise FaultError(f"{fault} could never fire: {why}")
 

@@ -9,10 +9,12 @@ use::
     length        digits | anything else ends it
     other         up to the line end
     end           LF: the body begins | else wait for it
+    chunk's line  hex digits count wherever they stand | LF: its data, or another such line
 
 So a pause before ``Content-Length`` loses the header, one in its digits cuts it, one in another
 header's value spoils that value, and one before the empty line makes the body a header: that loop
-never ends, as it does not when the server closes within the headers.
+never ends, as it does not when the server closes within the headers. A body in chunks has no end of
+its own; Content-Length beside it counts what is in them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from pytest_blynk_ota.virtual.app.http_get import WIFI_BYTES_PER_S
+from pytest_blynk_ota.virtual.app.http_get import LONGEST_LINE, WIFI_BYTES_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +45,7 @@ NOTHING = 0xFF
 """``(char)-1``."""
 AT_ONCE_S = 0.002
 """Wall seconds within which what follows counts as being there already."""
-LONGEST_LINE = 20_000
-"""The heap is full then, and a line grows no further."""
-LONG_MAX = 2**31 - 1
+HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 
 class ArduinoHttp:
@@ -56,6 +56,7 @@ class ArduinoHttp:
         self._connection = connection
         self._buffer = b""
         self._reading: asyncio.Task[bytes] | None = None
+        self._chunks: _Chunks | None = None
         self.content_length = -1
 
     async def request(
@@ -110,6 +111,7 @@ class ArduinoHttp:
                 found[name.lower()] = value.lstrip()
             line.clear()
         self.content_length = watch.content_length
+        self._chunks = _Chunks() if watch.chunked else None
         return found
 
     async def read(self, limit: int) -> bytes:
@@ -118,11 +120,19 @@ class ArduinoHttp:
         while len(data) < limit:
             if not self._buffer and not await self._fill(self._clock.timeout(READ_TIMEOUT_S)):
                 break
-            taken = self._buffer[: limit - len(data)]
-            self._buffer = self._buffer[len(taken) :]
-            data += taken
+            data += self._of_the_body(limit - len(data))
         await self._clock.spend(len(data) / WIFI_BYTES_PER_S)
         return bytes(data)
+
+    def _of_the_body(self, limit: int) -> bytes:
+        """Up to ``limit`` bytes of what is there; none, if that was the framing of chunks."""
+        if self._chunks is None:
+            size = limit
+        else:
+            self._buffer = self._buffer[self._chunks.framing(self._buffer) :]
+            size = self._chunks.take(min(limit, len(self._buffer)))
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
 
     def stop(self) -> None:
         """Close the connection."""
@@ -175,11 +185,41 @@ async def _nothing_more() -> bytes:
     return b""
 
 
+class _Chunks:
+    """``available()`` of a body in chunks: where its data is between the lines."""
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._in_data = False
+
+    def framing(self, data: bytes) -> int:
+        """How many of these bytes are none of the data."""
+        for place, byte in enumerate(data):
+            if self._in_data:
+                return place
+            if byte == LF:
+                self._in_data = self._length != 0
+            elif byte in HEX_DIGITS:
+                self._length = _as_int(self._length * 16 + int(chr(byte), 16))
+        return len(data)
+
+    def take(self, size: int) -> int:
+        """How many of so many bytes belong to this chunk; a length below 0 never ends."""
+        if not self._in_data:
+            return 0
+        if self._length > 0:
+            size = min(size, self._length)
+        self._length -= size
+        self._in_data = self._length != 0
+        return size
+
+
 class _Watch:
     """What ``readHeader()`` notices of the headers as they pass."""
 
     def __init__(self) -> None:
         self.content_length = -1
+        self.chunked = False
         self.over = False
         self._begin_line()
 
@@ -201,15 +241,16 @@ class _Watch:
         elif byte == CHUNKED[self._of_chunked]:
             self._of_chunked += 1
             if self._of_chunked == len(CHUNKED):
-                self._state = self._other
+                self._state, self.chunked = self._other, True
         elif byte == CR and not self._of_length and not self._of_chunked:
             self._state = self._end
         else:
             self._state = self._other
 
     def _length(self, byte: int) -> None:
-        if 0x30 <= byte <= 0x39:
-            self.content_length = min(self.content_length * 10 + byte - 0x30, LONG_MAX)
+        if 0x30 <= byte <= 0x39:  # a step over the edge of a long is left out, if it shows
+            more = _as_int(self.content_length * 10 + byte - 0x30)
+            self.content_length = max(more, self.content_length)
         else:
             self._state = self._other
 
@@ -218,6 +259,11 @@ class _Watch:
 
     def _end(self, byte: int) -> None:
         self.over = byte == LF
+
+
+def _as_int(number: int) -> int:
+    """What is left of it in 32 bits."""
+    return (number + 2**31) % 2**32 - 2**31
 
 
 def _matches(line: bytearray) -> bool:

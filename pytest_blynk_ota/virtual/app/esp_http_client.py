@@ -1,8 +1,9 @@
 """ESP-IDF's esp_http_client as esp_https_ota uses it: one GET at a time, read as it is consumed.
 
 Rules of esp_http_client.c: 5 s for a connection and for each wait; a connection is kept for the
-next request to the same place, even if the server said that it would close it; a body has a length,
-comes in chunks or ends with the connection. Header names may be spelled in any case.
+next request to the same place, even if the server has closed it; a body has a length, comes in
+chunks or ends with the connection. What http_parser finds wrong is not noticed: the client reads on
+until the connection ends. A 1xx that comes by itself is taken for the answer.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from pytest_blynk_ota.virtual.app.dial import dial
 from pytest_blynk_ota.virtual.app.http_get import WIFI_BYTES_PER_S
+from pytest_blynk_ota.virtual.app.http_parser import Parser
 from pytest_blynk_ota.virtual.boot.bootlog import error, warning
-from pytest_blynk_ota.virtual.network.tls import VERIFY_FAILED, TlsFailed
+from pytest_blynk_ota.virtual.network.tls import CONN_EOF, VERIFY_FAILED, TlsFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +37,6 @@ KEEP_ALIVE_S = 20.0
 """``keep_alive_enable``: 5 s idle, then three probes 5 s apart."""
 USER_AGENT = "ESP32 HTTP Client/1.0"
 PORTS = {"http": 80, "https": 443}
-HEADER_BYTES = 80 * 1024
-"""HTTP_MAX_HEADER_SIZE of http_parser."""
 FAIL, INVALID_ARG = -1, 0x102
 CONNECT, WRITE_DATA, INVALID_TRANSPORT, AGAIN = 0x7002, 0x7003, 0x7005, 0x7007
 NAMES: Mapping[int, str] = {
@@ -76,15 +77,32 @@ class EspHttpClient:
         self._connection: Connection | None = None
         self._place: tuple[str, str, int] | None = None
         self._reading: asyncio.Task[bytes] | None = None
-        self._raw = b""
+        self._parser = Parser()
+        self._ahead = b""
         self._silent_s = 0.0
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.length: int | None = None
-        self._left: int | None = None
-        self.complete = False
-        self._in_chunks = False
         self.url = url
+
+    @property
+    def status(self) -> int:
+        """Of the answer; 0: there is none yet."""
+        return self._parser.status
+
+    @property
+    def location(self) -> str:
+        """Where a redirection leads; empty: it does not say."""
+        return self._parser.headers.get("location", "")
+
+    @property
+    def length(self) -> int | None:
+        """What Content-Length says."""
+        return self._parser.length
+
+    @property
+    def complete(self) -> bool:
+        """``esp_http_client_is_complete_data_received()``."""
+        if self._parser.chunked:
+            return self._parser.complete
+        return self._parser.taken == self._parser.length
 
     async def open(self) -> None:
         """``esp_http_client_open()``: connect if need be, and send the request.
@@ -98,6 +116,7 @@ class EspHttpClient:
         if self._connection is None:
             self._connection = await self._connect(*place)
             self._place = place
+        self._parser = Parser()
         _, host, port = place
         parts = urlsplit(self.url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -120,49 +139,41 @@ class EspHttpClient:
         Raises:
             EspError: nothing for 5 s, closed, or no HTTP.
         """
-        head = b""
-        while (end := _end_of_headers(head)) < 0:
+        while not self._parser.heads:
             try:
-                piece = await self._receive()
+                piece = await self._receive(BUFFER_BYTES)
             except ReadTimedOut as late:
                 self._log.idf(
                     [warning("HTTP_CLIENT", "Connection timed out before data was ready!")]
                 )
                 raise EspError(-AGAIN) from late
-            head += piece
-            if not piece or len(head) > HEADER_BYTES or not b"HTTP/".startswith(head[:5]):
+            if not piece:
                 raise EspError(FAIL)
-        self._raw = head[end:]
-        self._parse(head[:end].decode("latin-1"))
-
-    def _parse(self, head: str) -> None:
-        lines = [line.rstrip("\r") for line in head.split("\n")]
-        found = re.match(r"HTTP/\d\.\d (\d{3})( |$)", lines[0])
-        if found is None:
-            raise EspError(FAIL)
-        self.status, self.headers = int(found[1]), {}
-        for line in lines[1:]:
-            name, colon, value = line.partition(":")
-            if colon:
-                self.headers[name.strip().lower()] = value.strip()
-        length = self.headers.get("content-length", "")
-        self._in_chunks = "chunked" in self.headers.get("transfer-encoding", "").lower()
-        if length and not length.isdecimal():
-            raise EspError(FAIL)
-        self.length = int(length) if length and not self._in_chunks else None
-        self._left = 0 if self._in_chunks else self.length
-        self.complete = self.length == 0 or self.status in (204, 304)
+            self._ahead += self._parser.feed(piece)
+        if not self._parser.length:
+            self._parser.chunked = True
 
     def redirect(self) -> None:
         """``esp_http_client_set_redirection()``: the next request goes where Location says.
 
         Raises:
-            EspError: there is no Location.
+            EspError: there is no Location, or one that http_parser does not take.
         """
-        location = self.headers.get("location", "")
-        if not location:
+        if not self.location:
             raise EspError(INVALID_ARG)
-        self.url = urljoin(self.url, location)
+        place = re.match(r"[a-zA-Z]+://[^/?#]+", self.url)
+        if self.location.startswith("/") and place is not None:
+            self.url = place[0] + self.location
+        elif re.match(r"[a-zA-Z]+://[^/?#]", self.location):
+            self.url = self.location
+        else:
+            self._complain("HTTP_CLIENT", f"Error parse url {self.location}")
+            raise EspError(INVALID_ARG)
+        with suppress(EspError):  # open() says what is wrong with it
+            if _place(self.url) == self._place:
+                return
+        self._ahead = b""
+        self.close()
 
     async def read(self, limit: int) -> bytes:
         """``esp_http_client_read()``: ``limit`` bytes, fewer at the end or when it gets late.
@@ -171,63 +182,40 @@ class EspHttpClient:
             ReadTimedOut: nothing for 5 s.
             EspError: the connection ended before the body did.
         """
-        data = bytearray()
-        while len(data) < limit and not self.complete:
+        data, self._ahead = self._ahead[:limit], self._ahead[limit:]
+        while len(data) < limit and not self._all_taken:
             try:
-                data += await self._body(limit - len(data))
+                piece = await self._receive(min(limit - len(data), BUFFER_BYTES))
             except (ReadTimedOut, EspError):
-                if data:
+                if data or self.complete:
                     break
                 raise
+            if not piece:
+                self._take_end(data)
+                break
+            data += self._parser.feed(piece)
         await self._clock.spend(len(data) / WIFI_BYTES_PER_S)
-        return bytes(data)
-
-    async def _body(self, limit: int) -> bytes:
-        if self._in_chunks and self._left == 0:
-            await self._next_chunk()
-            if self.complete:
-                return b""
-        if not self._raw:
-            self._raw = await self._receive()
-        if not self._raw:
-            if self._left is None:  # the end of the connection is the end of the body
-                self.complete = True
-                return b""
-            raise EspError(FAIL)
-        most = limit if self._left is None else min(limit, self._left)
-        data, self._raw = self._raw[:most], self._raw[most:]
-        if self._left is not None:
-            self._left -= len(data)
-            self.complete = self._left == 0 and not self._in_chunks
         return data
 
-    async def _next_chunk(self) -> None:
-        line = await self._line()
-        if not line:  # behind the data of the one before
-            line = await self._line()
-        size = re.match(rb"[0-9A-Fa-f]+", line)
-        if size is None:
+    @property
+    def _all_taken(self) -> bool:
+        """Whether nothing more is read from the connection."""
+        parser = self._parser
+        return parser.complete if parser.chunked else parser.taken >= (parser.length or 0)
+
+    def _take_end(self, data: bytes) -> None:
+        """The connection has ended; behind ``data``, that is told by the next call."""
+        if self._parser.chunked:
+            self._parser.end()
+        if not data and not self.complete:
             raise EspError(FAIL)
-        self._left = int(size[0], 16)
-        if self._left == 0:
-            while await self._line():
-                pass  # trailers
-            self.complete = True
 
-    async def _line(self) -> bytes:
-        while (end := self._raw.find(b"\n")) < 0:
-            piece = await self._receive()
-            if not piece:
-                raise EspError(FAIL)
-            self._raw += piece
-        line, self._raw = self._raw[:end], self._raw[end + 1 :]
-        return line.rstrip(b"\r")
-
-    async def _receive(self) -> bytes:
+    async def _receive(self, limit: int) -> bytes:
         """What comes next; ``b""``: closed. Raises ReadTimedOut, EspError."""
-        assert self._connection is not None
+        if self._connection is None:
+            raise EspError(FAIL)
         if self._reading is None:
-            self._reading = asyncio.ensure_future(self._connection.read())
+            self._reading = asyncio.ensure_future(self._connection.read(limit))
         await asyncio.wait({self._reading}, timeout=self._clock.timeout(TIMEOUT_S))
         if not self._reading.done():
             self._silent_s += TIMEOUT_S
@@ -238,6 +226,8 @@ class EspHttpClient:
         try:
             return reading.result()
         except OSError as broken:
+            if isinstance(broken, TlsFailed) and broken.code == CONN_EOF:
+                return b""  # mbedtls_ssl_read() makes no difference to a goodbye
             raise EspError(FAIL) from broken
 
     def close(self) -> None:
@@ -280,11 +270,6 @@ def _place(url: str) -> tuple[str, str, int]:
     if parts.scheme not in PORTS:
         raise EspError(INVALID_TRANSPORT)
     return parts.scheme, parts.hostname, port or PORTS[parts.scheme]
-
-
-def _end_of_headers(head: bytes) -> int:
-    found = re.search(rb"\n\r?\n", head)
-    return found.end() if found else -1
 
 
 def _why(failure: OSError, host: str) -> list[tuple[str, str]]:

@@ -116,15 +116,17 @@ class _Ota:
         self._judge(self.client.status)
 
     async def _redirect(self) -> None:
-        location = self.client.headers.get("location")
-        if not location:
+        """What is left of the body may meet the next request: nobody looks why reading ends."""
+        try:
+            self.client.redirect()
+        except EspError:
             self._complain("URL redirection Failed")
+            raise
         try:
             while await self.client.read(DRAIN_BYTES):
                 pass
-        except (ReadTimedOut, EspError):  # what is left of the body is left
-            self.client.close()
-        self.client.redirect()
+        except (ReadTimedOut, EspError):
+            return
 
     def _judge(self, status: int) -> None:
         if status == 304:

@@ -1,8 +1,15 @@
 """The device's HTTP client: one GET, read as slowly as the firmware consumes it.
 
-Rules of old Edgent on an ESP32 (OTA.h; HTTPClient.cpp): HTTP/1.1, no redirects and no
-chunked bodies, header names in any case. After the headers a closed connection reads as "no data
-yet", so an early FIN, a reset and a stall all end in the same way: nothing for ``stall_s``.
+Rules of old Edgent on an ESP32 (OTA.h; HTTPClient.cpp of arduino-esp32 3)::
+
+    HTTP/1.1, no redirects, no chunked bodies, header names in any case
+    first line    the number behind its first space is the status, whatever stands before it
+    other lines   up to the empty one; of two the last counts
+    a late line   5 s after its last character what there is of it counts as the line
+    no line       nothing for 5 s -11, closed -5; at the end: no status -7, an odd framing -9
+
+After the headers a closed connection reads as "no data yet", so an early FIN, a reset and a stall
+all end in the same way: nothing for ``stall_s``.
 """
 
 from __future__ import annotations
@@ -26,29 +33,39 @@ HEADER_TIMEOUT_S = 5.0
 """HTTPCLIENT_DEFAULT_TCP_TIMEOUT: connecting, and each wait for a header byte."""
 WIFI_BYTES_PER_S = 80_000
 """How fast a body comes in: boards take 10 to 20 s for 1 MB over 2.4 GHz, writing included."""
-HEADER_LIMIT_BYTES = 32768
-"""More than this before the body and the device is out of memory."""
+LONGEST_LINE = 20_000
+"""The heap is full then, and a line of the headers grows no further."""
 MD5_CHARS = 32
 LONG_MAX = 2**31 - 1
 
 PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 ANYBODY = Trust(insecure=True)
 """``begin(url)`` without a CA: any certificate will do (HTTPClient.cpp)."""
+FRAMINGS = ("", "chunked", "identity")
+"""Values of Transfer-Encoding that are no error; what they mean is left to the caller."""
 
 CONNECTION_REFUSED = -1
 CONNECTION_LOST = -5
 NO_HTTP_SERVER = -7
+UNKNOWN_ENCODING = -9
 READ_TIMEOUT = -11
 """Results below 100, as HTTPClient.h numbers them."""
 
 
 class Body:
-    """The rest of a connection after the headers, whatever the server calls it."""
+    """The rest of a connection after the headers, whatever the server calls it.
 
-    def __init__(self, machine: Machine, connection: Connection, stall_s: float) -> None:
+    Args:
+        ahead: what came together with the headers.
+    """
+
+    def __init__(
+        self, machine: Machine, connection: Connection, stall_s: float, ahead: bytes = b""
+    ) -> None:
         self._clock = machine.clock
         self._connection = connection
         self._stall_s = stall_s
+        self._ahead = ahead
         self._open = True
 
     async def read(self, limit: int) -> bytes:
@@ -57,7 +74,7 @@ class Body:
         if self._open:
             try:
                 async with asyncio.timeout(patience_s):
-                    data = await self._connection.read(limit)
+                    data = await self._some(limit)
             except TimeoutError:
                 return b""
             except OSError:
@@ -68,6 +85,12 @@ class Body:
             self._open = False
         await asyncio.sleep(patience_s)
         return b""
+
+    async def _some(self, limit: int) -> bytes:
+        if not self._ahead:
+            return await self._connection.read(limit)
+        data, self._ahead = self._ahead[:limit], self._ahead[limit:]
+        return data
 
     def close(self) -> None:
         """End the connection with FIN."""
@@ -99,19 +122,18 @@ async def get(machine: Machine, url: str, stall_s: float) -> Response:
             connection = await dial(machine, parts.hostname, port, trust)
     except OSError:  # TimeoutError is one
         return Response(CONNECTION_REFUSED)
+    lines = _Lines(machine, connection)
     try:
         await connection.write(_request(parts.hostname, parts.port, parts.path, parts.query))
-        status, headers = await _head(machine, connection)
+        status, headers = await _head(lines)
     except TimeoutError:
-        connection.close()
-        return Response(READ_TIMEOUT)
+        status, headers = READ_TIMEOUT, {}
     except (OSError, EOFError):
+        status, headers = CONNECTION_LOST, {}
+    if status < 0:
         connection.close()
-        return Response(CONNECTION_LOST)
-    except ValueError:
-        connection.close()
-        return Response(NO_HTTP_SERVER)
-    body = Body(machine, connection, stall_s)
+        return Response(status)
+    body = Body(machine, connection, stall_s, lines.ahead)
     return Response(status, _length(headers), headers.get("x-md5"), body)
 
 
@@ -127,49 +149,78 @@ def _request(host: str, port: int | None, path: str, query: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def _head(machine: Machine, connection: Connection) -> tuple[int, Mapping[str, str]]:
-    """Status and headers (lower-case names).
+class _Lines:
+    """``readStringUntil('\\n')``, and the look before it whether there is anything to read."""
+
+    def __init__(self, machine: Machine, connection: Connection) -> None:
+        self._patience_s = machine.clock.timeout(HEADER_TIMEOUT_S)
+        self._connection = connection
+        self.ahead = b""
+
+    async def next(self) -> str:
+        """A line; of one that stays unfinished for 5 s what there is, closed or not.
+
+        Raises:
+            TimeoutError: nothing for 5 s. EOFError: closed, and nothing left.
+        """
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            if not self.ahead and not await self._fill(begun=bool(line)):
+                break
+            piece = self.ahead.split(b"\n", 1)[0]
+            ends = len(self.ahead) > len(piece)
+            self.ahead = self.ahead[len(piece) + ends :]
+            line += piece[: LONGEST_LINE - len(line)] + b"\n" * ends
+        return line.decode("latin-1").strip()
+
+    async def _fill(self, *, begun: bool) -> bool:
+        """Wait for a piece; False: the line that has begun is as long as it will get."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                self.ahead = await self._received()
+        except TimeoutError:
+            if not begun:
+                raise
+        else:
+            if not self.ahead and not begun:
+                raise EOFError("closed within the headers")
+            if not self.ahead:
+                await asyncio.sleep(self._patience_s)
+        return bool(self.ahead)
+
+    async def _received(self) -> bytes:
+        try:
+            return await self._connection.read()
+        except OSError:
+            return b""
+
+
+async def _head(lines: _Lines) -> tuple[int, Mapping[str, str]]:
+    """Status, or what is wrong with the head, and headers (lower-case names).
 
     Raises:
-        TimeoutError: no line for 5 s. EOFError: closed. ValueError: not HTTP/1, or no end.
+        TimeoutError: no line for 5 s. EOFError: closed.
     """
-    status = 0
+    text = await lines.next()
+    status = _number(text.partition(" ")[2].partition(" ")[0] if " " in text else text)
     headers: dict[str, str] = {}
-    size = 0
-    while True:
-        line = await _line(machine, connection)
-        size += len(line)
-        text = line.decode("latin-1").strip()
-        if size > HEADER_LIMIT_BYTES:
-            raise ValueError(f"headers of more than {HEADER_LIMIT_BYTES} bytes")
-        if not status:
-            status = _status(text)
-        elif not text:
-            return status, headers
-        elif ":" in text:
-            name, value = text.split(":", 1)
-            headers[name.strip().lower()] = value.strip()
-
-
-async def _line(machine: Machine, connection: Connection) -> bytes:
-    async with asyncio.timeout(machine.clock.timeout(HEADER_TIMEOUT_S)):
-        line = await connection.read_line(HEADER_LIMIT_BYTES)
-    if not line.endswith(b"\n"):
-        raise EOFError("closed within the headers")
-    return line
-
-
-def _status(line: str) -> int:
-    words = line.split()
-    if len(words) < 2 or not words[0].startswith("HTTP/1") or not words[1].isdecimal():
-        raise ValueError(f"no HTTP/1 status line: {line!r}")
-    return int(words[1])
+    while text:
+        text = await lines.next()
+        name, colon, value = text.partition(":")
+        if colon:
+            headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding", "").lower() not in FRAMINGS:
+        return UNKNOWN_ENCODING, {}
+    return status or NO_HTTP_SERVER, headers
 
 
 def _length(headers: Mapping[str, str]) -> int:
-    """Content-Length as ``String::toInt`` reads it: leading digits, at most LONG_MAX; else -1."""
+    """Content-Length, -1 if there is none."""
     text = headers.get("content-length")
-    if text is None:
-        return -1
-    found = re.match(r"-?\d+", text)
-    return min(int(found[0]), LONG_MAX) if found else 0
+    return -1 if text is None else _number(text)
+
+
+def _number(text: str) -> int:
+    """``String::toInt``: leading digits, at most LONG_MAX; no digits are 0."""
+    found = re.match(r"\s*[+-]?\d+", text)
+    return max(-LONG_MAX - 1, min(int(found[0]), LONG_MAX)) if found else 0

@@ -42,6 +42,7 @@ class Air:
     dhcp: bool = True
     dns: dict[str, str] = field(default_factory=dict)
     forward: dict[str, str] = field(default_factory=dict)
+    resolvers: dict[str, str] = field(default_factory=dict)
     sntp: bool = True
     clock_offset_s: float = 0.0
     _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
@@ -99,6 +100,13 @@ class Air:
         target = self.forward.get(f"{host}:{port}", self.forward.get(str(port)))
         return split_address(target) if target is not None else (host, port)
 
+    def name_server(self, host: str) -> Address | None:
+        """Whom the router asks for a name; None: it looks it up on the host."""
+        labels = host.lower().split(".")
+        domains = [".".join(labels[at:]) for at in range(len(labels))]
+        found = next((self.resolvers[one] for one in domains if one in self.resolvers), None)
+        return split_address(found) if found is not None and not is_address(host) else None
+
     def unix_time(self, since_boot_s: float) -> float:
         """What a board's clock says: SNTP's time with the offset, or seconds since its boot."""
         return time.time() + self.clock_offset_s if self.sntp else since_boot_s
@@ -153,6 +161,16 @@ def _is_forward(value: Any) -> bool:
     return True
 
 
+def _is_resolvers(value: Any) -> bool:
+    try:
+        return isinstance(value, dict) and all(
+            name == name.lower() and is_address(split_address(server)[0].strip("[]"))
+            for name, server in value.items()
+        )
+    except (ValueError, AttributeError):
+        return False
+
+
 KEYS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "ap": ("true or false", _is_flag),
     "ssid": ('a name, or "" for any', _is_text),
@@ -160,6 +178,7 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "dhcp": ("true or false", _is_flag),
     "dns": ('names (or "*") with an address, "nxdomain" or "silence"', _is_dns),
     "forward": ('"PORT" or "NAME:PORT" with "HOST:PORT"', _is_forward),
+    "resolvers": ('domains in lower case with the "ADDRESS:PORT" of a DNS', _is_resolvers),
     "sntp": ("true or false", _is_flag),
     "clock_offset_s": ("seconds", _is_number),
 }

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.network.air import NO_AP_FOUND, NXDOMAIN, Air
+from pytest_blynk_ota.virtual.network.dns import WAITS_S, NoAddress
+from pytest_blynk_ota.virtual.network.resolver import Resolver
 from pytest_blynk_ota.virtual.network.sockets import (
     SEGMENT_BYTES,
     SEND_BYTES,
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
 STATION_ADDRESS = "192.168.4.2"
 BEACON_TIMEOUT_S = 6.0
 """Device seconds without a beacon until a station gives up: esp_wifi_set_inactive_time()."""
-DNS_TIMEOUT_S = 7.0
-"""Four tries, 1 + 1 + 2 + 3 s apart: DNS_MAX_RETRIES and dns_check_entry of lwIP's dns.c."""
+DNS_TIMEOUT_S = sum(WAITS_S)
 
 
 class NoNetwork(Exception):
@@ -182,6 +183,7 @@ class Network:
         self._lost = asyncio.Event()
         self._missing: asyncio.TimerHandle | None = None
         self._booted_at = self._clock.now()
+        self._resolver = Resolver(self._clock, self._carrying.is_set)
 
     @property
     def ghosts(self) -> int:
@@ -263,8 +265,14 @@ class Network:
     async def _resolve(self, host: str, port: int) -> tuple[str, int]:
         answer = self._air.answer(host, port)
         if not isinstance(answer, str):
-            return answer
-        if answer != NXDOMAIN:
+            server = self._air.name_server(answer[0])
+            if server is None:
+                return answer
+            try:
+                return await self._resolver.address(server, answer[0]), answer[1]
+            except NoAddress as error:
+                answer = str(error)
+        elif answer != NXDOMAIN:
             await self._clock.sleep(DNS_TIMEOUT_S)
         raise socket.gaierror(socket.EAI_NONAME, f"DNS for {host}: {answer}")
 
@@ -277,6 +285,7 @@ class Network:
         self._ghosts += [one.abandon() for one in self._living + self._closing]
         self._living, self._closing = [], []
         self._joined = False
+        self._resolver.forget()
         self._booted_at = self._clock.now()
         self._radio_changed()
 

@@ -1,0 +1,1 @@
+"""Faults below HTTP: the link, the access point and the names of a rig."""
