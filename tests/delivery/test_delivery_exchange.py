@@ -204,17 +204,46 @@ def test_what_comes_by_the_clock_cuts_the_answer_wherever_it_is(bench, answered)
     assert 10_000 < at < 90_000
 
 
-def test_what_comes_by_the_clock_takes_back_what_the_kernel_has_not_taken(bench, answered):
+@pytest.mark.parametrize("https", [False, True])
+def test_a_stall_by_the_clock_comes_where_the_device_is(bench, answered, https):
     data = bytes(8_000_000)
     later = Later(4.0, (Fire(DUE, -1), Hold()))
     device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
-                      later=(later,), window=4096)  # fmt: skip
+                      later=(later,), window=4096, https=https)  # fmt: skip
     at = bench.wait("fault", phase="fired").data["at"]
-    assert 0 < at < len(data)
-    got = 0
+    told = bench.seen("progress")[-1].data
+    assert 0 < at <= told["acked"] + 2 * 16_384
+    got = -len(head(len(data)).data)
     while got < at:
         got += len(device.socket.recv(65536))
+    assert got == at
     bench.wait("progress", acked=at, written=at)
+
+
+def test_a_reset_by_the_clock_waits_for_no_reader(bench, answered):
+    data = bytes(8_000_000)
+    device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
+                      later=(Later(2.0, (Cut(DUE, "rst", -1),)),), window=4096)  # fmt: skip
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"]) == ("server", "rst")
+    assert bench.wait("fault", phase="fired").data["at"] == ended["acked"]
+    assert device.is_reset()
+
+
+def test_a_fin_by_the_clock_stands_behind_what_is_on_its_way(bench, answered):
+    data = bytes(range(250)) * 32_000
+    device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
+                      later=(Later(2.0, (Cut(DUE, "fin", -1),)),), window=4096)  # fmt: skip
+    at = bench.wait("fault", phase="fired").data["at"]
+    got = device.read()
+    assert (got.ended, got.body) == ("fin", data[:at])
+    assert bench.wait("ended").data["acked"] == at
+
+
+def test_what_comes_by_the_clock_comes_while_the_end_waits_for_the_device(bench, answered):
+    device = answered(head(), Send(SIZE), later=(Later(2.0, (Cut(DUE, "rst", -1),)),), window=4096)
+    assert bench.wait("ended").data["how"] == "rst"
+    assert device.is_reset()
 
 
 def test_a_pace_that_comes_by_the_clock_holds_for_what_is_left(bench, answered):

@@ -32,8 +32,8 @@ def test_an_offered_file_arrives_whole_and_is_written_down(bench, firmware_bytes
     size = len(firmware_bytes)
     assert ended.board == "c3-a"
     assert ended.data == {
-        "conn": 1, "offer": "o1", "attempt": 1, "status": 200, "page": False, "by": "server",
-        "how": "complete", "written": size, "acked": size, "announced": size,
+        "conn": 1, "offer": "o1", "attempt": 1, "status": 200, "page": False, "part": None,
+        "by": "server", "how": "complete", "written": size, "acked": size, "announced": size,
         "acked_by": "tcp_info",
     }  # fmt: skip
     kinds = [event.kind for event in bench.timeline.events() if event.kind != "progress"]
