@@ -264,9 +264,11 @@ class Exchange:
 
     def _is_free(self, pace: Pace) -> bool:
         """Whether the event that ends a pace has been seen; says so once."""
+        if pace.until is None:
+            return False
         if pace in self._free:
             return True
-        if pace.until is None or pace.until not in self._seen():
+        if pace.until not in self._seen():
             return False
         self._free.add(pace)
         if pace.index in self._open:

@@ -1,6 +1,8 @@
-"""The pure parts below the server: which byte carries which, when a piece is due, what a head is."""
+"""The pure parts below the server: what carries which byte, when a piece is due, what a head is."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -101,7 +103,7 @@ def test_jitter_moves_pieces_and_keeps_the_rate():
 def test_gaps_and_pieces_vary_by_the_seed_without_a_rate():
     rows = pieces(Pacer(Pace(piece=100, gap=0.1, jitter=0.2, seed=3), 1.0, 0.0), 200)
     sizes = {count for count, _ in rows}
-    gaps = [b[1] - a[1] for a, b in zip(rows, rows[1:], strict=False)]
+    gaps = [later[1] - first[1] for first, later in pairwise(rows)]
     assert 80 <= min(sizes) < 85 < 115 < max(sizes) <= 120
     assert 0.08 <= min(gaps) < 0.085
     assert 0.115 < max(gaps) <= 0.12
@@ -158,5 +160,8 @@ def test_any_bytes_are_a_request_or_refused_or_not_yet_whole(data, cuts):
         try:
             heads.next()
         except Refused as error:
-            assert 400 <= error.status < 600
-            return
+            refused = error
+            break
+    else:
+        return
+    assert 400 <= refused.status < 600
