@@ -128,6 +128,8 @@ class Wire:
             flags: :data:`MORE` or :data:`SEGMENT`.
             ledger: where they are booked if they are bytes of a body.
         """
+        if self.gone is not None:
+            return  # and TLS may have broken down
         view = memoryview(data)
         if self.tls is None:
             if ledger is not None:
