@@ -320,7 +320,9 @@ class Ota:
         named = {image.sha256: name for name, image in names.items()}
         profile = self._profile(offered)
         slow = [fault for fault in faults if isinstance(fault, Fault)]
-        deadline = timeout or default_deadline_s(profile, len(offered.data), limit or 1, slow)
+        size = len(offered.data)
+        late_s = self._rig.network.slowness_s(size)
+        deadline = timeout or default_deadline_s(profile, size, limit or 1, slow, late_s)
 
         def begin() -> Mapping[str, Any]:
             # Not before: one that is refused, or never entered, leaves no trace.
@@ -626,14 +628,15 @@ def planned(fault: Fault, board: str) -> dict[str, Any]:
 
 
 def default_deadline_s(
-    profile: Profile, size: int, downloads: int, faults: Sequence[Fault] = ()
+    profile: Profile, size: int, downloads: int, faults: Sequence[Fault] = (), late_s: float = 0.0
 ) -> float:
     """Device seconds in which every download may stall at its end and the device come back; what
-    faults slow down takes longer."""
+    faults slow down takes longer, and ``late_s`` by what the network is like."""
     once = (
         profile.request_s
         + size / SLOW_LINK_BYTES_PER_S
         + slowness_s(faults, size)
+        + late_s
         + profile.stall_s
         + profile.error_restart_s
         + profile.boot_s

@@ -13,5 +13,10 @@ settings.load_profile("shared machine")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """``-n auto`` is two workers a core: most tests wait for a board, a port or a child."""
+    """``-n auto`` is two workers a core: most tests wait for a board, a port or a child.
+
+    A worker that has nothing left takes from the others: the last tests are the longest.
+    """
+    if config.getoption("dist") == "no":
+        config.option.dist = "worksteal"
     return 2 * (os.cpu_count() or 1)

@@ -73,7 +73,7 @@ def command(
     Each file has one URL, and each GET of it is an attempt; a GET with Range belongs to the one
     before.
 
-    Examples:
+    Example:
 
         blynk-ota serve new.bin --fault 'stall after=50% on attempt 1' --fault 'drip after=last 100'
 

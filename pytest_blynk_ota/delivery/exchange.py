@@ -44,6 +44,11 @@ device is, not where the kernel is."""
 DROP_POLL_WALL_S = 0.02
 """How often a silenced connection is asked whether somebody has knocked."""
 
+AFTERWORD_S = 2.0
+AFTERWORD_WALL_S = 0.2
+"""Device seconds, and wall seconds at the least, in which a device has read what lies in its window
+and has said so. A FIN of that time comes again."""
+
 BURST = 64
 """Sends that the kernel took at once, before others have their turn."""
 
@@ -97,7 +102,7 @@ class Exchange:
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._said = (0, 0)
+        self._said: tuple[int, int, bool | None] = (0, 0, None)
         self._said_at = self._loop.time()
         self.done = asyncio.Event()
 
@@ -293,7 +298,7 @@ class Exchange:
             await self._drained()
             self._wire.finish()
         await self._acknowledged()
-        self._ending = ("server", "complete")
+        self._ending = ("server", "complete" if self._answer.whole else "fin")
 
     # Waiting.
 
@@ -406,10 +411,16 @@ class Exchange:
             await self._wire.wait()
 
     async def _forsaken(self) -> None:
-        """Nobody is there any more. That the device knocks is the sign that it has given up."""
-        while not self._wire.knocked():
+        """Nobody is there any more. That the device knocks is the sign that it has given up; what
+        it says right at first is still about the bytes before: acknowledgements, its window."""
+        heard = self._loop.time() + max(AFTERWORD_S / self._speed, AFTERWORD_WALL_S)
+        while True:
             self._look_around()
             await self._wire.wait(self._loop.time() + DROP_POLL_WALL_S)
+            if self._wire.knocked():
+                if self._loop.time() >= heard:
+                    return
+                self._wire.forget_knocks()
 
     # What is on record.
 
@@ -423,13 +434,14 @@ class Exchange:
         wire = self._wire.acked()
         acked = self._ledger.within(wire)
         self._ledger.forget(wire)
-        now = (max(self._ledger.within(self._wire.taken), acked), acked)
+        taken = max(self._ledger.within(self._wire.taken), acked)
+        now = (taken, acked, self._wire.in_flight())
         if now == self._said:
             return
         step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
         if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=now[0], acked=acked)
+            self._note("progress", written=taken, acked=acked, in_flight=now[2])
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due
@@ -473,7 +485,8 @@ class Exchange:
     def _is_whole(self, acked: int) -> bool:
         """Whether the device has all that it was to expect."""
         announced = self._answer.announced
-        return acked == (len(self._body) if announced is None else announced)
+        wanted = len(self._body) if announced is None else announced
+        return self._answer.whole and acked == wanted
 
     def _all_over(self) -> None:
         for due in list(self._open.values()):

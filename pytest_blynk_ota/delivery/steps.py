@@ -140,6 +140,7 @@ class Answer:
             Content-Range says them.
         later: what comes by the clock.
         keep: whether the connection may serve another request afterwards.
+        whole: whether it ends as its framing promises: chunks without the last one do not.
         due: places of the faults that this answer is to fire, and how many bytes of its body are
             acknowledged when each must have fired: with one more it is late; None: by the clock,
             never late.
@@ -153,6 +154,7 @@ class Answer:
     part: tuple[int, int, int] | None = None
     later: tuple[Later, ...] = ()
     keep: bool = True
+    whole: bool = True
     due: Mapping[int, int | None] = field(default_factory=dict)
 
     def fires(self) -> frozenset[int]:

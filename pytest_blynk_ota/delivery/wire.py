@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from pytest_blynk_ota.delivery import filters
 from pytest_blynk_ota.delivery.tls_layer import Tls
-from pytest_blynk_ota.delivery.witness import Ledger, bytes_acked
+from pytest_blynk_ota.delivery.witness import Ledger, bytes_acked, in_flight
 
 READ_BYTES = 64 * 1024
 INBOX_BYTES = 64 * 1024
@@ -171,6 +171,11 @@ class Wire:
             return total - self._before  # a FIN counts as one more
         return self._acked
 
+    def in_flight(self) -> bool | None:
+        """Whether bytes are on their way to the device; None where the kernel does not tell, or
+        where it is too late to ask."""
+        return None if self._acked is not None else in_flight(self._sock)
+
     # Ends.
 
     def close(self) -> None:
@@ -199,12 +204,16 @@ class Wire:
     def silence(self) -> None:
         """Not a packet is taken or answered any more. Raises OSError where that cannot be."""
         filters.silence(self._sock)
-        self._drops = filters.dropped(self._sock)
+        self.forget_knocks()
         self._read_off()
 
     def knocked(self) -> bool:
-        """Whether a packet has come since it was silenced."""
+        """Whether a packet has come since it was silenced, or since the knocks were forgotten."""
         return filters.dropped(self._sock) > self._drops
+
+    def forget_knocks(self) -> None:
+        """Count from now on."""
+        self._drops = filters.dropped(self._sock)
 
     def _shut(self) -> None:
         if self._acked is None and self.acked_by == "tcp_info":

@@ -15,17 +15,33 @@ TCP_INFO_BYTES = 256
 """More than any kernel fills so far; it returns what it knows."""
 
 
+UNACKED_OFFSET = 24
+"""``tcpi_unacked``: 8 bytes, 4 u32 before it."""
+
+
 def bytes_acked(sock: socket.socket) -> int | None:
     """Bytes of this connection that the peer acknowledged; None where nobody can tell."""
+    return _info(sock, "=Q", BYTES_ACKED_OFFSET)
+
+
+def in_flight(sock: socket.socket) -> bool | None:
+    """Whether segments are on their way that the peer has not acknowledged; None where nobody can
+    tell. What the kernel keeps for a peer that takes nothing (its window is shut) is not."""
+    found = _info(sock, "=I", UNACKED_OFFSET)
+    return None if found is None else found > 0
+
+
+def _info(sock: socket.socket, form: str, at: int) -> int | None:
+    """A number of the kernel's struct tcp_info."""
     if not sys.platform.startswith("linux"):
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
     except OSError:
         return None
-    if len(info) < BYTES_ACKED_OFFSET + 8:
+    if len(info) < at + struct.calcsize(form):
         return None
-    return int(struct.unpack_from("=Q", info, BYTES_ACKED_OFFSET)[0])
+    return int(struct.unpack_from(form, info, at)[0])
 
 
 @dataclass(slots=True)

@@ -62,11 +62,12 @@ class Lease:
         except (OSError, ValueError, KeyError):
             return "another process, which left no label"
 
-    def close(self) -> None:
-        """Give the board back."""
+    def close(self, *, done: bool = True) -> None:
+        """Give the board back. Not ``done``: as if its holder had died with it."""
         if self._lock.is_locked:
             with contextlib.suppress(OSError):
-                self._label.unlink(missing_ok=True)
+                if done:
+                    self._label.unlink(missing_ok=True)
             self._lock.release()
 
 

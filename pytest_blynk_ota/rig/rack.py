@@ -181,15 +181,16 @@ class Rig:
         """The rig's own traffic: what goes to and from its servers."""
         doors = {*self.cloud.ports, *self.delivery.ports}
         names = [self._names.port] if "_names" in self.__dict__ else []
-        return Ports(self.address, tuple(sorted(doors)), tuple(names))
+        return Ports(self.delivery.address[0], tuple(sorted(doors)), tuple(names))
 
     @cached_property
     def _names(self) -> NameService:
         """The rig's names, and the server that answers for them."""
         table = self.config.network or NetworkSection()
-        names = Names(table.domain or DOMAIN, dict.fromkeys((FIRMWARE, CLOUD), self.address))
+        address = self.delivery.address[0]
+        names = Names(table.domain or DOMAIN, dict.fromkeys((FIRMWARE, CLOUD), address))
         server = NameServer(
-            self.recorder, names, host=self.address, port=table.dns_port or 0, speed=self.speed
+            self.recorder, names, host=address, port=table.dns_port or 0, speed=self.speed
         )
         self.background.call(server.start())
         service = NameService(server, self.delivery.go_by, always=table.domain is not None)
@@ -393,7 +394,7 @@ class Rig:
         return max(device_s / self.speed, MIN_TIMEOUT_S)
 
     def _forward(self, place: Place) -> None:
-        """Have the router of a virtual rack send a firmware's fixed ports to this rig's cloud."""
+        """Have the router of a virtual rack know the rig's names, and a firmware's fixed ports."""
         if self._goes_by_names or "_names" in self.__dict__:
             resolvers = self._names.resolvers
             if self._virtual:

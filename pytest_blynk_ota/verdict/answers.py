@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_blynk_ota.verdict.fault_kinds import is_page, sends_the_file
+from pytest_blynk_ota.verdict.fault_kinds import is_page, kind_of, sends_the_file
 from pytest_blynk_ota.verdict.sightings import Request
 
-NOT_MODIFIED = 304
+LAST_SEGMENT_BYTES = 1460
+"""The largest TCP segment on an Ethernet or a Wi-Fi."""
+
 NOTHING_BEYOND = 416
 """What asks for bytes beyond the end of the file is answered with."""
 
@@ -21,8 +23,16 @@ def acknowledged(one: Request) -> bool:
     """Whether all that its headers announced was acknowledged; no length: all sent, we closed."""
     if one.announced is None:
         return one.ended_by == "server" and one.ended_how == "complete"
-    # What of a page was acknowledged before the device closed is chance.
-    return one.announced <= (one.written if _has_page(one) else one.acked)
+    if _has_page(one):  # what of it was acknowledged before the device closed is chance
+        return one.announced <= one.written
+    return one.announced <= one.acked + (LAST_SEGMENT_BYTES if _left_unread(one) else 0)
+
+
+def _left_unread(one: Request) -> bool:
+    """Whether the device left bytes unread that came behind the announced ones: then its RST stands
+    in place of the acknowledgement of the last segment, if it was not sent just before."""
+    beyond = one.announced is not None and one.written > one.announced
+    return beyond and (one.ended_by, one.ended_how) == ("device", "rst")
 
 
 def _covered(gets: Sequence[Request]) -> bool:
@@ -55,4 +65,5 @@ def has_file(one: Request) -> bool:
 
 
 def is_redirect(one: Request) -> bool:
-    return one.status is not None and 300 <= one.status < 400 and one.status != NOT_MODIFIED
+    """Whether an answer leads on; a status of 3xx alone does not."""
+    return any(kind_of(fault.text) == "redirect" for fault in one.fired)

@@ -143,10 +143,32 @@ class DownloadSeen:
             last.part is not None and acknowledged(last) and not self.whole
         )
 
+    @property
+    def asked(self) -> float | None:
+        """When the device last followed a redirect, or was asked to; None: it is past that."""
+        last = self.last
+        if last is None or not (self.goes_on or _leads_nowhere(last, self._before(last))):
+            return None
+        return last.t if last.ended is None else last.ended
+
+    def _before(self, request: Request) -> Request | None:
+        at = next(i for i, one in enumerate(self.requests) if one is request)
+        return self.requests[at - 1] if at else None
+
     def given_up(self, t: float) -> bool:
-        """Whether it was over at ``t``, or stalled so that the device may have given it up."""
+        """Whether it was over at ``t``; or so that the device may have given it up, whether it said
+        so or not: stalled, refused, closed by us, or left lying."""
         over = self.last is None or (self.last.ended is not None and self.last.ended <= t)
-        return over or self.whole or _stalled(self, min(t, self.until))
+        closed = self.last is not None and any(
+            kind_of(fault.text) in OURS and fault.t <= t for fault in self.last.fired
+        )
+        given = _refused(self) or _stalled(self, min(t, self.until))
+        return over or closed or self.whole or given or self.left_lying
+
+    @property
+    def left_lying(self) -> bool:
+        """Whether the device takes none of what we have for it, though it is there."""
+        return self.last is not None and self.last.held_back and self.last.written > self.last.acked
 
     def told(self, number: int, device: Callable[[float, float], float]) -> Download:
         """As the verdict shows it. ``device``: host times to device seconds."""
@@ -312,7 +334,8 @@ def _open(one: DownloadSeen) -> bool:
 
 def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
     """In force, or in flight. A server that vanished is never back: such an answer ends when the
-    device gives it up, and knocks once more."""
+    device gives it up, and knocks once more. Of what lies beyond the announced length nobody has to
+    take a byte."""
     last = one.last
     if last is None:
         return _early_stall(one)
@@ -322,9 +345,9 @@ def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
         for fault in last.fired
     )
     limit = one.operation.wall(one.operation.ways.in_flight_stall_s)
-    return in_force or (
-        end is not None and last.written > last.acked and end - last.waiting >= limit
-    )
+    owed = last.written if last.announced is None else min(last.written, last.announced)
+    flying = owed > last.acked and not one.left_lying
+    return in_force or (end is not None and flying and end - last.waiting >= limit)
 
 
 def _refused(one: DownloadSeen) -> bool:

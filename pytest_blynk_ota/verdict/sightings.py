@@ -108,6 +108,8 @@ class Request:
     """When the device last gave a sign of life in it: it asked, or acknowledged more."""
     waiting: float = 0.0
     """Since when bytes have waited for an acknowledgement, if any do."""
+    held_back: bool = False
+    """Whether what is not acknowledged was last seen to be with us still: the device takes none."""
     part: Part | None = None
     """What its Content-Range says; None: the whole file, or nothing is known of it."""
     page: bool | None = None
@@ -454,8 +456,11 @@ def _answer(request: Request, event: Event) -> None:
         if kind == "progress":
             if (data["written"], data["acked"]) != (request.written, request.acked):
                 request.moved = event.t
-            if data["acked"] > request.acked or request.written == request.acked:
+            behind = request.written > request.acked and data["acked"] == request.acked
+            flying = data.get("in_flight") is not False
+            if not behind or request.held_back or not flying:
                 request.waiting = event.t
+            request.held_back = not flying
         if data["acked"] > request.acked:
             request.heard = event.t
         request.written = max(request.written, data["written"])

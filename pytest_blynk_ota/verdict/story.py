@@ -16,6 +16,9 @@ from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Fired, Noted, Report, Session, Sightings
 
+LATE_WALL_S = 1.0
+"""Host seconds: what is heard so long after a reset was not said before it, and read late."""
+
 
 @dataclass(slots=True)
 class Visit:
@@ -267,12 +270,16 @@ def home(
 ) -> tuple[Boot, tuple[Boot, ...]]:
     """The boot of a session, and all that it may be.
 
-    What was said later than the skew after a reset was said by the boot after it.
+    What was said later than the skew after a reset was said by the boot after it. No session
+    outlives a reset: one that speaks on for long was opened after it, be it that the reset was read
+    late, by more than the skew, on a host that was busy.
 
     Args:
         spoke: the last sign of life of the session's boot.
     """
     at = max((i for i, boot in enumerate(app) if boot.start <= session.opened), default=0)
+    while at + 1 < len(app) and spoke > app[at + 1].start + max(skew, LATE_WALL_S):
+        at += 1
     here = app[at]
     if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
         after = app[at + 1]

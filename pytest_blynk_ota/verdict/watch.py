@@ -222,13 +222,11 @@ def _download_wait(story: Story) -> Wait | None:
 
 
 def _follow_wait(story: Story) -> Wait | None:
-    """Of the next request, where an answer asks for one."""
+    """Of the next request, where an answer asks for one; of a chain of redirects to its end."""
     last = story.last_download
-    if last is None or last.end is not None or not last.goes_on:
+    if last is None or last.end is not None or last.asked is None:
         return None
-    assert last.last is not None
-    assert last.last.ended is not None
-    return Wait("the next request", story.after(last.last.ended, FOLLOW_S))
+    return Wait("the next request", story.after(last.asked, FOLLOW_S))
 
 
 def _login_wait(story: Story) -> Wait | None:

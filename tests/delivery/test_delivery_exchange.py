@@ -42,8 +42,11 @@ def head(length=SIZE):
 def answered(bench, monkeypatch):
     """Makes the server answer each request by these steps; gives the device that asked."""
 
-    def ask(*steps, body=BODY, announced=SIZE, https=False, later=(), keep=True, window=None):
-        made = Answer(200, announced, steps, body, later=later, keep=keep, due={0: None})
+    def ask(
+        *steps, body=BODY, announced=SIZE, https=False, later=(), keep=True, window=None, whole=True
+    ):
+        more = {"later": later, "keep": keep, "whole": whole}
+        made = Answer(200, announced, steps, body, due={0: None}, **more)
         monkeypatch.setattr(server, "answer", lambda *_, **__: made)
         campaign = bench.server.campaign("c3-a", BODY, name="new.bin", https=https)
         device = bench.device(campaign.offer("o1"), window).request()
@@ -106,6 +109,14 @@ def test_an_answer_without_keep_ends_by_fin_at_once(bench, answered):
     assert device.read().body == BODY
     assert device.socket.recv(1) == b""
     assert bench.wait("ended").data["how"] == "complete"
+
+
+def test_a_body_without_its_last_chunk_is_not_complete_whoever_closes(bench, answered):
+    device = answered(head(), Send(SIZE), announced=None, keep=False, whole=False)
+    assert device.read().body == BODY
+    assert device.socket.recv(1) == b""
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"]) == ("server", "fin")
 
 
 def test_a_record_cut_in_two_is_an_end_that_tls_notices(bench, answered):

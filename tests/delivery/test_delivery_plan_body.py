@@ -266,6 +266,7 @@ def test_chunks_are_framed_as_it_was_asked_for(fault, body):
     assert head["Transfer-Encoding"] == "chunked"
     assert head.get("Content-Length") == ("1000" if fault.values["how"] == "with-length" else None)
     assert (reply.announced, reply.due, len(reply.body)) == (None, {0: 0}, 1000)
+    assert reply.whole is (fault.values["how"] != "unfinished")
 
 
 @pytest.mark.parametrize(("how", "body"), [

@@ -138,6 +138,7 @@ def test_a_fault_that_another_always_forestalls_is_refused(listed, refused, why)
     [faults.unreachable(seconds=3), faults.stall(5)],
     [faults.tls("expired"), faults.tls("bad-record")],
     [faults.drip(1, "3s"), faults.bandwidth(9)],
+    [faults.drip(1, 500), faults.bandwidth(9, 100)],
     [faults.zero(10, 9), faults.corrupt(18), faults.repeat(0, 100)],
     [faults.scramble(10, 20), faults.zero(16, 20), faults.zero(5, 10)],
     [faults.corrupt(10, flips=50), faults.corrupt(10, flips=50, seed=1)],

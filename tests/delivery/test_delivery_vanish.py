@@ -25,8 +25,18 @@ def dialled(url, timeout=10):
 
 
 @pytest.fixture
-def vanished(bench, monkeypatch):
+def vanished(vanishing):
     """A device whose server is gone behind the first 100 bytes of the body."""
+    return vanishing()
+
+
+@pytest.fixture
+def vanishing(bench, monkeypatch):
+    """Makes one."""
+    return lambda: _vanished(bench, monkeypatch)
+
+
+def _vanished(bench, monkeypatch):
     steps = Say(HEAD), Send(100), Cut(DUE, "vanish", 100)
     monkeypatch.setattr(
         server, "answer", lambda *_, **__: Answer(200, 1000, steps, bytes(1000), due={0: 100})
@@ -70,6 +80,21 @@ def test_a_device_that_gives_up_on_a_vanished_server_is_noticed_by_its_fin(bench
     vanished.socket.shutdown(socket.SHUT_WR)
     assert bench.wait("ended").data["how"] == "vanish"
     assert time.monotonic() - begun < 1
+
+
+def test_what_a_device_says_of_the_bytes_before_the_silence_is_no_giving_up(
+    bench, monkeypatch, vanishing
+):
+    """As its window, when it has read them: the kernel counts that like any other packet."""
+    dropped = iter([0])  # when it falls silent
+    monkeypatch.setattr(filters, "dropped", lambda sock: next(dropped, 1))
+    device = vanishing()
+    device.socket.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        device.socket.recv(1)
+    assert not bench.seen("ended")
+    monkeypatch.setattr(filters, "dropped", lambda sock: 2)
+    assert bench.wait("ended").data["how"] == "vanish"
 
 
 def test_a_vanished_connection_ends_with_its_campaign(bench, vanished):

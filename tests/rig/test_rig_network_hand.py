@@ -18,6 +18,7 @@ class Wire:
         self.lacks: dict[str, str] = {}
         self.broken = False
         self.left: list[str] = []
+        self.stuck = ""
         self.names = Names("rig.test", {"firmware": "127.0.0.1", "cloud": "127.0.0.1"})
 
     def record(self, source, kind, board=None, /, **data):
@@ -38,6 +39,8 @@ class Wire:
         self.log.append("cover")
 
     def leftovers(self):
+        if self.stuck:
+            raise NetworkFailed(self.stuck)
         return self.left
 
     def switch(self, on):
@@ -241,6 +244,16 @@ def test_a_need_that_nobody_knows_names_the_nearest(network):
         network.lack("netme")
 
 
+def test_a_slow_link_lengthens_what_is_healthy_while_it_holds(network):
+    assert network.slowness_s(100_000) == 0
+    with network.slow(1000), network.delayed(1, direction="up"):
+        assert network.slowness_s(57_440) == 57.44 + 10
+    with network.partition():
+        assert network.slowness_s(100_000) == 0
+    with network.lossy("10%"):  # at the speed 1000: 0.4 host seconds for each of 10 segments
+        assert network.slowness_s(143_600) == pytest.approx(4000)
+
+
 def test_a_port_opened_meanwhile_is_held_back_if_any_are(network, wire):
     network.cover()
     assert wire.log == []
@@ -252,6 +265,12 @@ def test_a_port_opened_meanwhile_is_held_back_if_any_are(network, wire):
 def test_what_killed_runs_left_is_warned_of(network, wire):
     wire.left = ["pid 7 of ann on host since then"]
     with pytest.warns(LeftBehind, match=r"pid 7 of ann .* had left packets held back"):
+        network.leftovers()
+
+
+def test_what_killed_runs_left_and_cannot_be_undone_is_warned_of(network, wire):
+    wire.stuck = "pid 7 was killed and has left packets held back"
+    with pytest.warns(LeftBehind, match="has left packets held back"):
         network.leftovers()
 
 

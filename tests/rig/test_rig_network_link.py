@@ -119,6 +119,19 @@ def test_trying_sends_no_packet_anywhere(kernel):
     assert not any("filter add" in one for one in kernel.lines)
 
 
+def test_what_a_killed_run_left_and_nobody_here_may_undo_is_said_each_time(kernel):
+    killed = link(kernel)
+    killed.shape({"down": Shape.of(rate=1)}, PORTS)
+    killed._seat[1].close(done=False)
+    kernel.broken = {" del ": "RTNETLINK answers: Operation not permitted"}
+    for _ in range(2):
+        with pytest.raises(NetworkFailed, match=r"pid \d+ .* tc qdisc del dev lo root handle b1e:"):
+            link(kernel).leftovers()
+    kernel.broken = {}
+    assert len(link(kernel).leftovers()) == 1
+    assert link(kernel).leftovers() == []
+
+
 def test_the_prefix_stands_before_every_command(kernel):
     link(kernel, prefix=["sudo", "-n"]).shape({"down": Shape.of(rate=1)}, PORTS)
     assert all(one.startswith("sudo -n ") for one in kernel.lines)

@@ -97,6 +97,40 @@ def test_a_length_that_is_too_small_is_complete_as_announced():
     assert (word(verdict), verdict.outcome) == ("complete", Outcome.REJECTED)
 
 
+@pytest.mark.parametrize(
+    ("acked", "how", "ended"),
+    [
+        (SIZE - 100, "rst", "complete"),
+        (SIZE - 1500, "rst", "complete"),
+        (SIZE - 1600, "rst", "abandoned"),
+        (SIZE - 1500, "fin", "abandoned"),
+    ],
+)
+def test_an_rst_over_bytes_beyond_the_length_hides_no_more_than_the_last_segment(acked, how, ended):
+    one = tale("length off=-100").asks(200, SIZE - 100).fault("length off=-100", at=0).wait(2)
+    verdict = back(one.ends("device", how, acked, SIZE, announced=SIZE - 100))
+    assert word(verdict) == ended
+
+
+def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
+    one = tale().asks().wait(2).gets(SIZE - 9, SIZE)
+    assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"
+
+
+@pytest.mark.parametrize(
+    ("says", "ended", "outcome"),
+    [(0, "refused", Outcome.DOWNLOAD_FAILED), (1000, "complete", Outcome.REJECTED)],
+)
+def test_bytes_beyond_the_announced_length_that_nobody_takes_stall_nothing(says, ended, outcome):
+    """A device that keeps the connection, reads no more of it and restarts 10 s later."""
+    one = tale(f"length says={says}").asks(200, says).fault(f"length says={says}", at=0)
+    one.wait(1).gets(SIZE // 4, written=SIZE).wait(10)
+    one.comes_back("old").ends("device", "rst", SIZE // 4, announced=says)
+    verdict = one.over().judged()
+    assert (word(verdict), verdict.outcome) == (ended, outcome)
+    assert not verdict.findings  # the restart is the one after a download
+
+
 @pytest.mark.parametrize("off", [100, 5 * 10**9])
 def test_a_length_that_is_too_large_is_cut(off):
     text = f"length off={off}"
@@ -149,6 +183,12 @@ def test_redirects_that_the_device_gives_up_are_refused(hops):
     assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
 
 
+def redirect_head(one: Tale) -> Tale:
+    """The head of a redirect, not acknowledged yet."""
+    one._deliver("response", status=302, announced=20, page=True)
+    return one.fault("redirect code=302 to=loop", at=0)
+
+
 def looping(one: Tale, seconds: int) -> Tale:
     for second in range(seconds):
         redirected(one, again=second > 0).wait(0.8)
@@ -176,6 +216,10 @@ def test_the_watch_goes_on_with_a_chain_of_redirects_that_is_longer_than_the_sta
     one = looping(tale("redirect code=302 to=loop", stays=True, error_restart_s=0.0), 40)
     assert watch(one.events, one.events[-1].t + 1 / 20).phase == "the next request"
     assert watch(one.events, one.events[-1].t + 7 / 20).over
+    for hand in (Tale.requests, lambda tale, again: redirect_head(tale.requests(again=again))):
+        more = looping(tale("redirect code=302 to=loop", stays=True, error_restart_s=0.0), 40)
+        hand(more, again=True)
+        assert watch(more.events, more.events[-1].t + 1 / 20).phase == "the next request"
 
 
 def test_the_watch_goes_on_between_a_redirect_and_the_next_request():
@@ -189,6 +233,12 @@ def test_the_watch_goes_on_between_a_redirect_and_the_next_request():
 def test_a_redirect_to_a_server_of_somebody_else_may_bring_anything():
     text = "redirect code=302 to=http://h/x"
     assert believed(redirected(quiet(text), text=text)).outcome is Outcome.UPGRADED
+
+
+def test_a_3xx_that_leads_nowhere_is_refused_at_once():
+    one = tale("status code=301", stays=True).asks(301, 20).fault("status code=301", at=0)
+    one.ends("server", "complete", 20, announced=20, page=True).wait(1)
+    assert word(one.over().judged()) == "refused"
 
 
 def test_a_304_asks_for_no_further_request():
@@ -429,6 +479,51 @@ def test_a_missing_end_of_tls_after_the_whole_file_is_complete():
     text = "tls how=no-close-notify"
     one = tale(text).asks().wait(2).gets(SIZE).fault(text)
     assert word(back(one.ends("server", "no-close-notify", SIZE))) == "complete"
+
+
+# A device that takes nothing
+
+
+def lying(*, flying: bool | None, stays: bool = False) -> Tale:
+    """A refused answer that the device leaves lying: it closes nothing, and takes no more of it."""
+    text = "digest how=missing"
+    one = tale(text, stays=stays).asks().fault(text, at=0).wait(0.5)
+    more = {} if flying is None else {"in_flight": flying}
+    one._deliver("progress", written=9000, acked=5000, **more)
+    return one._deliver("progress", written=20_000, acked=8000, **more)
+
+
+@pytest.mark.parametrize(
+    ("flying", "ended"), [(False, "cut"), (True, "stalled"), (None, "stalled")]
+)
+def test_what_the_device_does_not_take_is_not_in_flight(flying, ended):
+    verdict = back(lying(flying=flying))
+    assert word(verdict) == ended
+    assert names(verdict) == set()  # its restart is no surprise
+
+
+def test_a_refusal_is_one_however_much_of_its_body_lies_about():
+    text = "status code=404 body=file"
+    one = tale(text).asks(404).fault(text, at=0)
+    verdict = back(one._deliver("progress", written=9000, acked=5000, in_flight=False))
+    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
+
+
+def test_what_is_in_flight_after_it_was_not_waits_from_then_on():
+    one = (
+        lying(flying=False).wait(9)._deliver("progress", written=20_000, acked=8000, in_flight=True)
+    )
+    assert word(back(one, 2)) == "cut"
+
+
+def test_an_answer_left_lying_by_a_device_that_is_there_is_a_hang():
+    verdict = lying(flying=False, stays=True).wait(60).over().judged()
+    assert (word(verdict), names(verdict)) == ("open", {"hang"})
+
+
+def test_the_restart_of_a_device_that_does_not_close_behind_us_is_expected():
+    one = tale("half_close after=50%").asks().wait(1).gets(HALF).fault("half_close after=50%")
+    assert names(back(one, 40)) == set()
 
 
 # Before HTTP

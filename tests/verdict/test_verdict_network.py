@@ -89,3 +89,21 @@ def test_a_crash_is_never_excused_by_a_bad_network():
     tale = shaped(Tale(op="offer", info=True), "loss=30% down").offered().wait(5).crashes()
     verdict = tale.comes_back("old").wait(60).over().judged()
     assert names(verdict) & {"crash", "unexpected reset"}
+
+
+@pytest.mark.parametrize(
+    ("text", "ago_s", "found"),
+    [
+        ("", 0, {"unexplained loss"}),
+        ("loss=30% down", 0, set()),
+        ("loss=30% down", 300, {"unexplained loss"}),
+    ],
+)
+def test_a_lost_link_to_the_cloud_is_explained_by_a_link_that_was_bad_just_then(text, ago_s, found):
+    tale = shaped(shaped(Tale(op="offer", info=True), text).wait(1), "").wait(ago_s)
+    tale.leaves(by="cloud", why="heartbeat missed")
+    tale.board = "b"
+    tale.add("cloud", "closed", session=99, by="cloud", why="heartbeat missed")
+    tale.board = "c3-a"
+    verdict = tale.wait(2).logs_in().offered().downloads().comes_back("new").over().judged()
+    assert names(verdict, "warn") == found

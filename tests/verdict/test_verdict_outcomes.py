@@ -640,6 +640,27 @@ def read_late() -> Tale:
     return tale.logs_in().wait(0.1).boots("old")
 
 
+@pytest.mark.parametrize(("speaks", "outcome"), [(True, "STALLED"), (False, "OFFLINE")])
+def test_a_session_that_speaks_on_was_opened_after_a_reset_that_was_read_far_too_late(
+    speaks, outcome
+):
+    tale = Tale(op="offer", info=True).offered().stalls().logs_in().wait(8).boots("old")
+    for _ in range(12):
+        tale.wait(10)
+        if speaks:
+            tale.add("cloud", "heard", session=tale.session, what="PING")
+    tale.over()
+    if outcome == "OFFLINE":
+        tale.control()
+    assert tale.judged().outcome == outcome
+
+
+def test_what_was_heard_soon_after_a_reset_may_have_been_said_before_it():
+    tale = Tale(op="offer", info=True).offered().stalls().logs_in().wait(8).boots("old").wait(15)
+    tale.add("cloud", "heard", session=tale.session, what="PING").wait(105).over().control()
+    assert tale.judged().outcome is Outcome.OFFLINE
+
+
 def test_a_login_before_a_reset_that_was_read_late_is_settled_once_it_is_heard_of_after_it():
     tale = read_late().wait(15)
     assert not watch(tale.events, BEGIN + tale.now / SPEED).over, "it may be New's last word"

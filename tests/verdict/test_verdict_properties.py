@@ -27,7 +27,11 @@ VERBS = {
     "stalls": lambda tale: tale.stalls(),
     "asks": lambda tale: tale.asks(),
     "404": lambda tale: tale.asks(404, 9).ends("server", "complete", 9, announced=9),
-    "redirected": lambda tale: tale.asks(302, 9).ends("server", "complete", 9, announced=9),
+    "redirected": lambda tale: (
+        tale.asks(302, 9)
+        .fault("redirect code=302", index=9)
+        .ends("server", "complete", 9, announced=9)
+    ),
     "first part": lambda tale: tale.asks(206, part=(0, HALF, SIZE)).ends(
         "server", "complete", HALF, announced=HALF
     ),

@@ -273,6 +273,25 @@ def test_an_answer_that_is_none_leaves_the_device_online_and_as_it_was(head, req
         assert board.machine.operations == before
 
 
+@pytest.mark.parametrize(
+    ("chunk", "requests", "words"),
+    [
+        (b"", 3, "closed where a chunk is due"),
+        (b"10", 3, "closed where a chunk is due"),
+        (b"-5\r\n", 1, "no chunk size"),
+        (b"xyz\r\n", 1, "no chunk size"),
+    ],
+)
+def test_a_chunk_that_is_none_ends_the_download_and_not_the_board(chunk, requests, words):
+    with bench() as board:
+        whole_chunk = chunked(board.app("2.0.0"))
+        head, end = whole_chunk.partition(b"\r\n\r\n")[:2]
+        web = Web(head + end + b"400\r\n" + board.app("2.0.0")[:1024] + b"\r\n" + chunk)
+        cloud = story(offered(board, web))
+        assert words in events(cloud)[-1]
+        assert len(web.requests) == requests
+
+
 def test_a_failed_download_is_tried_again_in_the_same_boot():
     with bench() as board:
         new = board.app("2.0.0")

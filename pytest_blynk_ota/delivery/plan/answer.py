@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.delivery.plan.content import Content, content, page
+from pytest_blynk_ota.delivery.plan.framing import is_unfinished
 from pytest_blynk_ota.delivery.plan.head import head
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.offered import Offered
@@ -106,5 +107,6 @@ def _assembled(request: Request, made: Content, ledger: Ledger) -> Answer:
         part=made.part,
         later=laters,
         keep=top.keep,
+        whole=made.bare or not is_unfinished(top.chunks),
         due=late,
     )

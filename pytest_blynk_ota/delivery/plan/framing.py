@@ -60,6 +60,11 @@ class Chunks:
         return NO_SIZE if begin == self.bad else b"%x\r\n" % (self.edges[place + 1] - begin)
 
 
+def is_unfinished(one: Due | None) -> bool:
+    """Whether a body ends without the chunk that says so."""
+    return one is not None and one.fault.values["how"] == "unfinished"
+
+
 def last_chunk(one: Due, made: Content) -> list[Mark]:
     """What comes after all chunks."""
     how, size = one.fault.values["how"], len(made.body)

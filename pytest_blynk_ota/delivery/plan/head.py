@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.delivery.faults import Fault
-from pytest_blynk_ota.delivery.plan.content import NO_HTTP, Content, Fields, reason
+from pytest_blynk_ota.delivery.plan.content import BODILESS, NO_HTTP, Content, Fields, reason
 from pytest_blynk_ota.delivery.plan.idle import Idle
 from pytest_blynk_ota.delivery.plan.ledger import Ledger
 from pytest_blynk_ota.delivery.plan.request import Request
@@ -102,7 +102,7 @@ def _framed(request: Request, made: Content, ledger: Ledger) -> tuple[Fields, Du
         if ledger.book(one, why):
             chunks = one
     framing: list[tuple[str, str]] = []
-    if made.status not in (204, 304) or not made.bare:
+    if made.status not in BODILESS or not made.bare:
         framing.append(("Content-Length", str(len(made.body))))
     if chunks:
         framing = framing if chunks.fault.values["how"] == "with-length" else []

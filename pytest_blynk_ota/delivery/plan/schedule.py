@@ -221,8 +221,8 @@ class Schedule:
         return at
 
     def laters(self, late: dict[int, int | None]) -> tuple[Later, ...]:
-        """What comes by the clock, in its order; a rate joins those that hold from the start."""
-        paces = [mark.pace for mark in self.body if mark.pace is not None and mark.at == 0]
+        """What comes by the clock, in its order; a rate joins those that hold by the byte."""
+        paces = [mark.pace for mark in self.body if mark.pace is not None]
         rows: list[Later] = []
         for seconds, one, steps, pace in sorted(self.clock, key=lambda row: (row[0], row[1].index)):
             if pace is not None:

@@ -165,23 +165,38 @@ class Link:
         return "\0".join(["link", self.interface, str(seat), *self._prefix])
 
     def leftovers(self) -> list[str]:
-        """Undo what runs have left that were killed; says whose it was, for each."""
+        """Undo what runs have left that were killed; says whose it was, for each.
+
+        Raises:
+            NetworkFailed: it is there still; what undoes it is said.
+        """
         marked = [one for one in range(tc.SEATS) if left_behind(self._seat_name(one))]
         found: list[str] = []
         with self._alone() if marked else contextlib.nullcontext():
             for seat in marked:
                 with contextlib.suppress(LeaseHeld):
                     lease = self._lease(seat)
-                    self._sweep(seat)
-                    lease.close()
+                    still = self._sweep(seat)
+                    lease.close(done=not still)
+                    if still:
+                        raise NetworkFailed(
+                            f"{lease.left_by} was killed and has left packets held back; it takes "
+                            f"root to undo that: {' '.join(tc.delete_root(still))}"
+                        )
                     found.append(lease.left_by)
         return [one for one in found if one]
 
-    def _sweep(self, seat: int) -> None:
-        """Take away what may be there of a seat; it may be nothing."""
+    def _sweep(self, seat: int) -> str:
+        """Take away what may be there of a seat; the device on which some is still, or ""."""
         ifb = "" if self.interface == LOOPBACK else tc.ifb_of(self._index())
-        for lane in tc.lanes(self.interface, seat, ifb).values():
+        lanes = tc.lanes(self.interface, seat, ifb).values()
+        for lane in lanes:
             self._end(lane)
+        return next((lane.device for lane in lanes if self._is_there(lane)), "")
+
+    def _is_there(self, lane: Lane) -> bool:
+        _, qdiscs, _ = self._try(tc.show(lane.device))
+        return any(one.get("parent") == lane.flow for one in _rows(qdiscs))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from pytest_blynk_ota.errors import FaultError, FaultNotReached, Unavailable
+from pytest_blynk_ota.errors import FaultError, FaultNotReached, NetworkFailed, Unavailable
 from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.fault_form import nearest
 from pytest_blynk_ota.rig.network.access_point import AccessPoint
@@ -21,7 +21,15 @@ from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.link import Link
 from pytest_blynk_ota.rig.network.name_service import FIRMWARE, NameService
 from pytest_blynk_ota.rig.network.names import Answers, Rule
-from pytest_blynk_ota.rig.network.shape import BOTH, DOWN, UP, Shape, direction, merged
+from pytest_blynk_ota.rig.network.shape import (
+    BOTH,
+    DOWN,
+    UP,
+    Shape,
+    direction,
+    merged,
+    slowness_s,
+)
 
 AP_OFF_S = 10.0
 """Device seconds: stations notice a lost access point after 6 (BEACON_TIMEOUT)."""
@@ -33,8 +41,11 @@ PARTS = {"ap": "ap", "link": "link", "netem": "link", "dns": "dns"}
 """Needs, and the part that has them."""
 
 
+UNDONE = "{} was killed and had left {}; that has been undone"
+
+
 class LeftBehind(UserWarning):
-    """A run was killed that had changed the network; it has been undone."""
+    """A run was killed that had changed the network."""
 
 
 class Held:
@@ -230,7 +241,7 @@ class Network:
         """Make the link as all that is held says; told before it begins, and after it has ended."""
         wanted = {
             one: shape
-            for one in (DOWN, UP)
+            for one in WAYS
             if (shape := merged([row[2] for row in self._shapes if one in ways(row[1])]))
         }
         text = ", ".join(f"{shape} {one}" for one, shape in wanted.items())
@@ -248,6 +259,12 @@ class Network:
             self._record("test", "action", None, what="link.shaped", text=text)
         if away != was_away:
             self._record("test", "action", None, what=f"network.{'off' if away else 'on'}")
+
+    def slowness_s(self, size: int) -> float:
+        """Device seconds that a download of so many bytes takes longer by what is held back now."""
+        with self._turn:
+            each = [merged([row[2] for row in self._shapes if one in ways(row[1])]) for one in WAYS]
+        return sum(slowness_s(shape, size, self._speed) for shape in each if shape is not None)
 
     def cover(self) -> None:
         """The rig has opened a port: it is held back like the others. Raises NetworkFailed."""
@@ -360,24 +377,25 @@ class Network:
         """Undo what killed runs have left at this link and this access point, and warn of it.
 
         Raises:
-            NetworkFailed: it could not be undone.
+            NetworkFailed: the access point does not come on.
         """
-        for name, what in (("link", "packets held back"), ("ap", "its access point switched off")):
-            part = self._part(name)
-            if isinstance(part, str):
-                continue
-            found = part.leftovers() if name == "link" else [part.leftover()]
-            for who in filter(None, found):
-                warnings.warn(
-                    f"{who} was killed and had left {what}; that has been undone",
-                    LeftBehind,
-                    stacklevel=2,
-                )
+        link, access_point = self._part("link"), self._part("ap")
+        found: list[str] = []
+        if not isinstance(link, str):
+            try:
+                found += [UNDONE.format(who, "packets held back") for who in link.leftovers()]
+            except (NetworkFailed, Unavailable) as error:  # its ports were not ours
+                found.append(str(error))
+        if not isinstance(access_point, str) and (who := access_point.leftover()):
+            found.append(UNDONE.format(who, "the access point switched off"))
+        for text in found:
+            warnings.warn(text, LeftBehind, stacklevel=2)
 
 
 read_direction = direction
+WAYS = (DOWN, UP)
 
 
 def ways(way: str) -> tuple[str, ...]:
     """The directions that a word means."""
-    return (DOWN, UP) if way == BOTH else (way,)
+    return WAYS if way == BOTH else (way,)

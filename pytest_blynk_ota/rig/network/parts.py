@@ -60,7 +60,7 @@ def names_of(config: RigConfig, made: Callable[[], NameService]) -> Callable[[],
         return made
     return (
         f"rig {config.rig.name} has no names of its own; its file would say: "
-        f'[network] domain = "{DOMAIN}", dns_port = 5353, and its DNS would pass them here'
+        f'[network] domain = "{DOMAIN}", dns_port = 5335, and its DNS would pass them here'
     )
 
 

@@ -123,6 +123,25 @@ CONTRADICTIONS: Sequence[tuple[str, Callable[[Shape], bool]]] = (
     ),
 )
 
+WINDOW_BYTES, SEGMENT_BYTES = 5744, 1436
+"""lwIP's, as ESP-IDF sets them (CONFIG_LWIP_TCP_WND_DEFAULT, CONFIG_LWIP_TCP_MSS)."""
+RESENT_HOST_S = 0.4
+"""Host seconds that a lost packet costs: Linux's TCP_RTO_MIN is 0.2, and doubles with each loss."""
+
+
+def slowness_s(shape: Shape, size: int, speed: float) -> float:
+    """Device seconds that a healthy download of so many bytes takes longer; a partition: 0.
+
+    A window waits for each delay, and a segment that does not arrive for the host's own TCP.
+    """
+    if shape.is_partition:
+        return 0
+    at_rate = size / shape.rate if shape.rate else 0
+    late = (shape.delay + shape.jitter) * size / WINDOW_BYTES
+    gone = (shape.loss + shape.corrupt) * size / SEGMENT_BYTES
+    return at_rate + late + gone * RESENT_HOST_S * speed
+
+
 direction = one_of(DOWN, UP, BOTH)
 """Reads which way packets go that are meant."""
 

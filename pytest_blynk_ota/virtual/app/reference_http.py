@@ -7,6 +7,7 @@ an answer, which redirections are followed, how long a body is, when to lose pat
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ HEADERS_TIMEOUT_S = 30.0
 """For all headers together: dripped ones have an end, too."""
 HEADERS_BYTES = 16384
 CHUNK_HEAD_BYTES = 64
+CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 WIFI_BYTES_PER_S = 80_000
 """As for the other firmwares: http_get.py."""
 REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
@@ -126,9 +128,14 @@ class Answer:
     async def _chunk_head(self) -> int:
         try:
             line = await self._connection.read_line(CHUNK_HEAD_BYTES)
-            return int(line.split(b";")[0], 16) if line.endswith(b"\n") else -1
         except ValueError:
-            raise Problem("no chunk size where one is due", again=False) from None
+            raise Problem("no end of a chunk size", again=False) from None
+        if not line.endswith(b"\n"):
+            raise EOFError("closed where a chunk is due")
+        size = line.partition(b";")[0].strip()
+        if not CHUNK_SIZE.fullmatch(size):
+            raise Problem("no chunk size where one is due", again=False)
+        return int(size, 16)
 
     async def _some(self, limit: int) -> bytes:
         data = await self._connection.read(limit)

@@ -164,7 +164,7 @@ def _is_forward(value: Any) -> bool:
 def _is_resolvers(value: Any) -> bool:
     try:
         return isinstance(value, dict) and all(
-            name == name.lower() and is_address(split_address(server)[0].strip("[]"))
+            name == name.lower() and is_address(split_address(server)[0])
             for name, server in value.items()
         )
     except (ValueError, AttributeError):

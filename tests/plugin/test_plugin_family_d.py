@@ -1,0 +1,65 @@
+"""Family D: the table is whole, the docs have each of its rows, and some of them run here.
+
+All of them: ``python tests/plugin/family_d.py --all``, each night.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from family_d import OUTCOMES, PROFILES, TABLE, prepare, problem
+
+from pytest_blynk_ota.delivery import faults
+from pytest_blynk_ota.verdict import Outcome
+
+DOCS = Path(__file__).parents[2] / "docs/reference/delivery-scenarios.md"
+OF_THE_NETWORK = {42, 47, 48}
+SELECTED = {
+    "edgent-old": ("D5b", "D8", "D13g", "D15c", "D33a"),
+    "edgent-new": ("D6c", "D13a", "D41b", "D50a", "D51a"),
+    "mqtt-idf": ("D9", "D10c", "D33b", "D36"),
+    "reference": ("D4", "D11", "D36", "D37b", "D38"),
+}
+
+
+def number(id: str) -> int:
+    return int(re.sub(r"\D", "", id))
+
+
+def test_each_scenario_has_a_row_that_can_be_said_and_an_outcome_for_each_profile():
+    assert {number(one.id) for one in TABLE} == set(range(1, 52)) - OF_THE_NETWORK
+    assert len({one.id for one in TABLE}) == len(TABLE)
+    assert {*OUTCOMES.values()} <= {one.name for one in Outcome}
+    for one in TABLE:
+        assert len(one.want) == len(PROFILES), one.id
+        assert all(faults.parse_all(text) for text in one.faults), one.id
+
+
+def test_the_docs_have_each_row_and_what_each_profile_does():
+    """One line for each: | D1a | fault | old | new | MQTT | reference | why |"""
+    lines = [line.split("|")[1:-1] for line in DOCS.read_text().splitlines() if line[:3] == "| D"]
+    told = {cells[0].strip(): [cell.strip() for cell in cells[1:6]] for cells in lines}
+    for one in TABLE:
+        said = "; ".join(one.faults) + f"; limit {one.limit}" * (one.limit is not None)
+        assert told.pop(one.id) == [f"`{said}`", *one.want], one.id
+    assert {number(id) for id in told} == OF_THE_NETWORK
+
+
+def test_what_differs_from_the_table_is_named():
+    (row,) = (one for one in TABLE if one.id == "D5b")
+    came = {"outcome": "DOWNLOAD_LIMIT_REACHED", "air": "REQUESTED", "findings": []}
+    assert "Air REQUESTED" in str(problem(row, "edgent-old", came))
+    assert "findings" in str(problem(row, "edgent-old", {**came, "findings": ["hang"]}))
+    assert problem(row, "mqtt-idf", came) == "expected DOWNLOAD_FAILED"
+    assert problem(row, "edgent-old", None) == "did not run"
+    assert problem(row, "edgent-old", {**came, "air": "DOWNLOAD_LIMIT_REACHED"}) is None
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_comes_out_of_a_bad_download_as_the_table_says(pytester, profile):
+    rows = [one for one in TABLE if one.id in SELECTED[profile]]
+    assert len(rows) == len(SELECTED[profile])
+    done = pytester.runpytest_subprocess(*prepare(pytester.path, profile, rows))
+    done.assert_outcomes(passed=len(rows))
