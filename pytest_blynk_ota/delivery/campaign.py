@@ -16,6 +16,7 @@ from pytest_blynk_ota.delivery.faults import Fault
 from pytest_blynk_ota.delivery.plan import Offered
 from pytest_blynk_ota.delivery.steps import Due
 from pytest_blynk_ota.delivery.when import EVENTS, Asked
+from pytest_blynk_ota.delivery.wire import Wire
 from pytest_blynk_ota.errors import DeadlinePassed, FaultError
 from pytest_blynk_ota.fault_form import nearest
 
@@ -149,6 +150,7 @@ class Campaign:
         self.fired: dict[int, int] = {}
         self.seen: frozenset[str] = frozenset()
         self.open: set[Open] = set()
+        self.vanished: list[Wire] = []
         self.offers: list[Offer] = []
         self._host = host
         self._lifetime_wall_s = lifetime_wall_s
@@ -321,6 +323,9 @@ class Campaign:
                 offer.gate.close()
             if offer.door is not None:
                 offer.door.close()
+        for wire in self.vanished:
+            wire.reset()
+        self.vanished.clear()
         open_ones = list(self.open)
         for one in open_ones:
             one.stop()

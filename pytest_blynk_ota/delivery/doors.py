@@ -143,7 +143,8 @@ class Door:
                     raise
                 self._breathe()
                 return
-            self._enter(self, sock, f"{peer[0]}:{peer[1]}")
+            host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
+            self._enter(self, sock, f"{host}:{peer[1]}")
 
     def _breathe(self) -> None:
         """Every file descriptor is in use: let some be given back first."""

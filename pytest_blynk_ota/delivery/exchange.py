@@ -37,6 +37,10 @@ PROGRESS_WALL_S = 0.05
 ACK_POLL_WALL_S = (0.0002, 0.0005, 0.001, 0.002)
 """How often the acknowledged bytes are read while something waits for them; the last one holds."""
 
+AHEAD_BYTES = 16 * 1024
+"""Bytes that may be on their way where something comes by the clock: it has to come where the
+device is, not where the kernel is."""
+
 DROP_POLL_WALL_S = 0.02
 """How often a silenced connection is asked whether somebody has knocked."""
 
@@ -46,7 +50,7 @@ AFTERWORD_WALL_S = 0.2
 and has said so. A FIN of that time comes again."""
 
 BURST = 64
-"""Pieces of a paced answer that are due already, before others have their turn."""
+"""Sends that the kernel took at once, before others have their turn."""
 
 Note = Callable[..., None]
 """Puts an event on record: its kind, and its data by name."""
@@ -93,6 +97,7 @@ class Exchange:
         self._came: deque[Later] = deque()
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
+        self._sends = 0
         self._bodily = False
         self._holding = False
         self._open: dict[int, Due] = {}
@@ -208,34 +213,40 @@ class Exchange:
         while at < len(data):
             count = await self._piece(pace, len(data) - at)
             piece = data[at : at + (count or len(data))]
-            self._wire.send(piece, SEGMENT if count else 0, ledger)
             at += len(piece)
-            await self._drained()
+            await self._let_go(piece, ledger)
 
     async def _send(self, stop: int, pace: Pace | None, flags: int) -> None:
         """Send the body up to ``stop``. What comes by the clock may come in its midst."""
-        ledger, wire = self._ledger, self._wire
-        burst = 0
+        ledger = self._ledger
         while ledger.body < stop:
             at = ledger.body
             slow = self._in_force(self._slower or pace)
             if slow is None:
-                wire.send(self._body[at : min(stop, at + self._chunk())], flags, ledger)
+                chunk = self._body[at : min(stop, at + self._chunk())]
+                self._wire.send(chunk, flags, ledger)
                 self._bodily = True
+                await self._drained()
+                self._bodily = False
             elif count := await self._piece(slow, stop - at):
-                wire.send(self._body[at : at + count], SEGMENT, ledger)
-                burst += 1
-                if burst % BURST == 0:
-                    await asyncio.sleep(0)
-            await self._drained()
-            self._bodily = False
+                await self._let_go(self._body[at : at + count], ledger)
+            if self._answer.later:
+                await self._acknowledged(AHEAD_BYTES)
             self._progress()
+
+    async def _let_go(self, piece: memoryview, ledger: Ledger | None) -> None:
+        """Send a piece whose moment has come."""
+        self._wire.send(piece, SEGMENT, ledger)
+        blocked = self._wire.waiting
+        await self._drained()
+        if blocked and self._pacer is not None:
+            self._pacer.held_up(self._loop.time())
 
     def _chunk(self) -> int:
         """What is queued at once: of bare bytes all, for they can be taken back."""
-        if self._wire.tls is None:
-            return len(self._body)
-        return RECORD_BYTES if self._answer.later else CHUNK_BYTES
+        if self._answer.later:
+            return AHEAD_BYTES
+        return len(self._body) if self._wire.tls is None else CHUNK_BYTES
 
     async def _piece(self, pace: Pace, left: int) -> int:
         """Wait until the next piece is due; its bytes. 0: the pace is over, all may go."""
@@ -247,7 +258,6 @@ class Exchange:
             while self._loop.time() < due and self._pacer is pacer and not self._is_free(pace):
                 await self._rest(due)
             if self._pacer is pacer:
-                pacer.sent(due, self._loop.time())
                 return 0 if pace in self._free else count
         return 0
 
@@ -259,9 +269,11 @@ class Exchange:
 
     def _is_free(self, pace: Pace) -> bool:
         """Whether the event that ends a pace has been seen; says so once."""
+        if pace.until is None:
+            return False
         if pace in self._free:
             return True
-        if pace.until is None or pace.until not in self._seen():
+        if pace.until not in self._seen():
             return False
         self._free.add(pace)
         if pace.index in self._open:
@@ -293,9 +305,14 @@ class Exchange:
     async def _rest(self, until: float | None = None) -> None:
         """Wait for the next change, and see to what the clock has brought meanwhile."""
         self._look_around()
-        if not self._came:
+        if not self._came or self._ending is not None:
             await self._wire.wait(until)
             self._look_around()
+        if self._ending is None:
+            await self._see_to_the_clock()
+
+    async def _see_to_the_clock(self) -> None:
+        """Carry out what has come by the clock."""
         while self._came and self._ending is None:
             await self._interrupt(self._came.popleft())
         if self._ending is not None:
@@ -306,44 +323,42 @@ class Exchange:
             raise Gone(self._wire.gone)
 
     async def _interrupt(self, later: Later) -> None:
-        """What came by the clock, wherever the answer is."""
+        """What came by the clock, wherever the answer is. A record that has begun goes on to its
+        end meanwhile."""
         if self._wire.tls is None and self._bodily:
             self._ledger.recall(self._wire.recall())
-        elif not self._ends_by_reset(later):
-            await self._drained(alone=True)  # a record that has begun is finished
         self._slower = later.pace or self._slower
         await self._carry_out(later.steps)
 
-    @staticmethod
-    def _ends_by_reset(later: Later) -> bool:
-        return any(isinstance(step, Cut) and step.how == "rst" for step in later.steps)
-
-    async def _drained(self, *, alone: bool = False) -> None:
-        """Wait until the kernel has taken all; ``alone``: and nothing else happens meanwhile."""
+    async def _drained(self) -> None:
+        """Wait until the kernel has taken all."""
+        self._sends += 1
+        if self._sends % BURST == 0 and self._ending is None:
+            await asyncio.sleep(0)
+            await self._see_to_the_clock()
         while self._wire.waiting:
-            if alone:
-                self._look_around()
-                await self._wire.wait()
-            else:
-                await self._rest()
+            await self._rest()
         self._look_around()
 
-    async def _acknowledged(self) -> None:
-        """Wait until the device's TCP has acknowledged all that was written."""
+    async def _acknowledged(self, but: int = 0) -> None:
+        """Wait until the device's TCP has acknowledged all that was written, but for so many
+        bytes."""
         polls = iter(ACK_POLL_WALL_S)
         poll = next(polls)
-        while self._wire.acked() < self._wire.queued:
-            self._look_around()
-            await self._wire.wait(self._loop.time() + poll)
+        while self._wire.acked() + but < self._wire.queued:
+            await self._rest(self._loop.time() + poll)
             poll = next(polls, poll)
         self._progress()
 
     # Ends.
 
     async def _cut(self, due: Due, how: str, at: int) -> None:
-        """End the connection here, once all before is acknowledged."""
-        await self._acknowledged()
-        at = self._ledger.body if at < 0 else at
+        """End the connection here: once all before is acknowledged, or if it is the clock that says
+        so, by RST at once, and by FIN behind what is on its way."""
+        if at >= 0 or how not in ("rst", "fin"):
+            await self._acknowledged()
+        if at < 0:
+            at = self._ledger.within(self._wire.acked()) if how == "rst" else self._ledger.body
         if how == "vanish":
             self._wire.silence()
         elif how in ("fin", "half"):
@@ -357,6 +372,12 @@ class Exchange:
                 await self._deaf()
             case "rst":
                 self._wire.reset()
+            case "fin":
+                with contextlib.suppress(Gone):
+                    await self._drained()
+                    self._wire.finish()
+                    await self._acknowledged()
+                self._wire.close()
             case "record" | "bad-record":
                 await self._spoil(at, how)
                 self._wire.close()

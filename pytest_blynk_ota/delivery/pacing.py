@@ -31,7 +31,7 @@ class Pacer:
         self._rate = pace.rate * speed if pace.rate is not None else None
         self._gap = pace.gap / speed
         self._dice = random.Random(pace.seed)
-        self._begun = now
+        self._begun = self._due = now
         self._sent = 0
         self._steps = 0.0
 
@@ -39,18 +39,20 @@ class Pacer:
         """How many of ``left`` bytes the next piece has, and when it is due."""
         if self._rate is None:
             count = min(left, max(1, round((self.pace.piece or left) * self._off())))
-            due = self._begun + self._steps
+            self._due = self._begun + self._steps
             self._steps += self._gap * self._off()
-            return count, due
+            return count, self._due
         count = min(left, self.pace.piece or self._tick_bytes())
         self._sent += count
         # Its last byte is due: a rate of 1 byte/s sends the first after a second.
-        return count, self._begun + (self._sent + count * (self._off() - 1)) / self._rate
+        self._due = self._begun + (self._sent + count * (self._off() - 1)) / self._rate
+        return count, self._due
 
-    def sent(self, due: float, now: float) -> None:
-        """The piece that was due then is out."""
-        if now - due > LATE_WALL_S:
-            self._begun += now - due
+    def held_up(self, now: float) -> None:
+        """The device has taken the last piece only now. A host that was late itself catches up."""
+        late = now - self._due
+        if late > LATE_WALL_S:
+            self._begun += late
 
     def _off(self) -> float:
         """1, or by the dice so much more or less."""

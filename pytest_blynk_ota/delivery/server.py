@@ -82,8 +82,8 @@ class DeliveryServer:
         self._campaigns: list[Campaign] = []
         self._doors: dict[tuple[str, bool], Door] = {}
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._ghosts: list[Wire] = []
         self._numbered = self._served = 0
+        self._stopped = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self.address: tuple[str, int] = (host, port)
 
@@ -104,8 +104,10 @@ class DeliveryServer:
 
     async def stop(self) -> None:
         """End open answers, close all connections and ports."""
-        doors, self._doors = self._doors, {}
-        for door in doors.values():
+        with self._lock:
+            self._stopped = True
+            doors = list(self._doors.values())
+        for door in doors:
             door.close()
         for campaign in list(self._campaigns):
             self.withdraw(campaign)
@@ -114,9 +116,6 @@ class DeliveryServer:
         for connection in list(self._connections):
             connection.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for wire in self._ghosts:
-            wire.reset()
-        self._ghosts.clear()
 
     def _listen(self, where: str, *, secure: bool, port: int = 0) -> Door:
         """The door for all URLs of a kind; opened on first use."""
@@ -124,6 +123,8 @@ class DeliveryServer:
         with self._lock:
             door = self._doors.get((where, secure))
             if door is None:
+                if self._stopped:
+                    raise RigError("the firmware server has been stopped: it opens no port")
                 host = self._host if where == "here" else elsewhere(self._host)
                 door = self._doors[where, secure] = Door(host, port, secure=secure)
                 self._soon(door.open, self._soon_loop(), self._enter)
@@ -140,6 +141,8 @@ class DeliveryServer:
     def ports(self) -> Sequence[int]:
         """All ports that are open."""
         with self._lock:
+            if self._stopped:
+                return []
             own = [offer.door for offer in self._offers.values() if offer.door is not None]
             return [door.address[1] for door in (*self._doors.values(), *own)]
 
@@ -216,8 +219,9 @@ class DeliveryServer:
         if campaign.needs_door():
             self._give_door(offer)
         with self._lock:
-            self._offers[offer.token] = offer
-            campaign.offers.append(offer)
+            if campaign in self._campaigns:
+                self._offers[offer.token] = offer
+                campaign.offers.append(offer)
         if offer.door is not None:
             self._opened()
 
@@ -449,7 +453,7 @@ class DeliveryServer:
             campaign.open.discard(exchange)
         if exchange.is_forsaken:
             connection.is_held = True  # not a packet shall leave, a FIN neither
-            self._ghosts.append(connection.wire)
+            campaign.vanished.append(connection.wire)
         campaign.review()
         return keeps and not request.last
 

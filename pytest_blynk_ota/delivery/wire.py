@@ -23,6 +23,9 @@ READ_BYTES = 64 * 1024
 INBOX_BYTES = 64 * 1024
 """Unread bytes of the device beyond which no more are taken from the kernel."""
 
+DRAINS = 256
+"""Reads before a socket is closed: no receive buffer holds more, unless more comes all the time."""
+
 HEALTHY_BUFFER_BYTES = 256 * 1024
 SMALL_BUFFER_BYTES = 64 * 1024
 """SO_SNDBUF, which Linux doubles; the small one where a fault needs an offset or a rate, so that
@@ -125,6 +128,8 @@ class Wire:
             flags: :data:`MORE` or :data:`SEGMENT`.
             ledger: where they are booked if they are bytes of a body.
         """
+        if self.gone is not None:
+            return  # and TLS may have broken down
         view = memoryview(data)
         if self.tls is None:
             if ledger is not None:
@@ -163,7 +168,7 @@ class Wire:
             total = bytes_acked(self._sock)
             if total is None:
                 return self.taken
-            return min(total - self._before, self.taken)  # a FIN counts as one
+            return total - self._before  # a FIN counts as one more
         return self._acked
 
     def in_flight(self) -> bool | None:
@@ -180,8 +185,9 @@ class Wire:
         if self.gone is None:
             # Bytes that nobody has read would make the FIN a RST.
             with contextlib.suppress(OSError):
-                while self._sock.recv(READ_BYTES):
-                    pass
+                for _ in range(DRAINS):
+                    if not self._sock.recv(READ_BYTES):
+                        break
         self._shut()
 
     def reset(self) -> None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pytest_blynk_ota.delivery import faults, server
+from pytest_blynk_ota.delivery import faults, filters, server
 from pytest_blynk_ota.delivery.steps import (
     Answer,
     Cut,
@@ -177,6 +177,27 @@ def test_pieces_are_tcp_segments_of_their_own_whenever_the_device_reads(bench, a
     assert device.read().body == BODY[:1000]
 
 
+@linux_only
+def test_pieces_that_wait_for_the_devices_window_are_not_joined(bench, answered):
+    pace = Pace(piece=100, gap=0.002)
+    body = BODY[:40_000]
+    device = answered(head(40_000), Send(40_000, pace), body=body, announced=40_000, window=2048)
+    bench.wait("progress")
+    bench.timeline.wait(lambda _: None, 0.2)  # the window is shut, and pieces wait
+    got = device.read()
+    info = device.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    assert got.body == body
+    assert struct.unpack_from("=I", info, DATA_SEGMENTS_IN)[0] >= 401
+
+
+def test_a_rate_makes_nothing_up_after_a_hold(bench, answered):
+    pace = Pace(rate=10_000)  # 100 kB at 200 kB/s
+    steps = Send(50_000, pace), Fire(DUE, 50_000), Hold(4.0), Over(DUE), Send(SIZE, pace)
+    answered(head(), *steps)
+    ended, over = bench.wait("ended"), bench.wait("fault", phase="over")
+    assert ended.t - over.t >= 0.24
+
+
 def test_a_gap_passes_before_each_further_piece(bench, answered):
     pace = Pace(piece=100, gap=1.0)  # 50 ms at speed 20
     begun = time.monotonic()
@@ -215,17 +236,59 @@ def test_what_comes_by_the_clock_cuts_the_answer_wherever_it_is(bench, answered)
     assert 10_000 < at < 90_000
 
 
-def test_what_comes_by_the_clock_takes_back_what_the_kernel_has_not_taken(bench, answered):
+@pytest.mark.parametrize("https", [False, True])
+def test_a_stall_by_the_clock_comes_where_the_device_is(bench, answered, https):
     data = bytes(8_000_000)
     later = Later(4.0, (Fire(DUE, -1), Hold()))
     device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
-                      later=(later,), window=4096)  # fmt: skip
+                      later=(later,), window=4096, https=https)  # fmt: skip
     at = bench.wait("fault", phase="fired").data["at"]
-    assert 0 < at < len(data)
-    got = 0
+    told = bench.seen("progress")[-1].data
+    assert 0 < at <= told["acked"] + 2 * 16_384
+    if not https:  # a record that has begun goes on to its end
+        bench.wait("progress", written=at)
+    got = -len(head(len(data)).data)
     while got < at:
         got += len(device.socket.recv(65536))
+    assert got == at
     bench.wait("progress", acked=at, written=at)
+
+
+@pytest.mark.skipif(filters.unavailable() is not None, reason="no silence on this host")
+@pytest.mark.parametrize("https", [False, True])
+def test_little_is_on_its_way_where_something_comes_by_the_clock(bench, answered, https):
+    data = bytes(1_000_000)
+    later = Later(8.0, (Fire(DUE, -1), Hold()))
+    device = answered(head(len(data)), Hold(2.0), Send(len(data)), body=data,
+                      announced=len(data), later=(later,), https=https)  # fmt: skip
+    filters.silence(device.socket)  # it acknowledges nothing any more
+    assert bench.wait("fault", phase="fired").data["at"] <= 2 * 16_384
+
+
+def test_a_reset_by_the_clock_waits_for_no_reader(bench, answered):
+    data = bytes(8_000_000)
+    device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
+                      later=(Later(2.0, (Cut(DUE, "rst", -1),)),), window=4096)  # fmt: skip
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"]) == ("server", "rst")
+    assert bench.wait("fault", phase="fired").data["at"] == ended["acked"]
+    assert device.is_reset()
+
+
+def test_a_fin_by_the_clock_stands_behind_what_is_on_its_way(bench, answered):
+    data = bytes(range(250)) * 32_000
+    device = answered(head(len(data)), Send(len(data)), body=data, announced=len(data),
+                      later=(Later(2.0, (Cut(DUE, "fin", -1),)),), window=4096)  # fmt: skip
+    at = bench.wait("fault", phase="fired").data["at"]
+    got = device.read()
+    assert (got.ended, got.body) == ("fin", data[:at])
+    assert bench.wait("ended").data["acked"] == at
+
+
+def test_what_comes_by_the_clock_comes_while_the_end_waits_for_the_device(bench, answered):
+    device = answered(head(), Send(SIZE), later=(Later(2.0, (Cut(DUE, "rst", -1),)),), window=4096)
+    assert bench.wait("ended").data["how"] == "rst"
+    assert device.is_reset()
 
 
 def test_a_pace_that_comes_by_the_clock_holds_for_what_is_left(bench, answered):
@@ -253,6 +316,35 @@ def test_acknowledged_bytes_inside_tls_are_those_of_whole_records(bench, answere
     assert device.read().body == BODY
     ended = bench.wait("ended").data
     assert (ended["acked"], ended["written"], ended["how"]) == (SIZE, SIZE, "complete")
+
+
+@linux_only
+def test_a_device_that_stops_within_a_record_has_not_got_that_one(bench, answered):
+    data = bytes(4_000_000)
+    answered(head(len(data)), Send(len(data)), body=data, announced=len(data), https=True,
+             window=20_000)  # fmt: skip
+    bench.wait("progress")
+    bench.timeline.wait(lambda _: None, 0.3)
+    told = {event.data["acked"] for event in bench.seen("progress")}
+    assert max(told) > 0
+    assert [acked for acked in told if acked % 16_384] == []
+
+
+def test_bytes_that_nobody_reads_make_no_rst_of_a_fin(bench, answered):
+    device = answered(head(), Send(100), Hold(4.0), Cut(DUE, "fin", 100))
+    device.socket.setblocking(False)
+    sent = 0
+    for _ in range(30):
+        try:
+            sent += device.socket.send(bytes(10_000))
+        except BlockingIOError:
+            break
+    assert sent > 2 * 65_536  # more than the server takes from the kernel
+    device.socket.settimeout(10)
+    got = device.read()
+    assert (got.body, got.ended) == (BODY[:100], "fin")
+    bench.wait("ended")
+    assert not device.is_reset()
 
 
 def test_the_response_says_what_is_due(bench, answered):

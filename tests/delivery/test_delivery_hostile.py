@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import random
 import socket
+import time
 
 import pytest
 
-from pytest_blynk_ota.delivery import server
+from pytest_blynk_ota.delivery import connection, doors, server
 
 GARBAGE = {
     "noise": random.Random(6).randbytes(3000) + b"\r\n\r\n",
@@ -181,14 +182,29 @@ def test_the_oldest_that_has_not_asked_makes_room_for_a_newer_one(
     assert idle[-1].request().read().body == firmware_bytes
 
 
-def test_no_file_descriptor_left_is_waited_out(bench, firmware_bytes, monkeypatch):
+def test_a_kept_connection_that_asks_no_more_is_closed_without_a_word(
+    bench, firmware_bytes, monkeypatch
+):
+    monkeypatch.setattr(connection, "IDLE_WALL_S", 0.1)
+    device = bench.device(bench.offer(firmware_bytes).offer("o1"))
+    assert device.request().read().body == firmware_bytes
+    assert device.socket.recv(1) == b""
+    assert not bench.seen("refused")
+
+
+def test_no_file_descriptor_left_is_waited_out_without_asking_all_the_time(
+    bench, firmware_bytes, monkeypatch
+):
     url = bench.offer(firmware_bytes).offer("o1")
-    accept, refusals = socket.socket.accept, iter([errno.EMFILE, errno.ENFILE])
+    accept, asked = socket.socket.accept, []
 
     def scarce(listener):
-        for number in refusals:
-            raise OSError(number, "Too many open files")
+        asked.append(listener)
+        if len(asked) < 3:
+            raise OSError((errno.EMFILE, errno.ENFILE)[len(asked) % 2], "Too many open files")
         return accept(listener)
 
     monkeypatch.setattr(socket.socket, "accept", scarce)
+    begun = time.monotonic()
     assert bench.get(url).body == firmware_bytes
+    assert time.monotonic() - begun >= 2 * doors.BREATH_WALL_S

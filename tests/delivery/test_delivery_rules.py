@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_blynk_ota.delivery import doors, faults
+from pytest_blynk_ota.delivery import doors, faults, filters
 from pytest_blynk_ota.errors import FaultError, RigError, UsageError
 
 
@@ -112,3 +115,52 @@ def test_a_url_before_the_start_is_refused(bench, firmware_bytes):
     server = type(bench.server)(bench.timeline.add)
     with pytest.raises(RigError, match="not been started"):
         server.campaign(None, firmware_bytes, name="new.bin").offer("o1")
+
+
+def test_a_url_that_is_made_too_late_leads_nowhere_and_opens_nothing(bench, firmware_bytes):
+    campaign = bench.offer(firmware_bytes, faults.unreachable("silent"))
+    bench.on_loop(bench.server.stop())
+    assert campaign.offer("late").startswith("http://127.0.0.1:")
+    assert bench.server.ports == []
+
+
+@pytest.mark.skipif(filters.unavailable() is not None, reason="no silence on this host")
+def test_a_campaign_that_is_over_leaves_no_port_and_no_connection_open(bench, firmware_bytes):
+    def files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before, held = files(), []
+    campaign = bench.offer(
+        firmware_bytes, faults.vanish(10), faults.unreachable("silent").on_attempt(4)
+    )
+    for number in range(1, 4):
+        held.append(bench.device(campaign.offer(f"o{number}")).request())
+        bench.wait("fault", phase="fired", attempt=number)
+    held[0].socket.sendall(b"are you there?")
+    bench.wait("ended", attempt=1)
+    campaign.offer("o4")
+    assert files() == before + 3 * 2 + 2  # both ends of each, and a port that is kept
+    wires = list(campaign.vanished)  # nothing is closed because it is forgotten
+    campaign.close()
+    for device in held:
+        device.close()
+    bench.on_loop(asyncio.sleep(0.05))
+    assert files() == before
+    assert len(wires) == 1
+
+
+def test_urls_of_an_ipv6_address_have_it_in_brackets(bench_at, firmware_bytes):
+    try:
+        bench = bench_at(20.0, host="::1")
+    except RigError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    url = bench.offer(firmware_bytes).offer("o1")
+    assert url.startswith("http://[::1]:")
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), 10) as device:
+        device.sendall(f"GET {parts.path}?{parts.query} HTTP/1.0\r\n\r\n".encode())
+        data = b""
+        while chunk := device.recv(65536):
+            data += chunk
+    assert data.endswith(firmware_bytes)
+    assert bench.wait("connection").data["peer"].startswith("[::1]:")

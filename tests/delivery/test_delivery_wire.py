@@ -139,7 +139,7 @@ def test_a_drip_sends_single_bytes_at_its_rate(bench, firmware_bytes):
     assert got.body == firmware_bytes
     over = bench.wait("fault", phase="over")
     assert fired.data["at"] == SIZE - 100
-    assert 0.48 <= over.t - fired.t < 0.6
+    assert 0.48 <= over.t - fired.t < 0.48 + PROMPT_S
     assert over.seq < bench.wait("ended").seq
 
 
@@ -147,7 +147,9 @@ def test_a_bandwidth_holds_from_the_first_byte(bench_at, firmware_bytes):
     bench = bench_at(2.0)
     got = bench.get(bench.offer(firmware_bytes, faults.bandwidth(100_000)).offer("o1"))
     assert got.body == firmware_bytes
-    assert 0.48 <= got.seconds < 0.6
+    # Both by the server's clock: a busy machine may start this reader late.
+    took = bench.wait("ended").t - bench.wait("fault", phase="fired").t
+    assert 0.49 <= took < 0.49 + PROMPT_S
 
 
 def test_a_device_that_paused_is_not_flooded_to_make_up_for_it(bench):
