@@ -309,6 +309,12 @@ def test_corrupted_packets_do_not_arrive_as_they_were():
 
 
 @pytest.mark.usefixtures("netem")
+def test_a_corrupted_packet_of_tcp_is_a_lost_one():
+    with sink() as ours, shaped(tcp=(port(ours),), down=Shape.of(corrupt="100%")):
+        assert not reaches(ours)
+
+
+@pytest.mark.usefixtures("netem")
 def test_nothing_else_can_be_held_back_where_packets_are_duplicated():
     """Kernels refuse it since CVE-2025-38001; those from before let it be."""
     link, said = Link("lo", 1), "duplicated"
