@@ -49,6 +49,8 @@ MARKERS = (
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 RUN: pytest.StashKey[Path] = pytest.StashKey()
 TALLY: pytest.StashKey[Tally] = pytest.StashKey()
+REPORT: pytest.StashKey[str] = pytest.StashKey()
+"""Where the report is, in words."""
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 """The test on the rig that runs now."""
 TO_WORKER = "blynk_ota_run"
@@ -376,6 +378,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         stopped = session.shouldstop or session.shouldfail
         complete = exitstatus in runs.ENDED and not stopped
         runs.end(config.stash[RUN], config.stash[TALLY], complete=complete)
+        config.stash[REPORT] = runs.report(config.stash[RUN])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -383,7 +386,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _has_evidence(config):
         from pytest_blynk_ota.reporting import summarize
 
-        summarize(terminalreporter, config.stash[TALLY], config.stash[RUN])
+        summarize(
+            terminalreporter, config.stash[TALLY], config.stash[RUN], config.stash.get(REPORT, "")
+        )
 
 
 def _has_evidence(config: pytest.Config) -> bool:

@@ -226,8 +226,8 @@ def _as_rig_error(item: pytest.Item, report: pytest.TestReport, error: RigError)
         report.longrepr = f"{type(error).__name__}: {error}"
 
 
-def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path) -> None:
-    """One line with the result and the evidence, and the rack errors by themselves."""
+def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path, page: str) -> None:
+    """One line with the result, the evidence and the report; rack errors by themselves."""
     if tally.rack_errors:
         reporter.section("rack errors (not the firmware's fault)", yellow=True)
         for report in tally.rack_errors:
@@ -235,3 +235,5 @@ def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path) -> 
             reporter.line(f"{report.nodeid}: {text.splitlines()[0]}")
     words = ", ".join(f"{number} {word}" for word, number in sorted(tally.counts().items()))
     reporter.line(f"blynk-ota: {words or 'no test ran'}; evidence in {os.path.relpath(folder)}")
+    if page:
+        reporter.line(f"blynk-ota: {page}")

@@ -1,0 +1,186 @@
+"""What a report shows of runs, before it is a page."""
+
+import json
+
+import pytest
+from report_runs import SPEED, Folder, stalled, verdict
+
+from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.report import markdown, write
+
+
+def only(page):
+    (test,) = page.tests
+    return test
+
+
+def test_a_test_shows_its_word_outcome_and_reasons_with_their_events(run, page):
+    run.add()
+    test = only(page(run))
+    (operation,) = test.operations
+    assert (test.word, operation.outcome) == ("firmware", "STALLED")
+    assert operation.reasons[0].text == "download 1 ended: stalled"
+    assert [event.seq for event in operation.reasons[0].events] == [7, 10, 13]
+    assert operation.reasons[0].events[1].text == "fault fired: stall after=50%"
+    assert operation.reasons[0].events[1].at == pytest.approx(1.3 * SPEED)
+
+
+def test_a_cited_event_that_is_gone_is_said_to_be_gone(run, page):
+    run.add(verdicts=[verdict(reasons=[{"text": "because", "events": [99]}])])
+    (event,) = only(page(run)).operations[0].reasons[0].events
+    assert (event.at, event.text) == (None, "the evidence holds no such event")
+
+
+def test_red_tests_come_first(run, page):
+    for name, word in (("a", "passed"), ("b", "rig"), ("c", "firmware"), ("d", "skipped")):
+        run.add(name, word)
+    assert [test.word for test in page(run).tests] == ["firmware", "rig", "passed", "skipped"]
+
+
+def test_runs_of_two_machines_make_one_page(tmp_path, page):
+    first, second = Folder(tmp_path / "a" / "run"), Folder(tmp_path / "b" / "run", rig="lab2")
+    first.add("one")
+    second.add("two", "passed")
+    made = page(first, second)
+    assert [test.name for test in made.tests] == ["one", "two"]
+    assert [run.rig for run in made.runs] == ["lab1", "lab2"]
+
+
+def test_two_results_of_one_name_are_both_kept_and_marked(tmp_path, page):
+    first, second = Folder(tmp_path / "a" / "run"), Folder(tmp_path / "b" / "run")
+    first.add()
+    second.add(word="passed")
+    tests = page(first, second).tests
+    assert [test.word for test in tests] == ["firmware", "passed"]
+    assert all("2 results have this id: each is shown" in test.marks for test in tests)
+
+
+def test_a_test_without_evidence_is_listed(run, page):
+    run.add("gone", "error", message="worker 'gw1' crashed", folder=None)
+    test = next(test for test in page(run).tests if test.name == "gone")
+    assert (test.word, test.events, test.operations) == ("error", 0, ())
+
+
+def test_the_duration_is_the_devices(run, page):
+    run.add()
+    assert only(page(run)).device_seconds == pytest.approx(3.6 * SPEED)
+
+
+def test_a_download_shows_its_rate(run, page):
+    run.add()
+    (row,) = only(page(run)).operations[0].downloads
+    assert (row["bytes"], row["rate"]) == ("102,400 of 204,800", "3.2")
+
+
+def test_a_crash_that_came_three_times_is_one_line(run, page):
+    run.add(verdicts=[verdict(crashes=["panic"] * 3)])
+    assert only(page(run)).operations[0].crashes == (("panic", 3),)
+
+
+def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
+    run.add()
+    made = markdown.render(page(run))
+    assert (
+        "| **firmware** | test\\_it.py::test\\_it | STALLED | The network failed at 26.0 s" in made
+    )
+
+
+def test_markdown_stays_text_whatever_the_evidence_says(run, page):
+    run.add(word="rig", message="<img src=x> | [a](b) `c` @team\nsecond")
+    row = markdown.render(page(run)).splitlines()[-1]
+    assert "&lt;img src=x&gt; \\| \\[a\\]\\(b\\) \\`c\\` \\@team␤second" in row
+
+
+def test_report_and_summary_are_written_beside_the_evidence(run):
+    run.add()
+    assert write.write_beside(run.path) == run.path / "report.html"
+    assert (run.path / "summary.md").read_text().startswith("# lab1")
+    assert not list(run.path.glob("*.part"))
+
+
+def test_a_path_without_evidence_is_an_error_that_names_it(tmp_path, page):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EvidenceError, match=r"empty.*expected a run"):
+        write.read([tmp_path / "empty"])
+
+
+def test_the_folder_of_one_test_is_a_report_too(run, page):
+    folder = run.add()
+    made = write.read([folder])
+    assert only(made).operations[0].outcome == "STALLED"
+    assert "one test's folder" in made.marks[0]
+
+
+def cut(folder):
+    text = (folder / "events.jsonl").read_text()
+    (folder / "events.jsonl").write_text(text[: len(text) // 2])
+
+
+def foreign(folder):
+    (folder / "events.jsonl").write_bytes(b"\x7fELF\x00\xff" * 50)
+
+
+def deep(folder):
+    (folder / "verdict.json").write_text("[" * 100_000)
+
+
+def wrong_kinds(folder):
+    (folder / "verdict.json").write_text(
+        json.dumps({"verdicts": [3, verdict(reasons=7, downloads=[1], versions={}, seconds=1e999)]})
+    )
+
+
+def no_verdict(folder):
+    (folder / "verdict.json").unlink()
+
+
+def empty(folder):
+    (folder / "events.jsonl").write_text("")
+
+
+def numbers_out_of_reach(folder):
+    rows = stalled()
+    rows[3] = (1e300, "cloud", "report", {"version": "1"})
+    rows[4] = (1.0, "ota", "operation", {"op": "ship", "number": 1, "speed": -1})
+    (folder / "events.jsonl").write_text(
+        "".join(
+            json.dumps({"schema": 1, "seq": 10**30 if i == 5 else i, "t": t, "wall": t,
+                        "source": source, "kind": kind, "board": None, "data": data}) + "\n"
+            for i, (t, source, kind, data) in enumerate(rows, 1)
+        )
+    )  # fmt: skip
+
+
+DAMAGE = {
+    "cut": (cut, "its end is missing"),
+    "foreign": (foreign, "no event"),
+    "deep": (deep, "verdict.json is no JSON"),
+    "wrong kinds": (wrong_kinds, ""),
+    "no verdict": (no_verdict, "no verdict.json"),
+    "empty": (empty, "no event"),
+    "numbers out of reach": (numbers_out_of_reach, "lines are no events"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_evidence_gets_a_mark_and_a_page(run, page, text, how):
+    damage, mark = DAMAGE[how]
+    damage(run.add())
+    test = only(page(run))
+    assert any(mark in one for one in test.marks) or not mark
+    assert test.key in text(run)
+
+
+def test_a_run_that_was_killed_says_so(tmp_path, page):
+    run = Folder(tmp_path / "run", complete=False, result="incomplete")
+    run.add()
+    assert "not complete" in page(run).marks[0]
+
+
+def test_a_folder_that_leads_out_of_the_run_is_not_read(run, page, tmp_path):
+    run.add("other")
+    (tmp_path / "secret").mkdir()
+    run.add("it", folder="../../secret")
+    test = next(test for test in page(run).tests if test.id.endswith("::it"))
+    assert (test.folder, test.events) == ("", 0)
+    assert "is missing" in test.marks[0]
