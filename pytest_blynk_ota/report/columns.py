@@ -48,13 +48,16 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
     """
     texts, kinds, boards = Table(), Table(), Table()
     start = events[0].t if events else 0.0
+    lanes = [lane(event) for event in events]
     ticks = [round((event.t - start) * TICKS_PER_S) for event in events]
     labels = [[place, *found] for place, event in enumerate(events) if (found := label(event))]
     return {
         "speed": speed,
         "ticks": _steps(ticks),
         "seq": _steps([event.seq for event in events]),
-        "kind": [kinds((event.source, event.kind, lane(event))) for event in events],
+        "kind": [
+            kinds((one.source, one.kind, where)) for one, where in zip(events, lanes, strict=True)
+        ],
         "board": [boards(event.board) for event in events],
         "text": [_text(event, texts) for event in events],
         "kinds": [

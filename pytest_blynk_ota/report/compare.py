@@ -12,7 +12,8 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.story import Story, number
-from pytest_blynk_ota.report.visible import line, said
+from pytest_blynk_ota.report.visible import line
+from pytest_blynk_ota.report.words import Words
 
 STEPS: dict[tuple[str, str], str] = {
     ("cloud", "login"): "login",
@@ -87,11 +88,6 @@ class Comparison:
     difference: Difference | None
 
 
-class _Blank(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return ""
-
-
 def steps(story: Story) -> dict[str, list[tuple[str, Event]]]:
     """What each witness saw since the first operation began, in words that runs share."""
     found: dict[str, list[tuple[str, Event]]] = {}
@@ -100,8 +96,8 @@ def steps(story: Story) -> dict[str, list[tuple[str, Event]]]:
         form = STEPS.get((event.source, event.kind))
         if form is None or first is None or event.t < first.t:
             continue
-        words = _Blank((str(key), said(value, 80)) for key, value in event.data.items())
-        found.setdefault(event.source, []).append((form.format_map(words).strip(), event))
+        words = form.format_map(Words(event.data)).strip()
+        found.setdefault(event.source, []).append((words, event))
     return found
 
 

@@ -32,6 +32,8 @@ def visible(text: str) -> str:
 def line(text: str, limit: int = MAX_LINE_CHARS) -> str:
     """The same on one line; of a longer one its beginning, and how many characters are left out."""
     rest = len(text) - limit
+    if rest <= 0 and text.isprintable():  # nearly all lines
+        return text
     shown = visible(text if rest <= 0 else text[:limit]).replace("\n", "\u2424").replace("\t", "  ")
     return shown if rest <= 0 else f"{shown} … (+{rest} characters)"
 

@@ -144,38 +144,39 @@ def lane(event: Event) -> str:
     return OF_THEIR_OWN.get(key) or BY_SOURCE.get(event.source, "test")
 
 
-class _Words(dict[str, str]):
-    """The values of an event as text; one that is missing is nothing."""
+class Words:
+    """The values of an event as text, each when a form asks for it; a missing one is nothing."""
 
-    def __missing__(self, key: str) -> str:
-        return ""
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+
+    def __getitem__(self, key: str) -> str:
+        value = self._data.get(key)
+        if key == "offset" and type(value) is int:
+            return f"{value:#x}"
+        if key == "slots" and isinstance(value, Mapping):
+            return _slots(value)
+        return said(value)
 
 
-def _words(data: Mapping[str, Any]) -> _Words:
-    words = _Words((str(key), said(value)) for key, value in data.items())
-    offset = data.get("offset")
-    if isinstance(offset, int) and not isinstance(offset, bool):
-        words["offset"] = f"{offset:#x}"
-    slots = data.get("slots")
-    if isinstance(slots, Mapping):
-        words["slots"] = line(
-            ", ".join(
-                f"{label}: {said(slot.get('image')) or 'nothing known'}"
-                for label, slot in slots.items()
-                if isinstance(slot, Mapping)
-            )
+def _slots(slots: Mapping[str, Any]) -> str:
+    return line(
+        ", ".join(
+            f"{label}: {said(slot.get('image')) or 'nothing known'}"
+            for label, slot in slots.items()
+            if isinstance(slot, Mapping)
         )
-    return words
+    )
 
 
 def in_words(event: Event) -> str:
     """The event on one line, without its time."""
     form = LINES.get((event.source, event.kind))
-    if form == "{text}" and isinstance(event.data.get("text"), str):
-        return line(event.data["text"])
+    if form == "{text}":
+        return said(event.data.get("text"))
     if form is None:
         return line(f"{event.kind} {_plain(event.data)}".rstrip())
-    return form.format_map(_words(event.data))
+    return form.format_map(Words(event.data))
 
 
 def _plain(data: Mapping[str, Any]) -> str:
@@ -191,4 +192,4 @@ def label(event: Event) -> tuple[str, int] | None:
     if found is None:
         return None
     form, weight = found
-    return line(form.format_map(_words(event.data)).strip(), MAX_LABEL_CHARS), weight
+    return line(form.format_map(Words(event.data)).strip(), MAX_LABEL_CHARS), weight
