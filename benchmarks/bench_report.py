@@ -1,7 +1,8 @@
 """The report page: how long it takes, what it weighs, and whether 100,000 events stay smooth.
 
-Tests are copied from real runs until there are 200; without --run, hil_tests is run first. The soak is
-a real test whose events are repeated. Frames are measured in headless Chromium, where there is one.
+Tests are copied from real runs until there are 200; without --run, hil_tests is run first. The
+soak is a real test whose events are repeated. Frames are measured in headless Chromium, where there
+is one.
 
     python benchmarks/bench_report.py [--run RUN ...] [--tests 200] [--events 100000]
 
@@ -32,8 +33,8 @@ from pytest_blynk_ota.report import write  # noqa: E402
 MAX_BUILD_S = 5.0
 MAX_BYTES = 5_000_000
 MAX_DRAW_MS = 16.0
-"""A frame of a display of 60 Hz: nine in ten drawings must be quicker. How often frames come depends
-on the display and on what else the machine does; that is printed, and no limit."""
+"""A frame of a display of 60 Hz: nine in ten drawings must be quicker. How often frames come
+depends on the display and on what else the machine does; that is printed, and no limit."""
 FRAMES = 120
 GAP_S = 0.5
 MEASURE = """(async () => {{
@@ -103,7 +104,7 @@ def soak(source: Path, to: Path, count: int) -> None:
 
 
 def repeated(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The events again and again, each time later, each line of the log with a number of its own."""
+    """The events again and again, each time later, each line of the log with its own number."""
     span = rows[-1]["t"] - rows[0]["t"] + GAP_S
     inside = [row for row in rows if row["source"] != "test"]
     for turn in itertools.count():
