@@ -51,19 +51,24 @@ class Fault:
         at: device seconds since the test began; None if no event says when.
         because: the rest of the sentence "X failed because ...".
         events: what that rests on.
-        on_purpose: the test itself had asked for it.
+        under: what the test itself had made bad at that moment: ``network``, ``cloud`` or nothing.
     """
 
     who: str
     at: float | None
     because: str
     events: tuple[int, ...] = ()
-    on_purpose: bool = False
+    under: str = ""
 
     @property
     def line(self) -> str:
         """The sentence."""
         when = "" if self.at is None else f" at {self.at:.1f} s"
+        if self.under:
+            return (
+                f"The {self.who} did not get over what the test did to the {self.under}{when}: "
+                f"{self.because}"
+            )
         if self.who == UNCLEAR:
             return f"It is not clear what failed{when}: {self.because}"
         return f"The {self.who} failed{when}, because {self.because}"
@@ -198,26 +203,49 @@ def _told(case: Case) -> tuple[str, list[int]]:
 
 
 def _injected(case: Case) -> Fault | None:
-    """A download went wrong under what the test had asked for."""
+    """A download went wrong under what the test had asked for: the firmware had to bear it."""
     if case.outcome not in (*DOWNLOAD_OUTCOMES, "OFFLINE") or case.outcome not in case.message:
         return None
-    fired = [e for e in case.seen("delivery", "fault") if e.data.get("phase") != "over"]
-    clouds = case.seen("cloud", "fault")
-    away = [
+    since = _last_download(case) if case.outcome in DOWNLOAD_OUTCOMES else case.begin
+    fired = [
         event
-        for event in case.seen("test", "action")
-        if event.data.get("what") in AWAY and event.data.get("text") != ""
+        for event in case.seen("delivery", "fault")
+        if event.t >= since and event.data.get("phase") != "over"
     ]
-    first = min([*fired, *clouds, *away], key=lambda event: event.t, default=None)
+    bad = [*fired, *case.seen("cloud", "fault"), *_away(case, since)]
+    first = min(bad, key=lambda event: event.t, default=None)
     if first is None:
         return None
-    what = said(first.data.get("fault") or first.data.get("text") or first.data.get("what"), 120)
-    then = (
-        f"the test made it fail: {what}. It expected {case.wanted} all the same, "
-        f"and got {case.outcome}"
+    data = first.data
+    what = said(data.get("fault") or data.get("text") or data.get("what"), 120)
+    because, events = _told(case)
+    return Fault(
+        FIRMWARE,
+        case.story.at(first),
+        f"{what}. Expected {case.wanted}, got {case.outcome}: {because}",
+        tuple(dict.fromkeys([first.seq, *events])),
+        under=CLOUD if first.source == "cloud" else NETWORK,
     )
-    who = CLOUD if first.source == "cloud" else NETWORK
-    return Fault(who, case.story.at(first), then, (first.seq,), on_purpose=True)
+
+
+def _last_download(case: Case) -> float:
+    """When the last download began; the operation's beginning if there was none."""
+    begun = case.seen("delivery", "connection") or case.seen("delivery", "response")
+    return begun[-1].t if begun else case.begin
+
+
+def _away(case: Case, since: float) -> list[Event]:
+    """What the test did to the network, and had not undone by then."""
+    standing: dict[str, Event] = {}
+    for event in case.story.of("test", "action"):
+        what = said(event.data.get("what"), 60)
+        thing, _, state = what.rpartition(".")
+        undone = state == "on" or event.data.get("text") == ""
+        if undone and event.t < since:
+            standing.pop(thing, None)
+        elif what in AWAY and not undone:
+            standing.setdefault(thing, event)
+    return list(standing.values())
 
 
 def _download(case: Case) -> Fault | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_blynk_ota.report.columns import as_script
 from pytest_blynk_ota.report.model import WORDS, Page, TestView
@@ -62,6 +62,7 @@ def _environment() -> Environment:
     environment.filters["data"] = Markup  # made by columns.pack(), which cannot end its element
     environment.filters["span"] = _span
     environment.filters["clock"] = _clock
+    environment.filters["breaks"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     return environment
 
 

@@ -20,10 +20,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "firmware": ("firmware", "Firmware failures"),
     "rig": ("rack", "Rack errors (not the firmware's fault)"),
     "error": ("error", "Errors of the test itself"),
-    "xpassed": ("passed, unexpected", "Passed though expected to fail"),
+    "xpassed": ("xpassed", "Passed though expected to fail"),
     UNKNOWN: ("unknown", "Not known"),
     "passed": ("passed", "Passed"),
-    "xfailed": ("failed as expected", "Failed as expected"),
+    "xfailed": ("xfailed", "Failed as expected"),
     "skipped": ("skipped", "Skipped"),
 }
 """Word of a result: how a chip says it, and the heading of its group."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,8 @@ MAX_SEQ = 2**53
 """What a browser can count to."""
 MAX_SECONDS = 1e10
 UNKNOWN = "unknown"
+KNOWN_SCHEMAS = (SCHEMA, 2)
+"""Of run.json: the second has results.jsonl and manifest.json beside it."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class TestSource:
         if self.folder is None:
             return []
         path = self.folder / "verdict.json"
-        if not path.is_file():
+        if not is_file(path):
             self.marks.append(
                 "there is no verdict.json: the test was killed, or its end is missing"
             )
@@ -85,13 +88,21 @@ class RunSource:
     marks: list[str]
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file stands there: no link, which may lead anywhere, no pipe, which blocks."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def read_run(folder: Path) -> RunSource:
     """A run's folder, or the folder of one of its tests.
 
     Raises:
         EvidenceError: the path holds no evidence.
     """
-    if (folder / "events.jsonl").is_file() and not (folder / "run.json").exists():
+    if is_file(folder / "events.jsonl") and not (folder / "run.json").exists():
         test = _test(folder, {}, [])
         return RunSource(
             folder, {}, [test], ["this is one test's folder: nothing is known of its run"]
@@ -100,8 +111,8 @@ def read_run(folder: Path) -> RunSource:
         raise EvidenceError(f"{folder}: no run.json, results.jsonl or tests/ in it; expected a run")
     marks: list[str] = []
     head = _object(folder / "run.json", marks)
-    if head.get("schema", SCHEMA) != SCHEMA:
-        marks.append(f"run.json has schema {said(head['schema'], 40)}, this page knows {SCHEMA}")
+    if head.get("schema", SCHEMA) not in KNOWN_SCHEMAS:
+        marks.append(f"run.json has schema {said(head['schema'], 40)}, which is not known here")
     if head and head.get("complete") is not True:
         marks.append("the run is not complete: it was stopped or killed, or still goes on")
     rows = list(_rows(folder / "results.jsonl", marks))
@@ -128,7 +139,7 @@ def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) ->
         tests.append(_test(where, row, own))
     base = folder / "tests"
     for path in sorted(base.iterdir()) if base.is_dir() else ():
-        if path.is_dir() and f"tests/{path.name}" not in taken:
+        if path.is_dir() and not path.is_symlink() and f"tests/{path.name}" not in taken:
             tests.append(_test(path, {}, ["results.jsonl has no line for it"] if rows else []))
     if not rows:
         marks.append("there is no results.jsonl: what each test came to is not known")
@@ -150,6 +161,8 @@ def _test(folder: Path | None, row: Mapping[str, Any], marks: list[str]) -> Test
 
 def _guess(folder: Path) -> Mapping[str, Any]:
     """What the first event says of a test that has no result: its id."""
+    if not is_file(folder / "events.jsonl"):
+        return {}
     try:
         with (folder / "events.jsonl").open("rb") as lines:
             first = parse(lines.readline())
@@ -162,6 +175,9 @@ def _guess(folder: Path) -> Mapping[str, Any]:
 
 def _object(path: Path, marks: list[str]) -> Mapping[str, Any]:
     """A JSON object; a mark and nothing if it is none."""
+    if not is_file(path):
+        marks.append(f"{path.name} is missing, or no file")
+        return {}
     try:
         data = json.loads(path.read_bytes().decode("utf-8", "replace"))
     except OSError as error:
@@ -177,7 +193,7 @@ def _object(path: Path, marks: list[str]) -> Mapping[str, Any]:
 
 def _rows(path: Path, marks: list[str]) -> Iterator[Mapping[str, Any]]:
     """The objects of a file of JSON lines; lines that are none are counted."""
-    if not path.is_file():
+    if not is_file(path):
         return
     wrong = 0
     with path.open("rb") as lines:
@@ -199,6 +215,8 @@ def read_events(path: Path) -> tuple[list[Event], list[str]]:
     events: list[Event] = []
     wrong: list[int] = []
     number = 0
+    if not is_file(path):
+        return events, ["events.jsonl is missing, or no file"]
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):  # the last one counts

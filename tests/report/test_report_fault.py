@@ -25,18 +25,25 @@ def fault(run, page):
     return of
 
 
-def test_a_stall_that_the_test_asked_for_is_the_networks_at_the_second_it_fired(fault):
+def test_a_stall_that_the_test_asked_for_had_to_be_borne_by_the_firmware(fault):
     found = fault()
-    assert (found.who, found.on_purpose, found.events) == ("network", True, (10,))
+    assert (found.who, found.under, found.events) == ("firmware", "network", (10, 7, 13))
     assert found.line == (
-        "The network failed at 26.0 s, because the test made it fail: stall after=50%. "
-        "It expected UPGRADED all the same, and got STALLED"
+        "The firmware did not get over what the test did to the network at 26.0 s: "
+        "stall after=50%. Expected UPGRADED, got STALLED: download 1 ended: stalled"
     )
+
+
+def test_a_fault_of_an_earlier_download_excuses_nothing(fault):
+    again = {"conn": 5, "offer": "o2", "attempt": 2}
+    second = (3.2, "delivery", "response", {**again, "status": 200, "announced": 204800})
+    found = fault(rows=with_row(second))
+    assert (found.who, found.under) == ("network", "")
 
 
 def test_a_stall_that_nobody_asked_for_is_the_networks(fault):
     found = fault(rows=without_fault())
-    assert (found.who, found.on_purpose) == ("network", False)
+    assert (found.who, found.under) == ("network", "")
     assert "download 1 ended: stalled" in found.line
 
 
@@ -63,15 +70,22 @@ def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
     assert found.because == "PortGone: /dev/ttyUSB0 vanished"
 
 
-def test_a_fault_of_the_cloud_is_the_clouds(fault):
+def test_a_cloud_that_the_test_made_bad_is_named(fault):
     rows = without_fault((1.05, "cloud", "fault", {"text": "silent"}))
     found = fault(message=GOT.format("OFFLINE"), verdicts=[verdict("OFFLINE")], rows=rows)
-    assert (found.who, found.on_purpose) == ("cloud", True)
+    assert (found.who, found.under) == ("firmware", "cloud")
 
 
-def test_a_network_that_the_test_took_away_is_the_networks(fault):
+def test_a_network_that_the_test_took_away_is_named(fault):
     rows = without_fault((1.05, "test", "action", {"what": "ap.off"}))
-    assert fault(rows=rows).who == "network"
+    found = fault(rows=rows)
+    assert (found.under, found.at) == ("network", pytest.approx(21.0))
+
+
+def test_a_network_that_the_test_gave_back_before_the_download_is_not(fault):
+    off, on = {"what": "ap.off"}, {"what": "ap.on"}
+    found = fault(rows=without_fault((1.02, "test", "action", off), (1.05, "test", "action", on)))
+    assert found.under == ""
 
 
 def test_a_refused_image_is_told_in_the_words_of_the_refusal(fault):

@@ -1,6 +1,7 @@
 """What a report shows of runs, before it is a page."""
 
 import json
+import os
 
 import pytest
 from report_runs import SPEED, Folder, stalled, verdict
@@ -81,7 +82,7 @@ def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
     run.add()
     made = markdown.render(page(run))
     assert (
-        "| **firmware** | test\\_it.py::test\\_it | STALLED | The network failed at 26.0 s" in made
+        "| **firmware** | test\\_it.py::test\\_it | STALLED | The firmware did not get over" in made
     )
 
 
@@ -151,7 +152,19 @@ def numbers_out_of_reach(folder):
     )  # fmt: skip
 
 
+def a_pipe(folder):
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+
+
+def a_link(folder):
+    (folder / "verdict.json").unlink()
+    (folder / "verdict.json").symlink_to("/etc/passwd")
+
+
 DAMAGE = {
+    "a pipe": (a_pipe, "missing, or no file"),
+    "a link": (a_link, "no verdict.json"),
     "cut": (cut, "its end is missing"),
     "foreign": (foreign, "no event"),
     "deep": (deep, "verdict.json is no JSON"),

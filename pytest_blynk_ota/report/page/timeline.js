@@ -346,9 +346,10 @@ const Timeline = (() => {
       const { place, download, written, acked, announced } = data.curve;
       const times = Float64Array.from(place, (i) => data.t[i]);
       const breaks = Uint8Array.from(place, (_, i) => (i > 0 && download[i] !== download[i - 1] ? 1 : 0));
-      let top = 1;
-      for (let i = 0; i < written.length; i++) if (written[i] > top) top = written[i];
-      const promised = Math.max(0, ...announced.filter((value) => value !== null && value < top * 20));
+      let top = 1, promised = 0;
+      for (const bytes of written) top = Math.max(top, bytes);
+      // A length that lies would press the curve flat.
+      for (const bytes of announced) if (bytes !== null && bytes < top * 20) promised = Math.max(promised, bytes);
       const high = Math.max(top, promised) * 1.08;
       const unit = high > 2e6 ? [1e6, " MB"] : [1e3, " kB"];
       return plot(row, [
