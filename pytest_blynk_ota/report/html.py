@@ -27,6 +27,9 @@ STYLES = ("vendored/uPlot.min.css", "page/page.css", "page/print.css")
 SCRIPTS = (
     "vendored/uPlot.iife.min.js",
     "page/data.js",
+    "page/labels.js",
+    "page/charts.js",
+    "page/hands.js",
     "page/timeline.js",
     "page/log.js",
     "page/table.js",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.columns import columns, pack
 from pytest_blynk_ota.report.compare import Comparison, compare
 from pytest_blynk_ota.report.fault import Fault, whose
@@ -52,6 +53,23 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True)
+class CrashView:
+    """A crash as the board told it.
+
+    Attributes:
+        lines: where it was, the innermost first: decoded where an ELF was given, else addresses.
+        times: how many crashes of the test are told in the same words.
+    """
+
+    seq: int
+    at: float
+    text: str
+    facts: str
+    lines: tuple[str, ...]
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class OperationView:
     """One operation as judged."""
 
@@ -68,7 +86,6 @@ class OperationView:
     reasons: tuple[Sentence, ...]
     findings: tuple[FindingView, ...]
     downloads: tuple[Mapping[str, str], ...]
-    crashes: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,7 @@ class TestView:
     operations: tuple[OperationView, ...]
     fault: Fault | None
     fault_events: tuple[Cited, ...]
+    crashes: tuple[CrashView, ...]
     comparison: Comparison | None
     no_comparison: str
     marks: tuple[str, ...]
@@ -295,6 +313,7 @@ def _test(
         operations=operations,
         fault=fault,
         fault_events=story.cite(fault.events) if fault else (),
+        crashes=_crashes(story),
         comparison=comparison,
         no_comparison=why_not,
         marks=tuple(line(mark) for mark in (*test.marks, *marks)),
@@ -367,7 +386,6 @@ def _operation(verdict: Mapping[str, Any], story: Story) -> OperationView:
             )
         ),
         downloads=tuple(_download(row) for row in _rows(verdict.get("downloads"))),
-        crashes=_counted(verdict.get("crashes")),
     )
 
 
@@ -375,11 +393,42 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 
 
-def _counted(value: Any) -> tuple[tuple[str, int], ...]:
-    """Each text once, with how many times it came."""
-    return (
-        tuple(Counter(said(one, 400) for one in value).items()) if isinstance(value, list) else ()
+CRASH_FACTS = {
+    # key of a crash event: how it is said
+    "core": "core {}",
+    "pc": "PC {}",
+    "address": "address {}",
+    "task": "task {}",
+    "reason": "{}",
+    "error_name": "{}",
+    "elf": "decoded with {}",
+}
+MAX_CRASHES = 6
+MAX_FRAMES = 32
+
+
+def _crashes(story: Story) -> tuple[CrashView, ...]:
+    """The crashes of a test; those told in the same words are one."""
+    found: dict[tuple[str, str, tuple[str, ...]], list[Event]] = {}
+    for event in story.of("uart", "crash"):
+        found.setdefault(_crash(event), []).append(event)
+    return tuple(
+        CrashView(events[0].seq, story.at(events[0]), text, facts, lines, len(events))
+        for (text, facts, lines), events in list(found.items())[:MAX_CRASHES]
     )
+
+
+def _crash(event: Event) -> tuple[str, str, tuple[str, ...]]:
+    """A crash's first line, what is known of it, and where it was."""
+    data = event.data
+    facts = [
+        form.format(said(data[key], 200))
+        for key, form in CRASH_FACTS.items()
+        if data.get(key) not in (None, "")
+    ]
+    frames = data.get("decoded") or data.get("backtrace")
+    lines = [said(one, 400) for one in frames] if isinstance(frames, list) else []
+    return said(data.get("text"), 400), ", ".join(facts), tuple(lines[:MAX_FRAMES])
 
 
 def _list(value: Any, limit: int) -> str:

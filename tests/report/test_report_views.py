@@ -73,9 +73,24 @@ def test_a_download_shows_its_rate(run, page):
     assert (row["bytes"], row["rate"]) == ("102,400 of 204,800", "3.2")
 
 
-def test_a_crash_that_came_three_times_is_one_line(run, page):
-    run.add(verdicts=[verdict(crashes=["panic"] * 3)])
-    assert only(page(run)).operations[0].crashes == (("panic", 3),)
+def crash(t, **more):
+    return (t, "uart", "crash", {"what": "panic", "text": "Guru Meditation Error", **more})
+
+
+def test_crashes_in_the_same_words_are_told_once_with_the_first_moment(run, page):
+    run.add(rows=[*stalled()[:-1], crash(3.2), crash(3.3), crash(3.4, pc="0x400d1234")])
+    first, second = only(page(run)).crashes
+    assert (first.times, first.at, second.times) == (2, pytest.approx(64.0), 1)
+    assert second.facts == "PC 0x400d1234"
+
+
+def test_a_crash_is_decoded_where_the_events_say_how(run, page):
+    frames, decoded = ["0x400d1234", "0x400d5678"], ["loop at main.cpp:12", "app_main at x.c:3"]
+    known = crash(3.2, core=0, backtrace=frames, decoded=decoded, elf="new.elf")
+    run.add(rows=[*stalled()[:-1], known, crash(3.3, backtrace=frames)])
+    first, second = only(page(run)).crashes
+    assert (first.lines, first.facts) == (tuple(decoded), "core 0, decoded with new.elf")
+    assert second.lines == tuple(frames)
 
 
 def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):

@@ -3,7 +3,7 @@
 const Log = (() => {
   const ROW = 20, MAX_HEIGHT = 8000000, SPARE = 4;
   const BAD = new Set(["crash", "boot_error", "port_lost", "error", "refused"]);
-  const DERIVED = new Set(["firmware", "app", "slot", "reset", "metric", "crash", "boot_error"]);
+  const DERIVED = new Set(["firmware", "app", "boot", "slot", "reset", "metric", "crash", "boot_error"]);
 
   function create(root, data, colour, hooks) {
     const box = document.createElement("div");
