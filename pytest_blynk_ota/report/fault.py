@@ -156,7 +156,7 @@ def _finding(case: Case) -> Fault | None:
     for finding in case.rows("findings"):
         if finding.get("severity") == "error":
             name, events = said(finding.get("name"), 60), numbers(finding.get("events"))
-            because = f"{name}: {said(finding.get('text'))}"
+            because = f'of the finding "{name}": {said(finding.get("text"))}'
             who = FINDING_OF.get(name, FIRMWARE)
             return Fault(who, case.story.first_at(events), because, tuple(events))
     return None

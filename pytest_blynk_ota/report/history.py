@@ -15,29 +15,23 @@ MAX_RUNS = 30
 
 
 def last_good(
-    runs: Sequence[RunSource], against: Path | None = None
+    runs: Sequence[RunSource], against: RunSource | None = None
 ) -> Callable[[TestSource], Good | None]:
-    """A function that finds the last good run of a test.
-
-    Raises:
-        EvidenceError: ``against`` is no run.
-    """
-    if against is not None:
-        earlier = [_passed(read_run(against))]
-    else:
-        earlier = [_passed(run) for run in _beside(runs)]
+    """A function that finds the last good run of a test: in ``against`` alone, if it is given."""
+    earlier = [(run.folder.name, passed(run)) for run in ([against] if against else _beside(runs))]
 
     def find(test: TestSource) -> Good | None:
-        for name, passed in earlier:
-            if test.id in passed:
-                return name, passed[test.id]
+        for name, found in earlier:
+            if test.id in found:
+                return name, found[test.id]
         return None
 
     return find
 
 
-def _passed(run: RunSource) -> tuple[str, Mapping[str, TestSource]]:
-    return run.folder.name, {test.id: test for test in run.tests if test.word == "passed"}
+def passed(run: RunSource) -> Mapping[str, TestSource]:
+    """The tests of a run that passed, by id."""
+    return {test.id: test for test in run.tests if test.word == "passed"}
 
 
 def _beside(runs: Sequence[RunSource]) -> list[RunSource]:

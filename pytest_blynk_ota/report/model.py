@@ -175,12 +175,14 @@ def build(
     good: Callable[[TestSource], Good | None] = lambda test: None,
     *,
     plain: bool = False,
+    notes: Sequence[str] = (),
 ) -> Page:
     """The page of these runs.
 
     Args:
         runs: as read, in the order given.
         good: finds the last good run of a test.
+        notes: what else is to be said at the top.
         plain: leave the events unpacked, for browsers that cannot unpack.
     """
     pairs = [(index, test) for index, run in enumerate(runs) for test in run.tests]
@@ -201,7 +203,7 @@ def build(
         views,
         tests,
         tuple((word, counts[word]) for word in order if counts[word]),
-        tuple(marks),
+        (*notes, *marks),
     )
 
 
@@ -220,7 +222,7 @@ def _run(run: RunSource) -> RunView:
     words = [said(word) for word in command] if isinstance(command, list) else []
     tools = head.get("tools")
     return RunView(
-        name=line(run.folder.name or str(run.folder), 100),
+        name=line(run.folder.resolve().name, 100),
         path=line(str(run.folder), 400),
         rig=said(head.get("rig"), 80),
         kind=said(head.get("rig_kind"), 40),

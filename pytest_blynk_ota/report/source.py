@@ -122,37 +122,39 @@ def read_run(folder: Path) -> RunSource:
 def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) -> list[TestSource]:
     """The tests of results.jsonl, and then the folders that it does not name."""
     tests: list[TestSource] = []
-    taken: set[str] = set()
+    taken: set[Path] = set()
+    there = {path.name: path for path in folders(folder / "tests")}
     for row in rows:
-        name = row.get("folder")
-        own: list[str] = []
-        where = None
-        if isinstance(name, str):
-            where = inside(folder, name)
-            if where is None or not where.is_dir():
-                own.append(f"its folder {said(name, 200)} is missing")
-                where = None
-            elif name in taken:
-                own.append("two results name one folder: the evidence is of one of them")
+        where, own = _evidence_of(there, row.get("folder"))
         if where is not None:
-            taken.add(str(name))
+            if where in taken:
+                own.append("two results name one folder: the evidence is of one of them")
+            taken.add(where)
         tests.append(_test(where, row, own))
-    base = folder / "tests"
-    for path in sorted(base.iterdir()) if base.is_dir() else ():
-        if path.is_dir() and not path.is_symlink() and f"tests/{path.name}" not in taken:
+    for path in there.values():
+        if path not in taken:
             tests.append(_test(path, {}, ["results.jsonl has no line for it"] if rows else []))
     if not rows:
         marks.append("there is no results.jsonl: what each test came to is not known")
     return tests
 
 
-def inside(folder: Path, name: str) -> Path | None:
-    """A path in the run's folder; None if the name leads out of it or is none."""
+def _evidence_of(there: Mapping[str, Path], name: Any) -> tuple[Path | None, list[str]]:
+    """The folder that a result names, if it stands in the run; None with a mark if it does not."""
+    if name is None:
+        return None, []
+    head, _, rest = name.strip("/").partition("/") if isinstance(name, str) else ("", "", "")
+    if head == "tests" and rest in there:
+        return there[rest], []
+    return None, [f"its folder {said(name, 200)} is missing"]
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders in a folder, by name; links are left out, for they may lead anywhere."""
     try:
-        path = (folder / name).resolve()
-        return path if path.is_relative_to(folder.resolve()) else None
-    except (OSError, ValueError):
-        return None
+        return sorted(one for one in path.iterdir() if one.is_dir() and not one.is_symlink())
+    except OSError:
+        return []
 
 
 def _test(folder: Path | None, row: Mapping[str, Any], marks: list[str]) -> TestSource:
@@ -195,17 +197,21 @@ def _rows(path: Path, marks: list[str]) -> Iterator[Mapping[str, Any]]:
     """The objects of a file of JSON lines; lines that are none are counted."""
     if not is_file(path):
         return
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        marks.append(f"{path.name} cannot be read: {error.strerror}")
+        return
     wrong = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                row = json.loads(line.decode("utf-8", "replace"))
-            except (ValueError, RecursionError):
-                row = None
-            if isinstance(row, dict):
-                yield row
-            elif line.strip():
-                wrong += 1
+    for text in data.split(b"\n"):
+        try:
+            row = json.loads(text.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            yield row
+        elif text.strip():
+            wrong += 1
     if wrong:
         marks.append(f"{path.name}: {wrong} lines cannot be read")
 

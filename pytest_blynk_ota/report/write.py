@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_blynk_ota.report import html, markdown
-from pytest_blynk_ota.report.history import last_good
+from pytest_blynk_ota.report.history import last_good, passed
 from pytest_blynk_ota.report.model import Page, build
 from pytest_blynk_ota.report.source import read_run
 
 PAGE = "report.html"
 SUMMARY = "summary.md"
+NOTHING_PASSED = "{}: no test of it is on record as passed, so there is nothing to compare with"
 
 
 def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = False) -> Page:
@@ -27,7 +28,9 @@ def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = Fal
         EvidenceError: a folder holds no evidence.
     """
     sources = [read_run(folder) for folder in runs]
-    return build(sources, last_good(sources, against), plain=plain)
+    other = read_run(against) if against else None
+    notes = [NOTHING_PASSED.format(against)] if other and not passed(other) else []
+    return build(sources, last_good(sources, other), plain=plain, notes=notes)
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -47,6 +47,14 @@ def test_a_run_given_by_hand_wins(run, good, page, tmp_path):
     assert comparison(page(run, against=other.path)).run == "release"
 
 
+def test_a_run_given_by_hand_in_which_nothing_passed_is_said_to_be_none(run, good, page):
+    good.add(word="firmware")
+    run.add()
+    made = page(run, against=good.path)
+    assert (comparison(made), len(made.marks)) == (None, 1)
+    assert made.marks[0].endswith("so there is nothing to compare with")
+
+
 def test_figures_are_shown_with_their_change(run, good, page):
     good.add(word="passed", verdicts=[verdict("UPGRADED", seconds=25.0)])
     run.add()

@@ -60,7 +60,7 @@ def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     message = "the test passed, but there are error findings:"
     found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
     assert (found.who, found.at) == ("firmware", pytest.approx(60.0))
-    assert found.because == "late: a reset after the end"
+    assert found.line.endswith('because of the finding "late": a reset after the end')
 
 
 def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):

@@ -20,7 +20,7 @@ const Log = (() => {
     root.append(box, whole);
     const cited = new Set(data.cited.map((seq) => data.place.get(seq)));
     const pool = [];
-    let rows = new Uint32Array(0), times = new Float64Array(0), at = -1, wanted = false, quiet = false;
+    let rows = new Uint32Array(0), times = new Float64Array(0), at = -1, wanted = false;
 
     const height = () => Math.min(rows.length * ROW, MAX_HEIGHT);
     const inSight = () => Math.ceil(box.clientHeight / ROW);
@@ -32,7 +32,6 @@ const Log = (() => {
     }
     function scrollTo(index) {
       const room = height() - box.clientHeight, rest = rows.length - box.clientHeight / ROW;
-      quiet = true;
       box.scrollTop = rest <= 0 ? 0 : (Math.max(0, Math.min(index, rest)) / rest) * room;
       ask();
     }
@@ -48,9 +47,8 @@ const Log = (() => {
       });
       if (rows.length) {
         const last = Math.min(rows.length - 1, from + Math.max(inSight() - 1, 0));
-        if (!quiet) hooks.seen(data.t[rows[from]], data.t[rows[last]]);
+        hooks.seen(data.t[rows[from]], data.t[rows[last]]);
       }
-      quiet = false;
     }
 
     function made() {
