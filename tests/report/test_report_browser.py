@@ -274,3 +274,47 @@ def test_hostile_text_is_text_in_the_browser_too(browser, tmp_path):
         browser.drawn()
         assert browser.js(WIDE) <= 1280
     assert browser.js("window.hacked === undefined")
+
+
+def test_progress_is_in_the_log_when_asked_for(browser, report):
+    browser.open(report, "#t0")
+    progress = "#8connection 2: 60,000 bytes written, 40,000 acknowledged"
+    rows = "[...document.querySelectorAll('.log .row:not([hidden])')].map((row) =>"
+    rows += " row.querySelector('.seq').textContent + row.querySelector('.text').textContent)"
+    assert progress not in browser.js(rows)
+    browser.js("[...document.querySelectorAll('.tools label')].at(-1).click()")
+    browser.drawn()
+    assert progress in browser.js(rows)
+
+
+def test_each_metric_has_a_lane_with_its_unit(browser, report):
+    browser.open(report, "#t0")
+    names = "[...document.querySelectorAll('.line .name')].map((one) => one.textContent)"
+    assert browser.js(names)[-1] == "free heapB"
+    assert browser.js("document.querySelectorAll('.line .uplot').length") == 2
+
+
+def test_what_a_reason_rests_on_has_its_label_when_others_have_no_room(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    crowd = [(1.0 + i / 1000, "uart", "reset", {"cause": f"cause {i}"}) for i in range(1000)]
+    rows = sorted([*stalled(), *crowd], key=lambda row: row[0])
+    number = next(i for i, row in enumerate(rows, 1) if row[3].get("cause") == "cause 700")
+    run.add(rows=rows, verdicts=[verdict(reasons=[{"text": "loop", "events": [number]}])])
+    browser.open(write.write_beside(run.path), "#t0")
+    labels = "[...document.querySelectorAll('.labels button:not([hidden])')]"
+    labels += ".map((one) => one.textContent)"
+    shown = [text for text in browser.js(labels) if text.startswith("reset cause")]
+    assert shown == ["reset cause 700"]
+
+
+def test_dense_events_share_ticks_and_labels_come_back_on_zoom(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    crowd = [(1.0 + i / 1000, "uart", "reset", {"cause": f"cause {i}"}) for i in range(1000)]
+    run.add(rows=sorted([*stalled(), *crowd], key=lambda row: row[0]))
+    browser.open(write.write_beside(run.path), "#t0")
+    assert browser.js(OVERLAPS)[0] < 20
+    browser.js("blynkOta.shown().line.show(30, 31)")
+    browser.drawn()
+    count, overlaps = browser.js(OVERLAPS)
+    assert count >= 20
+    assert overlaps == 0
