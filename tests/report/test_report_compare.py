@@ -83,3 +83,11 @@ def test_two_witnesses_in_another_order_are_no_difference(run, good, page):
     good.add(word="passed", rows=sorted(swapped, key=lambda row: row[0]))
     run.add()
     assert comparison(page(run)).difference is None
+
+
+def test_what_came_before_the_operation_is_no_difference(run, good, page):
+    rows = stalled()
+    restored = [*rows[:2], (0.15, "uart", "reset", {"cause": "POWERON"}), *rows[2:]]
+    good.add(word="passed", rows=restored)
+    run.add()
+    assert comparison(page(run)).difference is None

@@ -7,7 +7,7 @@ import pytest
 from report_runs import SPEED, Folder, stalled, verdict
 
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.report import markdown, write
+from pytest_blynk_ota.report import html, markdown, write
 
 
 def only(page):
@@ -212,3 +212,26 @@ def test_a_folder_that_leads_out_of_the_run_is_not_read(run, page, tmp_path):
     test = next(test for test in page(run).tests if test.id.endswith("::it"))
     assert (test.folder, test.events) == ("", 0)
     assert "is missing" in test.marks[0]
+
+
+def test_a_linked_folder_is_no_test(run, page, tmp_path):
+    run.add()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "events.jsonl").write_text("")
+    (run.path / "tests" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert only(page(run)).name == "test_it"
+
+
+def test_events_are_told_in_the_order_of_their_time(run, page):
+    rows = stalled()
+    late = (0.05, "uart", "line", {"text": "seen first, said last"})
+    run.add(rows=[*rows[:-1], late, rows[-1]])
+    assert only(page(run)).last_lines[0] == "seen first, said last"
+
+
+def test_evidence_below_the_page_is_a_link_and_elsewhere_a_path(run, page, tmp_path):
+    folder = run.add("a b#c")
+    made = page(run)
+    assert 'href="tests/a%20b%23c/"' in html.render(made, run.path)
+    assert f"<code>{folder}</code>" in html.render(made, tmp_path / "elsewhere")
+    assert 'href="../' not in html.render(made, tmp_path / "elsewhere")
