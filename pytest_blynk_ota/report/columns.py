@@ -50,7 +50,12 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
     start = events[0].t if events else 0.0
     lanes = [lane(event) for event in events]
     ticks = [round((event.t - start) * TICKS_PER_S) for event in events]
-    labels = [[place, *found] for place, event in enumerate(events) if (found := label(event))]
+    several = len({event.board for event in events if event.board}) > 1
+    labels = [
+        [place, _on(event, several) + found[0], found[1]]
+        for place, event in enumerate(events)
+        if (found := label(event))
+    ]
     return {
         "speed": speed,
         "ticks": _steps(ticks),
@@ -68,13 +73,24 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
         "texts": list(texts.numbers),
         "labels": labels,
         "spans": [
-            [LANES.index(span.lane), span.start, span.end, span.text, span.tone]
+            [
+                LANES.index(span.lane),
+                span.start,
+                span.end,
+                _on(events[span.start], several) + span.text,
+                span.tone,
+            ]
             for span in spans(events)
         ],
         "progress": _progress(events),
         "metrics": _metrics(events),
         "cited": sorted(set(cited)),
     }
+
+
+def _on(event: Event, several: bool) -> str:
+    """Which board it is about, where there are several."""
+    return f"{line(event.board, 24)}: " if several and event.board else ""
 
 
 def _text(event: Event, texts: Table) -> int:

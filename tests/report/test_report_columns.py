@@ -138,6 +138,16 @@ def test_boards_are_kept_apart():
     assert [one.end for one in spans(both)] == [None]
 
 
+def test_of_several_boards_stretches_and_labels_say_which():
+    reset = (1.0, "uart", "reset", {"cause": "POWERON"})
+    one = columns(events(reset), SPEED, [])
+    assert (one["spans"][0][3], one["labels"][0][1]) == ("boot", "reset POWERON")
+    both = [*events(reset), *events(reset, board="esp32-a")]
+    data = columns(both, SPEED, [])
+    assert [span[3] for span in data["spans"]] == ["c3-a: boot", "esp32-a: boot"]
+    assert data["labels"][1][1] == "esp32-a: reset POWERON"
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
