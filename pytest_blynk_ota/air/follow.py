@@ -62,6 +62,7 @@ class Follower:
         self._methods: dict[int, str] = {}
         self._moved: dict[int, tuple[int, int]] = {}
         self._libraries: dict[int, str] = {}
+        self._asked: set[str] = set()
 
     def see(self, event: Event) -> None:
         """One event."""
@@ -84,6 +85,7 @@ class Follower:
         rules = rules_of(data)
         self.clock = Clock(event.t, rules.starts(event.wall), data.get("speed", 1.0))
         self._board = event.board
+        self._asked = set()
         ran = images.get(data.get("running") or "", {}).get("version")
         self.shipment = Shipment(
             named(images.get(data["offered"], {})),
@@ -108,9 +110,15 @@ class Follower:
         )
         self.shipment.on_login(session, runs, now)
 
+    def _sent(self, data: Mapping[str, Any], now: float) -> None:
+        """The URL went out; that may be told later than that somebody came with it."""
+        news = data.get("offer") not in self._asked
+        self.shipment.on_sent(data["session"], now, news=news)
+
     def _request(self, data: Mapping[str, Any], now: float) -> None:
         self._methods[data["conn"]] = data["method"]
         if data["method"] == "GET":
+            self._asked.add(data.get("offer", ""))
             self.shipment.on_get(data["attempt"], now)
 
     def _progress(self, data: Mapping[str, Any], now: float) -> None:
@@ -137,7 +145,7 @@ HEARD: Mapping[tuple[str, str], Callable[[Follower, Mapping[str, Any], float], N
     ("cloud", "info"): Follower._info,
     ("cloud", "report"): Follower._login,
     ("cloud", "closed"): lambda one, data, now: one.shipment.on_gone(data["session"], now),
-    ("cloud", "ota_sent"): lambda one, data, now: one.shipment.on_sent(data["session"], now),
+    ("cloud", "ota_sent"): Follower._sent,
     ("delivery", "request"): Follower._request,
     ("delivery", "response"): Follower._answered,
     ("delivery", "progress"): Follower._progress,
