@@ -173,7 +173,7 @@ class BoardSection(Section):
     token: Annotated[str, from_environment("token")] | None = None
     profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
-    baud: int = Field(default=115200, ge=300, le=4_000_000)
+    baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
     tags: list[str] = []
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
@@ -189,10 +189,10 @@ class RigSection(Section):
 
     name: str
     advertise: str = "auto"
-    speed: float = Field(default=1.0, ge=1.0, le=MAX_SPEED)
+    speed: float = Field(strict=True, default=1.0, ge=1.0, le=MAX_SPEED)
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 
 
 class CloudSection(Section):
@@ -203,8 +203,8 @@ class CloudSection(Section):
     key: str | None = None
     relay: str | None = None
     relay_ca: str | None = None
-    ping_s: float | None = Field(default=None, gt=0)
-    flood_per_s: float | None = Field(default=10.0, gt=0)
+    ping_s: float | None = Field(strict=True, default=None, gt=0)
+    flood_per_s: float | None = Field(strict=True, default=10.0, gt=0)
 
     @field_validator("relay")
     @classmethod
@@ -237,7 +237,7 @@ class DeliverySection(Section):
     """
 
     https: StrictBool = False
-    expires: float = Field(default=LIFETIME_S, gt=0)
+    expires: float = Field(strict=True, default=LIFETIME_S, gt=0)
     single_use: StrictBool = False
     faults: list[Annotated[str, AfterValidator(_fault_text)]] = []
 
