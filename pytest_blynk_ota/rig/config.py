@@ -321,7 +321,11 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     }
     rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
     network = _sieved(NetworkSection, data.get("network"))
-    found = mistakes_across(rig, boards, _sieved(CloudSection, cloud), named, network)
+    all_are_known = isinstance(listed, list) and len(boards) == len(listed)
+    delivery = _sieved(DeliverySection, data.get("delivery")) if all_are_known else None
+    found = mistakes_across(
+        rig, boards, _sieved(CloudSection, cloud), named, network, delivery=delivery
+    )
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 
 
@@ -389,6 +393,7 @@ def _message(row: ErrorDetails, key: str) -> str:
 
 def _expected(text: str) -> str:
     text = re.sub(r"^Input should be ", "", text)
+    text = re.sub(r"^a valid dictionary or instance of \w+$", "a table", text)
     return text[0].lower() + text[1:]
 
 
