@@ -90,7 +90,11 @@ class _Python:
         try:
             tree = ast.parse(self._text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise FaultError(f"{self._text!r} is no fault in Python: {error}") from None
+            why = error.msg if isinstance(error, SyntaxError) else error
+            raise FaultError(
+                f"{self._text!r} is no fault in Python: {why}; expected one as "
+                f'faults.stall(after="50%")'
+            ) from None
         return self._call(tree.body)
 
     def _call(self, node: ast.expr) -> Any:

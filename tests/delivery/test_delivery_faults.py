@@ -336,3 +336,17 @@ def test_what_is_no_text_is_refused_by_parse(what):
 def test_parse_names_its_sister_that_reads_several():
     with pytest.raises(FaultError, match=r"parse_all\(\) reads several"):
         faults.parse("status 503 then stall 0")
+
+
+def test_python_that_is_none_is_told_with_an_example():
+    with pytest.raises(FaultError) as refused:
+        faults.parse("faults.stall(after=50%)")
+    assert str(refused.value) == (
+        "'faults.stall(after=50%)' is no fault in Python: invalid syntax; "
+        'expected one as faults.stall(after="50%")'
+    )
+
+
+def test_an_offset_that_is_none_lists_what_is_one():
+    with pytest.raises(FaultError, match=r'expected bytes, "50%", "3s" or "last 4096"$'):
+        faults.stall("5s5")
