@@ -62,7 +62,7 @@ def moment(value: object) -> Offset:
     try:
         return offset(value)
     except FaultError as error:
-        raise FaultError(str(error).replace('or "last', '"3s" or "last')) from None
+        raise FaultError(str(error).replace(' or "last', ', "3s" or "last')) from None
 
 
 def place(value: object) -> Offset:
