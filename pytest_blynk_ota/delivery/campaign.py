@@ -91,6 +91,13 @@ class Offer:
             return "this URL has been used"
         return None
 
+    def close(self) -> None:
+        """Give its own port back, if it has one; on the loop once it is open."""
+        if self.gate is not None:
+            self.gate.close()
+        if self.door is not None:
+            self.door.close()
+
 
 class Host(Protocol):
     """The server, as its campaigns see it."""
@@ -319,10 +326,7 @@ class Campaign:
 
     def _stop(self) -> list[Open]:
         for offer in self.offers:
-            if offer.gate is not None:
-                offer.gate.close()
-            if offer.door is not None:
-                offer.door.close()
+            offer.close()
         for wire in self.vanished:
             wire.reset()
         self.vanished.clear()

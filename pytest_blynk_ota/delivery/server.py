@@ -120,6 +120,7 @@ class DeliveryServer:
     def _listen(self, where: str, *, secure: bool, port: int = 0) -> Door:
         """The door for all URLs of a kind; opened on first use."""
         new = False
+        loop = self._soon_loop()  # before a port is opened that nobody would let anyone in by
         with self._lock:
             door = self._doors.get((where, secure))
             if door is None:
@@ -127,7 +128,7 @@ class DeliveryServer:
                     raise RigError("the firmware server has been stopped: it opens no port")
                 host = self._host if where == "here" else elsewhere(self._host)
                 door = self._doors[where, secure] = Door(host, port, secure=secure)
-                self._soon(door.open, self._soon_loop(), self._enter)
+                self._soon(door.open, loop, self._enter)
                 new = True
         if new:
             self._opened()
@@ -219,10 +220,15 @@ class DeliveryServer:
         if campaign.needs_door():
             self._give_door(offer)
         with self._lock:
-            if campaign in self._campaigns:
+            closed = campaign not in self._campaigns
+            if not closed:
                 self._offers[offer.token] = offer
                 campaign.offers.append(offer)
-        if offer.door is not None:
+        if offer.door is None:
+            return
+        if closed:
+            self._soon(offer.close)
+        else:
             self._opened()
 
     def withdraw(self, campaign: Campaign) -> None:
@@ -297,7 +303,7 @@ class DeliveryServer:
 
     def _open_door(self, offer: Offer, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         if offer.campaign not in self._campaigns:  # closed meanwhile
-            door.close()
+            offer.close()
             return
 
         def enter(_: Door, sock: socket.socket, peer: str) -> None:
@@ -362,15 +368,15 @@ class DeliveryServer:
         self._served += 1
         offer = self._find(connection, request)
         if offer is None:
-            reply = plain(404, "404 Not Found\n", method=request.method)
-            return await self._stray(connection, request, reply, None)
+            return await self._stray(connection, request, None, 404, "404 Not Found\n")
         if request.method not in ("GET", "HEAD"):
-            reply = plain(405, "405 Method Not Allowed\n", ("Allow", "GET, HEAD"))
-            return await self._stray(connection, request, reply, offer)
+            allow = ("Allow", "GET, HEAD")
+            return await self._stray(
+                connection, request, offer, 405, "405 Method Not Allowed\n", allow
+            )
         hop = _hop(request)
         if (why := offer.withheld(request.method, hop)) is not None:
-            reply = plain(403, f"403 Forbidden: {why}\n", method=request.method)
-            return await self._stray(connection, request, reply, offer)
+            return await self._stray(connection, request, offer, 403, f"403 Forbidden: {why}\n")
         campaign = offer.campaign
         campaign.number(offer, request.method, "range" in request.headers, hop)
         assert offer.attempt is not None
@@ -406,9 +412,24 @@ class DeliveryServer:
         return offer
 
     async def _stray(
-        self, connection: Connection, request: Request, reply: Answer, offer: Offer | None
+        self,
+        connection: Connection,
+        request: Request,
+        offer: Offer | None,
+        status: int,
+        text: str,
+        *headers: tuple[str, str],
     ) -> bool:
         """Answer a request that is no download."""
+        reply = plain(
+            status,
+            text,
+            *headers,
+            asked=Asked(1, headers=request.headers),
+            method=request.method,
+            version=request.version,
+            keep=not request.last,
+        )
         note = self._noter(
             connection.number,
             offer.campaign.board if offer else None,

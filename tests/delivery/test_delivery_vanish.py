@@ -168,3 +168,19 @@ def test_other_offers_are_served_while_a_port_is_silent(bench, firmware_bytes):
 
 async def _turn():
     pass
+
+
+@pytest.mark.parametrize("first", ["event", "close"])
+def test_a_port_that_is_given_back_is_not_shut_any_more(bench, caplog, first):
+    wants = faults.unreachable().from_event("login").maybe()
+    campaign = bench.offer(bytes(1000), wants, faults.stall("50%"))
+    bench.device(campaign.offer("o1")).request()
+    bench.wait("fault", phase="fired")
+    if first == "event":
+        campaign.saw("login")
+        campaign.close()
+    else:
+        campaign.close()
+        campaign.saw("login")
+    bench.on_loop(bench.server.stop())
+    assert not caplog.records
