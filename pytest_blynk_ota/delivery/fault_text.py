@@ -86,7 +86,10 @@ class _Python:
             tree = ast.parse(self._text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise FaultError(f"{self._text!r} is no fault in Python: {error}") from None
-        return self._call(tree.body)
+        try:
+            return self._call(tree.body)
+        except RecursionError:
+            raise FaultError(f"{self._text[:80]!r}… is too deep for a fault in Python") from None
 
     def _call(self, node: ast.expr) -> Any:
         if not isinstance(node, ast.Call):

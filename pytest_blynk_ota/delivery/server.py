@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pytest_blynk_ota.delivery import filters
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S, Campaign, Offer
 from pytest_blynk_ota.delivery.certificates import Certificates, Signer
 from pytest_blynk_ota.delivery.connection import PATIENCE_WALL_S, Connection
@@ -27,11 +28,14 @@ from pytest_blynk_ota.errors import FaultError, RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
 WAITING = 256
-"""Connections that have asked for nothing yet; the oldest is closed for a newer one. Our choice:
-far above a rack, far below what hurts."""
+"""Connections that have asked for nothing yet, and as many that ask for nothing more; the oldest is
+closed for a newer one. Our choice: far above a rack, far below what hurts."""
 
 HOPS = 10_000
 """No redirect leads further than this."""
+
+SILENT = ("vanish", "unreachable")
+"""Kinds of fault that take a socket which hears nothing."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 """What else a certificate is for."""
@@ -188,11 +192,15 @@ class DeliveryServer:
             FaultError: a fault lies outside of the file or could never fire, or the file that it
                 names cannot be read.
             UsageError: https, and the server has no authority.
+            RigError: a fault takes what this host does not have.
         """
         if https and self._certificates is None:
             raise UsageError("https URLs need a certificate: give the server an authority")
         if not lifetime_s > 0:
             raise UsageError(f"lifetime_s: expected a number above 0, got {lifetime_s!r}")
+        for fault in faults:
+            if fault.kind in SILENT and (why := filters.unavailable()):
+                raise RigError(f"{fault} cannot be done here: {why}")
         others = _others(faults)
         check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
@@ -357,9 +365,10 @@ class DeliveryServer:
             log.error("delivery connection %d: %r", connection.number, error, exc_info=error)
 
     def _crowd_out(self) -> None:
-        waiting = [one for one in self._connections if not (one.asked or one.is_leaving)]
-        if len(waiting) >= WAITING:
-            waiting[0].crowd_out()
+        for asked in (False, True):
+            idle = [one for one in self._connections if one.is_idle and one.asked is asked]
+            for one in idle[: max(0, len(idle) - WAITING + 1)]:
+                one.crowd_out()
 
     # Requests.
 
@@ -474,7 +483,7 @@ class DeliveryServer:
             campaign.open.discard(exchange)
         if exchange.is_forsaken:
             connection.is_held = True  # not a packet shall leave, a FIN neither
-            campaign.vanished.append(connection.wire)
+            campaign.keep(connection.wire)
         campaign.review()
         return keeps and not request.last
 
