@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from pytest_blynk_ota.delivery.kinds import RATES
 from pytest_blynk_ota.delivery.pacing import Pacer
 from pytest_blynk_ota.delivery.steps import (
     Answer,
@@ -93,7 +94,6 @@ class Exchange:
         self._ledger = Ledger()
         self._pacer: Pacer | None = None
         self._slower: Pace | None = None
-        self._free: set[Pace] = set()
         self._came: deque[Later] = deque()
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
@@ -155,6 +155,7 @@ class Exchange:
 
     def look(self) -> None:
         """Something was seen: look whether that changes anything."""
+        self._end_rates()
         self._wire.wake()
 
     # Steps.
@@ -258,7 +259,7 @@ class Exchange:
             while self._loop.time() < due and self._pacer is pacer and not self._is_free(pace):
                 await self._rest(due)
             if self._pacer is pacer:
-                return 0 if pace in self._free else count
+                return 0 if self._is_free(pace) else count
         return 0
 
     def _in_force(self, pace: Pace | None) -> Pace | None:
@@ -268,27 +269,27 @@ class Exchange:
         return pace
 
     def _is_free(self, pace: Pace) -> bool:
-        """Whether the event that ends a pace has been seen; says so once."""
-        if pace.until is None:
-            return False
-        if pace in self._free:
-            return True
+        """Whether the event that ends a pace has been seen."""
         if pace.until not in self._seen():
             return False
-        self._free.add(pace)
-        if pace.index in self._open:
-            self._over(self._open[pace.index])
+        self._end_rates()
         return True
+
+    def _end_rates(self) -> None:
+        """Say which rates an event has ended, also one that a slower one stood in for."""
+        for due in list(self._open.values()):
+            if due.fault.kind in RATES and due.fault.when.until in self._seen():
+                self._over(due)
 
     async def _hold(self, step: Hold) -> None:
         """Send nothing; without an end only the device or :meth:`stop` ends it."""
-        self._holding = True
+        was, self._holding = self._holding, True
         end = None if step.seconds is None else self._loop.time() + step.seconds / self._speed
         while end is None or self._loop.time() < end:
             if step.until is not None and step.until in self._seen():
                 break
             await self._rest(end)
-        self._holding = False
+        self._holding = was  # by the clock one hold comes in the midst of another
         self._pacer = None  # a pace begins anew: it has nothing to make up for
 
     async def _complete(self) -> None:
@@ -427,6 +428,7 @@ class Exchange:
     def _tick(self) -> None:
         """Look at the acknowledged bytes now, and again soon."""
         self._progress()
+        self._wire.spill()
         self._ticker = self._loop.call_later(PROGRESS_WALL_S, self._tick)
 
     def _progress(self) -> None:

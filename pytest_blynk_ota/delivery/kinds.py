@@ -305,5 +305,8 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """Kinds of which one alone can be in an answer."""
 
+RATES = ("drip", "bandwidth", "segments", "slow_headers")
+"""Kinds that slow bytes down for as long as they are in force."""
+
 STALLS = ("stall", "latency", "drip", "slow_headers")
 """A download that ends under one of these was stalled."""

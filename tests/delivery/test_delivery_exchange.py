@@ -207,13 +207,35 @@ def test_a_gap_passes_before_each_further_piece(bench, answered):
 
 
 def test_a_rate_ends_when_its_event_is_seen_and_says_so(bench, answered):
-    pace = Pace(rate=10, piece=1, until="go", index=0)
-    device = answered(head(), Fire(DUE, 0), Send(SIZE, pace), Over(DUE))
+    due = Due(0, faults.drip(10).until_event("go"))
+    pace = Pace(rate=10, piece=1, until="go")
+    device = answered(head(), Fire(due, 0), Send(SIZE, pace), Over(due))
     bench.wait("progress")
     device.campaign.saw("go")
     assert device.read().body == BODY
     assert len(bench.seen("fault", phase="over")) == 1
     assert bench.wait("fault", phase="over").data["at"] < 100
+
+
+def test_a_rate_that_a_slower_one_stands_in_for_is_over_when_its_event_is_seen(bench):
+    slow = faults.bandwidth(2000).until_event("login")
+    campaign = bench.offer(BODY, slow, faults.bandwidth(4000).until_event("reset"))
+    device = bench.device(campaign.offer("o1")).request()
+    bench.wait("progress")
+    campaign.saw("reset")
+    assert bench.wait("fault", phase="over").data["index"] == 1
+    campaign.saw("login")
+    assert device.read().body == BODY
+    assert [event.data["index"] for event in bench.seen("fault", phase="over")] == [1, 0]
+
+
+def test_a_device_that_leaves_a_hold_has_left_though_another_came_in_its_midst(bench, answered):
+    later = Later(6.0, (Fire(Due(1, DUE.fault), -1), Hold(0.2), Over(Due(1, DUE.fault))))
+    device = answered(head(), Send(SIZE), Fire(DUE, SIZE), Hold(), later=(later,))
+    bench.wait("fault", index=1, phase="over")
+    device.reset()
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["acked"]) == ("device", SIZE)
 
 
 def test_a_head_can_drip(bench, answered):

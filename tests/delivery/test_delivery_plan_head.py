@@ -186,7 +186,7 @@ def test_slow_headers_are_sent_byte_by_byte_and_the_body_at_once():
 
 def test_slow_headers_until_an_event_know_whose_pace_it_is():
     reply = ask(DATA, faults.stall(0, seconds=1), faults.slow_headers().until_event("login"))
-    assert reply.steps[1].pace == Pace(1, 1, until="login", index=1)
+    assert reply.steps[1].pace == Pace(1, 1, until="login")
 
 
 def test_a_slow_head_may_be_split_and_early_answers_come_before_it_at_once():

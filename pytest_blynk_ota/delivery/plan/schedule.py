@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pytest_blynk_ota.delivery.faults import Fault
@@ -65,11 +66,7 @@ def end_of(fault: Fault) -> End | None:
 
 def pace_of(one: Due) -> Pace:
     """How a fault slows the bytes down."""
-    made = PACES[one.fault.kind](one.fault.values)
-    until = one.fault.when.until
-    return Pace(
-        made.rate, made.piece, made.gap, made.jitter, made.seed, until, one.index if until else None
-    )
+    return replace(PACES[one.fault.kind](one.fault.values), until=one.fault.when.until)
 
 
 class Schedule:
