@@ -112,6 +112,19 @@ def test_an_rst_over_bytes_beyond_the_length_hides_no_more_than_the_last_segment
     assert word(verdict) == ended
 
 
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("pad bytes=4096", Outcome.REJECTED),
+        ("pad bytes=4096 how=counted", Outcome.DOWNLOAD_FAILED),
+    ],
+)
+def test_an_rst_over_bytes_that_are_none_of_the_body_hides_the_last_segment_too(text, outcome):
+    one = tale(text).asks().wait(2).fault(text, at=SIZE).wait(0.1)
+    verdict = back(one.ends("device", "rst", SIZE - 1400, SIZE))
+    assert verdict.outcome is outcome
+
+
 def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
     one = tale().asks().wait(2).gets(SIZE - 9, SIZE)
     assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"
