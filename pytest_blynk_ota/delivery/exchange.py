@@ -50,6 +50,9 @@ AFTERWORD_WALL_S = 0.2
 """Device seconds, and wall seconds at the least, in which a device has read what lies in its window
 and has said so. A FIN of that time comes again."""
 
+SILENCES = frozenset({"stall", "drip"})
+"""Faults that a device meets once it has all before them: one that leaves earlier met none."""
+
 BURST = 64
 """Sends that the kernel took at once, before others have their turn."""
 
@@ -194,6 +197,8 @@ class Exchange:
                     await self._say(memoryview(data), pace, 0, self._ledger)
                     self._progress()
             case Fire(due, at, details):
+                if at >= 0 and due.fault.kind in SILENCES:
+                    await self._delivered()
                 self._fire(due, self._ledger.body if at < 0 else at, **details)
             case Over(due):
                 self._over(due)
@@ -351,13 +356,22 @@ class Exchange:
             poll = next(polls, poll)
         self._progress()
 
+    async def _delivered(self) -> None:
+        """Wait until the device has all that was written. One that leaves with the last of it, for
+        there is no more to come, has it all the same."""
+        try:
+            await self._acknowledged()
+        except Gone:
+            if self._ending is not None or self._wire.acked() < self._wire.queued:
+                raise
+
     # Ends.
 
     async def _cut(self, due: Due, how: str, at: int) -> None:
         """End the connection here: once all before is acknowledged, or if it is the clock that says
         so, by RST at once, and by FIN behind what is on its way."""
         if at >= 0 or how not in ("rst", "fin"):
-            await self._acknowledged()
+            await self._delivered()
         if at < 0:
             at = self._ledger.within(self._wire.acked()) if how == "rst" else self._ledger.body
         if how == "vanish":

@@ -170,8 +170,9 @@ class Story:
         )
 
     def drops(self, t: float) -> list[Visit]:
-        """Visits that ended since the board last settled; our own doings are left out, and that
-        the board left for a download."""
+        """Visits that ended since the board last settled; our own doings are left out, that the
+        board left for a download, and logins that the cloud heard when the board had long begun
+        another connection: it waited for us, and we were late."""
         since = self.last_settled(t)
         return [
             v
@@ -180,7 +181,14 @@ class Story:
             and v.login < NEVER
             and not self._ours(v.end)
             and not self._left_for_download(v)
+            and not self._heard_late(v)
         ]
+
+    def _heard_late(self, visit: Visit) -> bool:
+        """Whether the board had begun its next connection before this one's login was heard."""
+        at = next(i for i, one in enumerate(self.visits) if one is visit)
+        after = self.visits[at + 1 : at + 2]
+        return any(one.session.opened <= visit.login for one in after)
 
     def _left_for_download(self, visit: Visit) -> bool:
         sent = [o.t for o in self.seen.offers if o.session == visit.session.number]

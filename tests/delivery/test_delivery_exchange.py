@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pytest_blynk_ota.delivery import faults, filters, server
+from pytest_blynk_ota.delivery import exchange, faults, filters, server
 from pytest_blynk_ota.delivery.steps import (
     Answer,
     Cut,
@@ -81,6 +81,30 @@ def test_a_reset_comes_once_all_before_it_was_acknowledged(bench, answered, http
     got = device.read()
     assert (got.body, got.ended) == (BODY[:70_000], "rst")
     assert bench.wait("ended").data["acked"] == 70_000
+
+
+@pytest.mark.parametrize("step", [Cut(DUE, "rst", SIZE), Cut(DUE, "vanish", SIZE), Hold()])
+def test_a_fault_behind_the_last_byte_fires_though_the_device_leaves_with_it(
+    bench, answered, monkeypatch, step
+):
+    monkeypatch.setattr(exchange, "ACK_POLL_WALL_S", (60.0,))  # the device is the quicker
+    fire = (Fire(DUE, SIZE),) if isinstance(step, Hold) else ()
+    device = answered(head(), Send(SIZE), *fire, step, window=4096)
+    assert device.read().body == BODY
+    device.close()
+    assert bench.wait("ended").data["acked"] == SIZE
+    assert bench.seen("fault")
+
+
+def test_a_device_that_leaves_before_a_stall_has_not_met_it(bench, answered):
+    device = answered(head(), Send(12_000), Fire(DUE, 12_000), Hold(), window=2048)
+    device.socket.recv(100)
+    bench.wait("progress", written=12_000)
+    device.close()
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"]) == ("device", "rst")
+    assert ended["acked"] < 12_000
+    assert not bench.seen("fault")
 
 
 def test_a_half_closed_connection_is_listened_at_until_the_device_goes(bench, answered):

@@ -52,6 +52,13 @@ class NoNetwork(Exception):
         super().__init__(f"Wi-Fi reason {reason}")
 
 
+def acknowledge(sock: socket.socket) -> None:
+    """Send an acknowledgement that the kernel has put off, where it can be told to."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):  # broken already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class Connection:
     """One TCP connection of a board; reads come straight from the socket, so back-pressure is real.
 
@@ -132,11 +139,13 @@ class Connection:
     # ---- the hardware's side
 
     def abandon(self) -> socket.socket:
-        """Take the socket away from the software for good."""
+        """Take the socket away from the software for good. Bytes that came before were
+        acknowledged: the kernel may put that off for longer than a quick board takes to restart."""
         self._ours = False
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.remove_writer(self._sock)
+        acknowledge(self._sock)
         silence(self._sock)
         return self._sock
 
