@@ -340,9 +340,8 @@ def test_what_comes_by_the_clock_comes_while_the_end_waits_for_the_device(bench,
 def test_a_pace_that_comes_by_the_clock_holds_for_what_is_left(bench, answered):
     later = Later(2.0, (Fire(DUE, -1),), Pace(rate=100_000))
     steps = head(), Send(50_000), Hold(3.0), Send(SIZE)
-    device = answered(*steps, later=(later,))
     begun = time.monotonic()
-    got = device.read()
+    got = answered(*steps, later=(later,)).read()
     assert got.body == BODY
     assert time.monotonic() - begun >= 0.15 + 50_000 / 2_000_000
     assert bench.wait("fault", phase="fired").data["at"] == 50_000

@@ -215,3 +215,8 @@ def test_a_fault_that_changes_nothing_is_not_due_and_does_not_fire(kind, listed)
     assert 0 not in reply.due
     assert 0 not in reply.fires()
     assert listed[0].kind == kind
+
+
+def test_a_digest_that_is_none_any_more_has_no_bytes_to_change():
+    seen = ask(DATA, faults.digest("short"), faults.digest("wrong"))
+    assert set(seen.due) == {0}
