@@ -207,6 +207,7 @@ class Wire:
         """Not a packet is taken or answered any more. Raises OSError where that cannot be."""
         filters.silence(self._sock)
         self.forget_knocks()
+        self._readable()  # one that has left already does not knock any more
         self._read_off()
 
     def knocked(self) -> bool:
