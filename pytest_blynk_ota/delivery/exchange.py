@@ -102,8 +102,9 @@ class Exchange:
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._said: tuple[int, int, bool | None] = (0, 0, None)
+        self._said: tuple[int, int, bool | None, int] = (0, 0, None, 0)
         self._said_at = self._loop.time()
+        self._began = 0
         self.done = asyncio.Event()
 
     @property
@@ -167,6 +168,7 @@ class Exchange:
             self._timers.append(
                 self._loop.call_later(later.seconds / self._speed, self._has_come, later)
             )
+        self._began = self._wire.acked()
         self._wire.moved = self._progress
         self._tick()
 
@@ -176,7 +178,8 @@ class Exchange:
 
     async def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for place, step in enumerate(steps):
-            await self._step(step, steps[place + 1] if place + 1 < len(steps) else None)
+            rest = (one for one in steps[place + 1 :] if not isinstance(one, Over))
+            await self._step(step, next(rest, None))
             if self._ending is not None:
                 return
 
@@ -435,13 +438,13 @@ class Exchange:
         acked = self._ledger.within(wire)
         self._ledger.forget(wire)
         taken = max(self._ledger.within(self._wire.taken), acked)
-        now = (taken, acked, self._wire.in_flight())
+        now = (taken, acked, self._wire.in_flight(), wire - self._began)
         if now == self._said:
             return
         step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
         if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=taken, acked=acked, in_flight=now[2])
+            self._note("progress", written=taken, acked=acked, in_flight=now[2], wire=now[3])
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due

@@ -171,6 +171,17 @@ def test_a_device_that_does_not_read_is_not_said_to_have_got_the_file(bench):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
+def test_a_head_that_goes_out_slowly_is_progress_too(bench):
+    url = bench.offer(bytes(1000), faults.slow_headers(20)).offer("o1")
+    got = bench.get(url)
+    told = [event.data for event in bench.seen("progress") if event.data["acked"] == 0]
+    wire = [data["wire"] for data in told]
+    assert len(wire) > 1
+    assert wire == sorted(set(wire))
+    assert 0 < wire[-1] <= len(got.head)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
 def test_acknowledged_bytes_are_the_body_bytes_that_the_devices_tcp_received(bench):
     device = bench.device(bench.offer(bytes(16_000_000)).offer("o1")).request()
 
