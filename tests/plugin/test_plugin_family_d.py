@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 
 import pytest
-from family_d import OUTCOMES, PROFILES, TABLE, prepare, problem
+from family_d import AIR, OUTCOMES, PROFILES, TABLE, prepare, problem
 
+from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.delivery import faults
 from pytest_blynk_ota.verdict import Outcome
 
 DOCS = Path(__file__).parents[2] / "docs/reference/delivery-scenarios.md"
-OF_THE_NETWORK = {42, 47, 48}
+OF_THE_NETWORK = {47, 48}
 SELECTED = {
     "edgent-old": ("D5b", "D8", "D13g", "D15c", "D33a"),
     "edgent-new": ("D6c", "D13a", "D41b", "D50a", "D51a"),
@@ -35,26 +36,31 @@ def test_each_scenario_has_a_row_that_can_be_said_and_an_outcome_for_each_profil
     for one in TABLE:
         assert len(one.want) == len(PROFILES), one.id
         assert all(faults.parse_all(text) for text in one.faults), one.id
+        assert len(one.airs) == len(PROFILES), one.id
+        assert {*one.airs} <= {*AIR}, one.id
+    assert {*AIR.values()} <= {one.name for one in AirStatus}
 
 
 def test_the_docs_have_each_row_and_what_each_profile_does():
-    """One line for each: | D1a | fault | old | new | MQTT | reference | why |"""
+    """One line for each: | D1a | fault | old | new | MQTT | reference | Air | why |"""
     lines = [line.split("|")[1:-1] for line in DOCS.read_text().splitlines() if line[:3] == "| D"]
-    told = {cells[0].strip(): [cell.strip() for cell in cells[1:6]] for cells in lines}
+    told = {cells[0].strip(): [cell.strip() for cell in cells[1:7]] for cells in lines}
     for one in TABLE:
-        said = "; ".join(one.faults) + f"; limit {one.limit}" * (one.limit is not None)
-        assert told.pop(one.id) == [f"`{said}`", *one.want], one.id
+        assert told.pop(one.id) == [f"`{one.said}`", *one.want, " ".join(one.airs)], one.id
     assert {number(id) for id in told} == OF_THE_NETWORK
 
 
 def test_what_differs_from_the_table_is_named():
     (row,) = (one for one in TABLE if one.id == "D5b")
-    came = {"outcome": "DOWNLOAD_LIMIT_REACHED", "air": "REQUESTED", "findings": []}
+    ended = ["refused"] * 3
+    came = {"outcome": "DOWNLOAD_LIMIT_REACHED", "air": "REQUESTED", "findings": [], "ended": ended}
     assert "Air REQUESTED" in str(problem(row, "edgent-old", came))
     assert "findings" in str(problem(row, "edgent-old", {**came, "findings": ["hang"]}))
     assert problem(row, "mqtt-idf", came) == "expected DOWNLOAD_FAILED"
     assert problem(row, "edgent-old", None) == "did not run"
-    assert problem(row, "edgent-old", {**came, "air": "DOWNLOAD_LIMIT_REACHED"}) is None
+    came["air"] = "DOWNLOAD_LIMIT_REACHED"
+    assert problem(row, "edgent-old", came) is None
+    assert problem(row, "edgent-old", {**came, "ended": ended[1:]}) == "2 downloads, expected 3"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
