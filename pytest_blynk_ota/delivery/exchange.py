@@ -105,6 +105,7 @@ class Exchange:
         self._said: tuple[int, int, bool | None, int] = (0, 0, None, 0)
         self._said_at = self._loop.time()
         self._began = 0
+        self._beyond = 0
         self.done = asyncio.Event()
 
     @property
@@ -208,6 +209,8 @@ class Exchange:
         self, data: memoryview, pace: Pace | None, flags: int, ledger: Ledger | None = None
     ) -> None:
         """Send what is no body, unless a ``ledger`` counts it as one."""
+        if 0 < (self._answer.announced or 0) <= self._ledger.body:
+            self._beyond += len(data)
         if pace is None:
             self._wire.send(data, flags, ledger)
             await self._drained()
@@ -477,7 +480,7 @@ class Exchange:
             part=self._part,
             by=by,
             how=how,
-            written=max(self._ledger.within(self._wire.taken), acked),
+            written=max(self._ledger.within(self._wire.taken), acked) + self._beyond,
             acked=acked,
             announced=self._answer.announced,
             acked_by=self._wire.acked_by,

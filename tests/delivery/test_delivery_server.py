@@ -213,6 +213,13 @@ def test_a_device_that_stops_reading_early_has_acknowledged_what_its_window_took
     assert last["acked"] < last["written"] < 200_000
 
 
+def test_bytes_behind_the_announced_ones_are_written_too(bench, firmware_bytes):
+    bench.get(bench.offer(firmware_bytes, faults.pad(4096)).offer("o1"))
+    ended = bench.wait("ended").data
+    assert ended["written"] == len(firmware_bytes) + 4096
+    assert ended["announced"] == len(firmware_bytes)
+
+
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):
     other = bytes(reversed(firmware_bytes))
     first = bench.offer(firmware_bytes, faults.truncate(1234))
