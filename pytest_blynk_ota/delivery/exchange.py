@@ -106,6 +106,7 @@ class Exchange:
         self._said_at = self._loop.time()
         self._began = 0
         self._beyond = 0
+        self._closed = False
         self.done = asyncio.Event()
 
     @property
@@ -303,6 +304,7 @@ class Exchange:
             self._goodbye()
             await self._drained()
             self._wire.finish()
+            self._closed = True
         await self._acknowledged()
         self._ending = ("server", "complete" if self._answer.whole else "fin")
 
@@ -489,8 +491,9 @@ class Exchange:
         self.done.set()
 
     def _is_whole(self, acked: int) -> bool:
-        """Whether the device has all that it was to expect."""
-        announced = self._answer.announced
+        """Whether the device has all that it was to expect; or, where the headers promise more than
+        there is, all that there was before it could see our FIN."""
+        announced = None if self._closed else self._answer.announced
         wanted = len(self._body) if announced is None else announced
         return self._answer.whole and acked == wanted
 

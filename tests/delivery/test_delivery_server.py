@@ -220,6 +220,14 @@ def test_bytes_behind_the_announced_ones_are_written_too(bench, firmware_bytes):
     assert ended["announced"] == len(firmware_bytes)
 
 
+def test_a_device_that_closes_upon_our_fin_was_not_the_first(bench, firmware_bytes):
+    for _ in range(10):
+        cursor = bench.timeline.cursor
+        bench.get(bench.offer(firmware_bytes, faults.length(off=100)).offer("o1"))
+        ended = bench.wait("ended", after=cursor).data
+        assert (ended["by"], ended["how"]) == ("server", "complete")
+
+
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):
     other = bytes(reversed(firmware_bytes))
     first = bench.offer(firmware_bytes, faults.truncate(1234))
