@@ -105,8 +105,11 @@ class Exchange:
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._said: tuple[int, int, bool | None] = (0, 0, None)
+        self._said: tuple[int, int, bool | None, int] = (0, 0, None, 0)
         self._said_at = self._loop.time()
+        self._began = 0
+        self._beyond = 0
+        self._closed = False
         self.done = asyncio.Event()
 
     @property
@@ -171,6 +174,7 @@ class Exchange:
             self._timers.append(
                 self._loop.call_later(later.seconds / self._speed, self._has_come, later)
             )
+        self._began = self._wire.acked()
         self._wire.moved = self._progress
         self._tick()
 
@@ -180,7 +184,8 @@ class Exchange:
 
     async def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for place, step in enumerate(steps):
-            await self._step(step, steps[place + 1] if place + 1 < len(steps) else None)
+            rest = (one for one in steps[place + 1 :] if not isinstance(one, Over))
+            await self._step(step, next(rest, None))
             if self._ending is not None:
                 return
 
@@ -211,6 +216,8 @@ class Exchange:
         self, data: memoryview, pace: Pace | None, flags: int, ledger: Ledger | None = None
     ) -> None:
         """Send what is no body, unless a ``ledger`` counts it as one."""
+        if 0 < (self._answer.announced or 0) <= self._ledger.body:
+            self._beyond += len(data)
         if pace is None:
             self._wire.send(data, flags, ledger)
             await self._drained()
@@ -303,6 +310,7 @@ class Exchange:
             self._goodbye()
             await self._drained()
             self._wire.finish()
+            self._closed = True
         await self._acknowledged()
         self._ending = ("server", "complete" if self._answer.whole else "fin")
 
@@ -451,13 +459,13 @@ class Exchange:
         acked = self._ledger.within(wire)
         self._ledger.forget(wire)
         taken = max(self._ledger.within(self._wire.taken), acked)
-        now = (taken, acked, self._wire.in_flight())
+        now = (taken, acked, self._wire.in_flight(), wire - self._began)
         if now == self._said:
             return
         step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
         if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=taken, acked=acked, in_flight=now[2])
+            self._note("progress", written=taken, acked=acked, in_flight=now[2], wire=now[3])
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due
@@ -490,7 +498,7 @@ class Exchange:
             part=self._part,
             by=by,
             how=how,
-            written=max(self._ledger.within(self._wire.taken), acked),
+            written=max(self._ledger.within(self._wire.taken), acked) + self._beyond,
             acked=acked,
             announced=self._answer.announced,
             acked_by=self._wire.acked_by,
@@ -499,8 +507,9 @@ class Exchange:
         self.done.set()
 
     def _is_whole(self, acked: int) -> bool:
-        """Whether the device has all that it was to expect."""
-        announced = self._answer.announced
+        """Whether the device has all that it was to expect; or, where the headers promise more than
+        there is, all that there was before it could see our FIN."""
+        announced = None if self._closed else self._answer.announced
         wanted = len(self._body) if announced is None else announced
         return self._answer.whole and acked == wanted
 

@@ -238,7 +238,11 @@ KINDS: Kinds = {
     "length": {"says": Param(_length, None), "off": Param(_difference, None)},  # D8 D11-D13
     "digest": {"how": Param(one_of(*DIGESTS)), "header": Param(token, "X-SHA256")},  # D15 D16 D51
     "http_version": {"version": Param(one_of("0.9", "1.0", "1.1", "2.0"), "1.0")},  # D41
-    "early": {"code": Param(_early, 100), "count": Param(whole(1, 1000), 1)},  # D41
+    "early": {  # D41
+        "code": Param(_early, 100),
+        "count": Param(whole(1, 1000), 1),
+        "gap": Param(zero_or_more, 0),
+    },
     "connection": {  # D41
         "says": Param(one_of("keep-alive", "close", "nothing"), "keep-alive"),
         "then": Param(one_of("close", "stay"), "close"),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_blynk_ota.air.follow import LAST_SEGMENT_BYTES
 from pytest_blynk_ota.verdict.fault_kinds import goes_beyond, is_page, kind_of, sends_the_file
 from pytest_blynk_ota.verdict.sightings import Request
-
-LAST_SEGMENT_BYTES = 1460
-"""The largest TCP segment on an Ethernet or a Wi-Fi."""
 
 NOTHING_BEYOND = 416
 """What asks for bytes beyond the end of the file is answered with."""

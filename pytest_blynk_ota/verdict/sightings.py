@@ -102,6 +102,8 @@ class Request:
     announced: int | None = None
     written: int = 0
     acked: int = 0
+    wire: int = 0
+    """Bytes of the whole answer, head and framing among them, that were acknowledged."""
     moved: float = 0.0
     """When bytes were last seen to move, sent or acknowledged."""
     heard: float = 0.0
@@ -454,8 +456,13 @@ def _answer(request: Request, event: Event) -> None:
             request.fired.append(Fired(data["index"], str(data["fault"]), event.seq, event.t))
     elif kind in ("progress", "ended"):
         if kind == "progress":
-            if (data["written"], data["acked"]) != (request.written, request.acked):
+            wire = data.get("wire") or 0
+            now = (data["written"], data["acked"], wire)
+            if now != (request.written, request.acked, request.wire):
                 request.moved = event.t
+            if wire > request.wire:
+                request.heard = event.t
+            request.wire = wire
             behind = request.written > request.acked and data["acked"] == request.acked
             flying = data.get("in_flight") is not False
             if not behind or request.held_back or not flying:

@@ -204,6 +204,17 @@ def test_a_device_that_does_not_read_is_not_said_to_have_got_the_file(bench):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
+def test_a_head_that_goes_out_slowly_is_progress_too(bench):
+    url = bench.offer(bytes(1000), faults.slow_headers(20)).offer("o1")
+    got = bench.get(url)
+    told = [event.data for event in bench.seen("progress") if event.data["acked"] == 0]
+    wire = [data["wire"] for data in told]
+    assert len(wire) > 1
+    assert wire == sorted(set(wire))
+    assert 0 < wire[-1] <= len(got.head)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
 def test_acknowledged_bytes_are_the_body_bytes_that_the_devices_tcp_received(bench):
     device = bench.device(bench.offer(bytes(16_000_000)).offer("o1")).request()
 
@@ -233,6 +244,21 @@ def test_a_device_that_stops_reading_early_has_acknowledged_what_its_window_took
     last = bench.timeline.wait(took_more, PROMPT_S)
     assert last is not None, f"{bench.seen('progress')}"
     assert last["acked"] < last["written"] < 200_000
+
+
+def test_bytes_behind_the_announced_ones_are_written_too(bench, firmware_bytes):
+    bench.get(bench.offer(firmware_bytes, faults.pad(4096)).offer("o1"))
+    ended = bench.wait("ended").data
+    assert ended["written"] == len(firmware_bytes) + 4096
+    assert ended["announced"] == len(firmware_bytes)
+
+
+def test_a_device_that_closes_upon_our_fin_was_not_the_first(bench, firmware_bytes):
+    for _ in range(10):
+        cursor = bench.timeline.cursor
+        bench.get(bench.offer(firmware_bytes, faults.length(off=100)).offer("o1"))
+        ended = bench.wait("ended", after=cursor).data
+        assert (ended["by"], ended["how"]) == ("server", "complete")
 
 
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):

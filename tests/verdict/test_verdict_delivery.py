@@ -727,3 +727,20 @@ def test_a_fault_of_the_cloud_may_be_maybe_too():
     rows = [{"text": "drop", "offers": [2], "later": False, "maybe": True}]
     one = Tale(op="offer", info=True).begins("offer", cloud_faults=rows).offered().downloads()
     assert names(one.comes_back("new").over().judged()) == set()
+
+
+@pytest.mark.parametrize(("bytes_each", "found"), [(20, set()), (0, {"hang"})])
+def test_a_head_that_trickles_in_moves_though_no_byte_of_the_body_does(bytes_each, found):
+    text = "slow_headers bytes_per_s=2"
+    one = tale(text, stays=True).asks().fault(text, at=0)
+    for count in range(1, 7):
+        one.wait(10)._deliver("progress", written=0, acked=0, wire=count * bytes_each)
+    verdict = one.over().judged()
+    assert (word(verdict), names(verdict)) == ("open", found)
+
+
+def test_the_watch_waits_for_a_head_that_trickles_in():
+    one = tale("slow_headers bytes_per_s=2", stays=True).asks()
+    for count in range(1, 7):
+        one.wait(10)._deliver("progress", written=0, acked=0, wire=count * 20)
+    assert not watch(one.events, one.events[-1].t).over

@@ -131,6 +131,12 @@ def test_a_stall_that_is_sat_out_for_too_long_is_found():
     assert names(verdict) == {"stall too long"}
 
 
+@pytest.mark.parametrize(("seconds", "found"), [(42, set()), (90, {"stall too long"})])
+def test_a_stall_that_a_restart_ends_may_last_the_time_in_the_error_state_too(seconds, found):
+    tale = Tale(op="offer").offered().asks().wait(1).gets(9).fault("stall after=9", at=9)
+    assert names(tale.wait(seconds).comes_back("old").over().judged()) == found
+
+
 def test_a_board_that_comes_back_late_was_offline_too_long():
     tale = Tale(op="offer", deadline=900).offered().stalls().boots("old").wait(300).logs_in()
     assert names(tale.wait(12).over().judged()) == {"offline too long"}

@@ -136,7 +136,9 @@ class Schedule:
         code, count = one.fault.values["code"], one.fault.values["count"]
         word = {100: "Continue", 102: "Processing", 103: "Early Hints"}.get(code, "Status")
         told = Say(f"HTTP/1.1 {code} {word}\r\n\r\n".encode() * count)
-        self.head.append(Mark(0, Rank.EARLY, one, (Fire(one), told, Over(one))))
+        gap = one.fault.values["gap"]
+        wait = (Hold(gap, one.fault.when.until),) if gap else ()
+        self.head.append(Mark(0, Rank.EARLY, one, (Fire(one), told, *wait, Over(one))))
 
     def slow_headers(self, one: Due) -> None:
         end = len(self._top.data)

@@ -27,7 +27,9 @@ from pytest_blynk_ota.virtual.network.sockets import (
     close_with_reset,
     hear,
     limit_window,
+    probe_peer,
     silence,
+    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +123,15 @@ class Connection:
             await self._on_air.wait()
         held, self._unsent = bytes(self._unsent), bytearray()
         await asyncio.get_running_loop().sock_sendall(self._sock, held + data)
+
+    def probe_peer(self, idle_s: float, interval_s: float, count: int) -> None:
+        """Have TCP itself ask whether the peer is there, in wall seconds: sockets.probe_peer()."""
+        probe_peer(self._sock, idle_s, interval_s, count)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the peer has not answered TCP's last question."""
+        return unanswered(self._sock) > 0
 
     def close(self) -> None:
         """Close with FIN; does nothing on a ghost, nor twice."""
