@@ -243,7 +243,9 @@ def _another(value: str, first: int, last: int) -> str:
     try:
         raw = bytes.fromhex(value) if in_hex else base64.b64decode(value)
     except ValueError:  # made so by a digest fault before this one
-        raise Idle(f"{value!r} is no digest any more, so none of its bytes can be changed") from None
+        raise Idle(
+            f"{value!r} is no digest any more, so none of its bytes can be changed"
+        ) from None
     half = len(raw) // 2
     begin, end = first * half, last * half
     raw = raw[:begin] + bytes(byte ^ 0xFF for byte in raw[begin:end]) + raw[end:]
