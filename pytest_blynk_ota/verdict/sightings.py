@@ -229,6 +229,8 @@ class Sightings:
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
+        self.late: list[tuple[float, float]] = []
+        """When the rig's own servers stood still, on a host that was too busy."""
         self.notes: list[Noted] = []
         self.flash: list[Noted] = []
         self.others: set[str] = set()
@@ -285,6 +287,8 @@ class Sightings:
         if event.kind == "reset":
             what = "loader" if event.data.get("mode") == "loader" else "run"
             self.acts.append(Act(event.t, event.seq, what, event.data.get("by", "rig")))
+        elif event.kind == "late":
+            self.late.append((event.t - float(event.data["seconds"]), event.t))
         elif event.kind == "error":
             self.rig.append(Noted(event.t, event.seq, event.kind, event.data))
 
