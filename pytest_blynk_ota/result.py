@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.air import AirStatus
-from pytest_blynk_ota.verdict import Download, Finding, Outcome, Reason, Verdict
+from pytest_blynk_ota.verdict import Download, Finding, FlashSeen, Outcome, Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ class Result:
     def crashes(self) -> tuple[str, ...]:
         """The crash of each boot that had one, in the chip's own words."""
         return self.verdict.crashes
+
+    @property
+    def flash(self) -> FlashSeen | None:
+        """What stood in the flash afterwards; None where it was not read (``ota.deep_check``)."""
+        return self.verdict.flash
 
     @property
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ watch          when nothing that could change the outcome is still to come
 """
 
 from pytest_blynk_ota.verdict.decide import judge
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.outcome import (
     NEW_RUNS,
     Download,
@@ -24,4 +25,14 @@ from pytest_blynk_ota.verdict.outcome import (
     Verdict,
 )
 
-__all__ = ["NEW_RUNS", "Download", "Finding", "Outcome", "Reason", "Severity", "Verdict", "judge"]
+__all__ = [
+    "NEW_RUNS",
+    "Download",
+    "Finding",
+    "FlashSeen",
+    "Outcome",
+    "Reason",
+    "Severity",
+    "Verdict",
+    "judge",
+]

@@ -23,6 +23,7 @@ from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, Undecided
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.findings import findings_of
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Outcome, Verdict
@@ -180,6 +181,7 @@ def _verdict(case: Case, outcome: Outcome, partial: str, events: Sequence[Event]
         crashes=tuple(str(crash.data["text"]) for crash in story.crashes()),
         seconds=round(story.device(story.operation.t, story.until), 3),
         slots=case.images.believed_slots(),
+        flash=None if case.flash is None else FlashSeen.of(case.flash.data),
     )
 
 

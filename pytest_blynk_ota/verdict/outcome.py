@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 
 MAX_EVENTS_SHOWN = 4
 
@@ -123,6 +124,7 @@ class Verdict:
         crashes: the crash of each boot that had one, in the chip's own words.
         seconds: how long the operation took, in device seconds.
         slots: slot label to offset, size and image name, as believed at the end.
+        flash: what stood in the flash after the watch; None: it was not read, or cannot be.
     """
 
     outcome: Outcome
@@ -138,6 +140,7 @@ class Verdict:
     crashes: tuple[str, ...] = ()
     seconds: float = 0.0
     slots: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    flash: FlashSeen | None = None
 
     def __str__(self) -> str:
         thin = " (partial: a witness was missing)" if self.partial else ""
@@ -150,6 +153,7 @@ class Verdict:
             *(f"  because {reason}" for reason in self.reasons),
             *(f"  {download}" for download in self.downloads),
             *(f"  crash: {crash}" for crash in self.crashes),
+            *((f"  {self.flash}",) if self.flash else ()),
             *(f"  {finding}" for finding in self.findings),
         ]
         return "\n".join(lines)
@@ -181,6 +185,7 @@ class Verdict:
             rows["downloads"] = tuple(Download(**row) for row in rows["downloads"])
             rows["versions"] = tuple(rows["versions"])
             rows["crashes"] = tuple(rows["crashes"])
+            rows["flash"] = FlashSeen.from_json(rows["flash"]) if rows.get("flash") else None
             return cls(**rows)
         except (KeyError, TypeError, ValueError) as error:
             raise EvidenceError(f"this is no stored verdict: {error!r}") from error
