@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 4
 CODES = {"firmware": 1, "rig": 3, "ok": 0}
-"""The result in run.json to an exit code; any other word is incomplete evidence."""
+"""The result in run.json to an exit code; any other word is evidence that is not whole."""
 WORST_FIRST = (1, 3, 4, 0)
 """A firmware failure outweighs a rack error, and both an incomplete run."""
 
@@ -51,7 +51,8 @@ def command(
     RUNS are the folders of runs, of several workers or machines too, or of single tests.
 
     Exit code 0: the page is written; 2: it cannot be; 4: a folder holds no evidence. With
-    --exit-code 1: the firmware failed; 3: the rig failed; 4: a run is not complete.
+    --exit-code 1: the firmware failed; 3: the rig failed; 4: a run is not complete, or its files
+    were changed.
 
     Example: blynk-ota report .blynk-ota/runs/20261123T203000-virtual
     """
@@ -63,7 +64,8 @@ def command(
         write.write_page(page, path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name another file with -o") from error
-    code = code_of([run.result for run in page.runs])
+    results = [run.result for run in page.runs]
+    code = code_of(results + ["changed"] * any(run.changed for run in page.runs))
     click.echo(json.dumps(_row(page, path, code)) if as_json else _line(page, path))
     sys.exit(code if exit_code else 0)
 

@@ -67,6 +67,6 @@ def _age(folder: Path) -> float:
 
 def _try(folder: Path) -> RunSource | None:
     try:
-        return read_run(folder)
+        return read_run(folder, check=False)
     except (EvidenceError, OSError):
         return None

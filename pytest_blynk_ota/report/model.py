@@ -98,6 +98,7 @@ class RunView:
     kind: str
     file: str
     complete: bool
+    changed: int
     result: str
     started: str
     finished: str
@@ -228,6 +229,7 @@ def _run(run: RunSource) -> RunView:
         kind=said(head.get("rig_kind"), 40),
         file=said(head.get("rig_file"), 400),
         complete=head.get("complete") is True,
+        changed=run.changed,
         result=said(head.get("result"), 40),
         started=said(head.get("started"), 40),
         finished=said(head.get("finished"), 40),

@@ -16,14 +16,18 @@ from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.event import SCHEMA, Event
+from pytest_blynk_ota.report.intact import MANIFEST, changes
 from pytest_blynk_ota.report.visible import said
 
 MAX_SEQ = 2**53
 """What a browser can count to."""
 MAX_SECONDS = 1e10
 UNKNOWN = "unknown"
-KNOWN_SCHEMAS = (SCHEMA, 2)
-"""Of run.json: the second has results.jsonl and manifest.json beside it."""
+WITH_MANIFEST = 2
+"""From this schema of run.json on, manifest.json stands beside it when the run ends."""
+KNOWN_SCHEMAS = (SCHEMA, WITH_MANIFEST)
+MAX_CHANGES = 50
+"""So many changed files are named; the number tells of the others."""
 
 
 @dataclass
@@ -80,12 +84,17 @@ class TestSource:
 
 @dataclass(slots=True)
 class RunSource:
-    """One run's folder."""
+    """One run's folder.
+
+    Attributes:
+        changed: how many of its files are not as they were when the run ended.
+    """
 
     folder: Path
     head: Mapping[str, Any]
     tests: list[TestSource]
     marks: list[str]
+    changed: int = 0
 
 
 def is_file(path: Path) -> bool:
@@ -96,8 +105,12 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def read_run(folder: Path) -> RunSource:
+def read_run(folder: Path, *, check: bool = True) -> RunSource:
     """A run's folder, or the folder of one of its tests.
+
+    Args:
+        folder: where it is.
+        check: whether each file is compared with the manifest, which reads all of them.
 
     Raises:
         EvidenceError: the path holds no evidence.
@@ -116,7 +129,30 @@ def read_run(folder: Path) -> RunSource:
     if head and head.get("complete") is not True:
         marks.append("the run is not complete: it was stopped or killed, or still goes on")
     rows = list(_rows(folder / "results.jsonl", marks))
-    return RunSource(folder, head, _tests(folder, rows, marks), marks)
+    tests = _tests(folder, rows, marks)
+    changed = _compare(folder, head, tests, marks) if check else 0
+    return RunSource(folder, head, tests, marks, changed)
+
+
+def _compare(
+    folder: Path, head: Mapping[str, Any], tests: Sequence[TestSource], marks: list[str]
+) -> int:
+    """Mark what is not as the manifest says: at the test that it belongs to, else at the run.
+
+    Returns how many files that are.
+    """
+    if not (folder / MANIFEST).exists():
+        if head.get("complete") is True and head.get("schema") == WITH_MANIFEST:
+            marks.append(f"{MANIFEST} is missing: nothing says whether the files are as written")
+        return 0
+    by_folder = {f"tests/{test.folder.name}": test for test in tests if test.folder}
+    found = list(changes(folder, _object(folder / MANIFEST, marks)))
+    for name, wrong in found[:MAX_CHANGES]:
+        test = by_folder.get("/".join(name.split("/")[:2]))
+        (test.marks if test else marks).append(f"{name} {wrong}")
+    if found:
+        marks.append(f"{len(found)} files are not as they were when the run ended")
+    return len(found)
 
 
 def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) -> list[TestSource]:

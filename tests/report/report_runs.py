@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -111,6 +112,19 @@ def events_text(rows: Iterable[Row], board: str = "c3-a") -> str:
         + "\n"
         for seq, (t, source, kind, data) in enumerate(rows, 1)
     )
+
+
+def seal(run: Path) -> None:
+    """Write the manifest of a run as it stands now."""
+    files = {
+        path.relative_to(run).as_posix(): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+        }
+        for path in run.rglob("*")
+        if path.is_file()
+    }
+    (run / "manifest.json").write_text(json.dumps({"schema": 1, "files": files}))
 
 
 class Folder:

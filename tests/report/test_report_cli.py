@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from report_runs import Folder
+from report_runs import Folder, seal
 
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.cli.report import code_of, command
@@ -53,6 +53,15 @@ def test_the_exit_code_of_several_runs_is_the_worst():
     assert code_of(["ok", "rig", "incomplete"]) == 3
     assert code_of(["rig", "firmware"]) == 1
     assert code_of(["ok", "incomplete"]) == 4
+
+
+def test_a_run_whose_files_were_changed_is_no_good_run(tmp_path, report):
+    run = Folder(tmp_path / "run", result="ok")
+    folder = run.add(word="passed")
+    seal(run.path)
+    assert report(run.path, "--exit-code").exit_code == 0
+    (folder / "events.jsonl").write_text("")
+    assert report(run.path, "--exit-code").exit_code == 4
 
 
 def test_json_tells_where_the_page_is_and_what_it_holds(run, report):

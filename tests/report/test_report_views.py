@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from report_runs import SPEED, Folder, stalled, verdict
+from report_runs import SPEED, Folder, seal, stalled, verdict
 
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.report import html, markdown, write
@@ -235,3 +235,67 @@ def test_evidence_below_the_page_is_a_link_and_elsewhere_a_path(run, page, tmp_p
     assert 'href="tests/a%20b%23c/"' in html.render(made, run.path)
     assert f"<code>{folder}</code>" in html.render(made, tmp_path / "elsewhere")
     assert 'href="../' not in html.render(made, tmp_path / "elsewhere")
+
+
+def test_a_run_that_is_as_it_was_written_has_no_mark(run, page):
+    run.add()
+    seal(run.path)
+    write.write_beside(run.path)  # its own pages are no change
+    made = page(run)
+    assert (made.marks, only(made).marks) == ((), ())
+
+
+def edited(folder):
+    text = (folder / "verdict.json").read_text()
+    (folder / "verdict.json").write_text(text.replace("STALLED", "UPGRADED"))
+
+
+def added(folder):
+    (folder / "more.log").write_text("x")
+
+
+def lost(folder):
+    (folder / "verdict.json").unlink()
+
+
+def replaced_by_a_link(folder):
+    (folder / "verdict.json").rename(folder.parent / "elsewhere.json")
+    (folder / "verdict.json").symlink_to("../elsewhere.json")
+
+
+TAMPERED = {
+    edited: "verdict.json was changed after the run ended",
+    added: "more.log was not there when the run ended",
+    lost: "verdict.json is missing; it was there when the run ended",
+    replaced_by_a_link: "verdict.json cannot be read",
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED, ids=lambda how: how.__name__)
+def test_a_file_that_is_not_as_it_was_is_marked_at_its_test(run, page, how):
+    folder = run.add()
+    seal(run.path)
+    how(folder)
+    made = page(run)
+    assert f"tests/test_it/{TAMPERED[how]}" in only(made).marks
+    assert "not as they were when the run ended" in made.marks[-1]
+
+
+def test_an_edited_head_is_marked_at_the_run(run, page):
+    run.add()
+    seal(run.path)
+    (run.path / "run.json").write_text((run.path / "run.json").read_text().replace("lab1", "lab2"))
+    assert page(run).marks[0] == "run.json was changed after the run ended"
+
+
+def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_path, page):
+    run = Folder(tmp_path / "run", schema=2)
+    run.add()
+    assert page(run).marks[0].startswith("manifest.json is missing")
+
+
+@pytest.mark.parametrize("manifest", ["[]", "{}", '{"files": 3}', '{"files": {"run.json": 1}}'])
+def test_a_manifest_that_is_none_vouches_for_nothing(run, page, manifest):
+    run.add()
+    (run.path / "manifest.json").write_text(manifest)
+    assert "not as they were" in page(run).marks[-1]
