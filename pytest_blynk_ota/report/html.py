@@ -7,6 +7,7 @@ them. The page's policy forbids every request.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -91,7 +92,8 @@ def _span(seconds: float | None) -> str:
 
 def _clock(stamp: str) -> str:
     """An ISO time as people read it; anything else as it is."""
-    return stamp.replace("T", " ").replace("+00:00", " UTC") if stamp[:2] == "20" else stamp
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?\+00:00", stamp)
+    return f"{found[1]} {found[2]} UTC" if found else stamp
 
 
 def _link(test: TestView, beside: Path | None) -> str:

@@ -151,7 +151,12 @@ def _compare(
         test = by_folder.get("/".join(name.split("/")[:2]))
         (test.marks if test else marks).append(f"{name} {wrong}")
     if found:
-        marks.append(f"{len(found)} files are not as they were when the run ended")
+        files = (
+            "1 file is not as it was"
+            if len(found) == 1
+            else f"{len(found)} files are not as they were"
+        )
+        marks.append(f"{files} when the run ended")
     return len(found)
 
 

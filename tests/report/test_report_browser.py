@@ -189,6 +189,17 @@ def test_of_a_long_log_only_the_rows_in_sight_exist(browser, report):
     assert any(row.endswith("test ends") for row in browser.js(ROWS))
 
 
+def test_the_log_of_a_red_test_opens_where_it_failed(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    rows = many(5000)
+    number = next(i for i, row in enumerate(rows, 1) if row[3].get("text") == "line 4000")
+    finding = {"name": "late", "severity": "error", "text": "x", "events": [number]}
+    message = "the test passed, but there are error findings:"
+    run.add(rows=rows, message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    browser.open(write.write_beside(run.path), "#t0")
+    assert any(row.endswith("line 4000") for row in browser.js(ROWS))
+
+
 def test_the_log_can_be_searched(browser, report):
     browser.open(report, "#t1")
     browser.key("/", *"line 1234")

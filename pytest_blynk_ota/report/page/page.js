@@ -152,7 +152,11 @@
     }
 
     sift();
-    if (line.view()[0] > 0) log.follow(line.view()[0]);
+    // The log opens where the test failed, else where the time line does.
+    const failed = it.article.querySelector(".fault .ev");
+    const place = failed && data.place.get(Number(failed.hash.split("/")[1]));
+    if (failed && place !== undefined) log.follow(data.t[place]);
+    else if (line.view()[0] > 0) log.follow(line.view()[0]);
     Object.assign(it, {
       data, line, log,
       search: () => search.focus(),
