@@ -99,7 +99,7 @@ class Exchange:
         self._ticker: asyncio.TimerHandle | None = None
         self._sends = 0
         self._bodily = False
-        self._holding = False
+        self._holding = self._left = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
         self._said: tuple[int, int, bool | None] = (0, 0, None)
@@ -292,13 +292,21 @@ class Exchange:
         self._pacer = None  # a pace begins anew: it has nothing to make up for
 
     async def _complete(self) -> None:
-        """The answer is out: see it acknowledged. Where it is the last, FIN goes right behind."""
+        """The answer is out: see it acknowledged. Where it is the last, FIN goes right behind;
+        otherwise a device that was promised more waits for it as long as it likes."""
         if not self._answer.keep:
             self._goodbye()
             await self._drained()
             self._wire.finish()
+            self._left = True
         await self._acknowledged()
-        self._ending = ("server", "complete" if self._answer.whole else "fin")
+        while self._answer.keep and self._ledger.body < (self._answer.announced or 0):
+            await self._rest()
+        self._ending = self._our_end(self._ledger.body)
+
+    def _our_end(self, acked: int) -> tuple[str, str]:
+        """How an answer ended that we closed, or that kept its connection."""
+        return "server", "complete" if self._is_whole(acked) else "fin"
 
     # Waiting.
 
@@ -463,8 +471,10 @@ class Exchange:
         self._wire.moved = lambda: None
         acked = self._ledger.within(self._wire.acked())
         by, how = self._ending or ("device", self._wire.gone or "rst")
-        if by == "device" and not self._holding and self._is_whole(acked):
-            self._ending = by, how = "server", "complete"
+        # Who leaves once all has come and we have left is not the one who ended it.
+        ours = self._left and self._wire.acked() >= self._wire.queued
+        if by == "device" and not self._holding and (ours or self._is_whole(acked)):
+            self._ending = by, how = self._our_end(acked)
         if by == "server" and how != "error":
             self._all_over()
         self._note(
@@ -485,8 +495,8 @@ class Exchange:
     def _is_whole(self, acked: int) -> bool:
         """Whether the device has all that it was to expect."""
         announced = self._answer.announced
-        wanted = len(self._body) if announced is None else announced
-        return self._answer.whole and acked == wanted
+        came = acked == len(self._body) if announced is None else acked >= announced
+        return self._answer.whole and came
 
     def _all_over(self) -> None:
         for due in list(self._open.values()):
