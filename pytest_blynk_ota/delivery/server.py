@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pytest_blynk_ota.delivery import files
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S, Campaign, Offer
 from pytest_blynk_ota.delivery.certificates import Certificates, Signer
 from pytest_blynk_ota.delivery.connection import PATIENCE_WALL_S, Connection
@@ -495,11 +496,9 @@ def _others(faults: Sequence[Fault]) -> Mapping[str, bytes]:
             continue
         path = fault.values["path"]
         try:
-            found[path] = Path(path).read_bytes()
-        except OSError as error:
-            raise FaultError(
-                f"{fault}: {path} cannot be read: {error.strerror}; name a file"
-            ) from error
+            found[path] = files.read(Path(path))
+        except files.Unfit as why:
+            raise FaultError(f"{fault}: {path} {why}; name a file") from None
     return found
 
 
