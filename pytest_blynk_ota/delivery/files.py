@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from pytest_blynk_ota.delivery.faults import Fault
+from pytest_blynk_ota.errors import FaultError
 
 MOST_BYTES = 64 * 2**20
 """No ESP32 has so much flash: what is larger is no firmware, and would fill the host's memory."""
@@ -53,3 +56,22 @@ def read(path: Path) -> bytes:
             return file.read(MOST_BYTES)
     except OSError as error:
         raise Unfit(f"cannot be read: {error.strerror}") from None
+
+
+def others_of(faults: Sequence[Fault]) -> Mapping[str, bytes]:
+    """The files that ``other`` names. They are read once: what becomes of them later changes
+    nothing.
+
+    Raises:
+        FaultError: one cannot be read.
+    """
+    found: dict[str, bytes] = {}
+    for fault in faults:
+        if fault.kind != "other":
+            continue
+        path = fault.values["path"]
+        try:
+            found[path] = read(Path(path))
+        except Unfit as why:
+            raise FaultError(f"{fault}: {path} {why}; name a file") from None
+    return found

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +23,7 @@ from pytest_blynk_ota.delivery.plan import Offered, answer, check, plain
 from pytest_blynk_ota.delivery.steps import Answer, Due, Say
 from pytest_blynk_ota.delivery.when import Asked
 from pytest_blynk_ota.delivery.wire import Wire
-from pytest_blynk_ota.errors import FaultError, RigError, UsageError
+from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
 WAITING = 256
@@ -193,7 +192,7 @@ class DeliveryServer:
             raise UsageError("https URLs need a certificate: give the server an authority")
         if not lifetime_s > 0:
             raise UsageError(f"lifetime_s: expected a number above 0, got {lifetime_s!r}")
-        others = _others(faults)
+        others = files.others_of(faults)
         check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
             self,
@@ -481,25 +480,6 @@ def _hop(request: Request) -> int:
     """How many redirects lie behind a URL of ours."""
     text = request.query.get("hop", "0")
     return min(int(text), HOPS) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-
-
-def _others(faults: Sequence[Fault]) -> Mapping[str, bytes]:
-    """The files that ``other`` names. They are read once: what becomes of them later changes
-    nothing.
-
-    Raises:
-        FaultError: one cannot be read.
-    """
-    found: dict[str, bytes] = {}
-    for fault in faults:
-        if fault.kind != "other":
-            continue
-        path = fault.values["path"]
-        try:
-            found[path] = files.read(Path(path))
-        except files.Unfit as why:
-            raise FaultError(f"{fault}: {path} {why}; name a file") from None
-    return found
 
 
 def _refusal(status: int, why: str) -> bytes:

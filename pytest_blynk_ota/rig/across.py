@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.cloud.doors import KINDS, Speech
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.faults import parse_all
+from pytest_blynk_ota.delivery.standing import mistake
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
@@ -210,6 +211,13 @@ def _faults_are_of_boards_of_the_rig(
             )
 
 
+def _faults_can_fire(delivery: DeliverySection) -> Mistakes:
+    for at, text in enumerate(delivery.faults):
+        for fault in parse_all(text):
+            if why := mistake(fault, https=delivery.https):
+                yield f"delivery.faults[{at}]", why
+
+
 def mistakes_across(
     rig: RigSection | None,
     boards: Mapping[int, BoardSection],
@@ -237,6 +245,7 @@ def mistakes_across(
     yield from _files_are_their_own(every)
     if delivery is not None:
         yield from _faults_are_of_boards_of_the_rig(delivery, every)
+        yield from _faults_can_fire(delivery)
     if rig is not None:
         yield from _real_clocks_run_at_1(rig, every)
     if cloud is not None:

@@ -398,6 +398,31 @@ def test_a_mistake_in_how_files_are_delivered_is_told_with_its_key(line, problem
     assert problems[0].startswith("delivery.")
 
 
+@pytest.mark.parametrize(("text", "why"), [
+    ("tls expired", "tls how=expired could never fire: URLs are http ones; expected https = true"),
+    ("stall 99999999999", "byte 99999999999 is outside of the largest firmware (16777216 bytes)"),
+    ("other path=nothere.bin", "nothere.bin cannot be read: No such file or directory"),
+    ("http_version 1.1", "the answer is HTTP/1.1 anyway"),
+    ("reset 0 then stall 99999999999", "stall after=99999999999"),
+])  # fmt: skip
+def test_a_fault_that_can_fire_with_no_file_is_a_mistake_with_its_place(text, why, tmp_path):
+    problems = problems_of(DELIVERY + f"faults = ['latency 1', '{text}']", tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith("delivery.faults[1]: ")
+    assert why in problems[0]
+
+
+@pytest.mark.parametrize("text", [
+    "tls expired", "stall 16000000", "reset last 100000", "chunked 1", "zero 5% bytes=100000",
+    f"other path={__file__}", "random seed=7", "status 503 from go", "unreachable silent",
+    "ranges shifted", "drop_header x-MD5 with header Range",
+])  # fmt: skip
+def test_a_fault_that_can_fire_with_some_file_is_none(text, tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(DELIVERY + f"https = true\nfaults = ['{text}']")
+    assert load(path).delivery.faults == [text]
+
+
 def test_a_fault_that_cannot_be_read_is_told_with_its_place(tmp_path):
     problems = problems_of(DELIVERY + 'faults = ["latency 1", "stal 0"]', tmp_path)
     assert problems[0].startswith("delivery.faults[1]: ")
