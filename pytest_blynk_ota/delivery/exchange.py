@@ -420,11 +420,12 @@ class Exchange:
 
     async def _forsaken(self) -> None:
         """Nobody is there any more. That the device knocks is the sign that it has given up; what
-        it says right at first is still about the bytes before: acknowledgements, its window."""
+        it says right at first is still about the bytes before: acknowledgements, its window. A RST
+        is one at any time."""
         heard = self._loop.time() + max(AFTERWORD_S / self._speed, AFTERWORD_WALL_S)
         while True:
-            self._look_around()
             await self._wire.wait(self._loop.time() + DROP_POLL_WALL_S)
+            self._look_around()
             if self._wire.knocked():
                 if self._loop.time() >= heard:
                     return
