@@ -23,6 +23,7 @@ from pytest_blynk_ota.delivery.standing import fitting
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.relayed import TheirOffers
 from pytest_blynk_ota.restore import Restored, await_settled, restore, skew_s
 from pytest_blynk_ota.result import Result
@@ -30,7 +31,7 @@ from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
-from pytest_blynk_ota.shipment import Offers, Operation
+from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge

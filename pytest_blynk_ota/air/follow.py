@@ -18,6 +18,8 @@ from pytest_blynk_ota.air.versions import Named
 from pytest_blynk_ota.evidence.event import Event
 
 NOT_MODIFIED = 304
+LAST_SEGMENT_BYTES = 1460
+"""The largest TCP segment on an Ethernet or a Wi-Fi."""
 
 LIBRARY_KEYS = ("blynk", "ver")
 """Info keys that name the library's version: Arduino's, and that of the other clients."""
@@ -60,7 +62,7 @@ class Follower:
         self._board = board
         self._answers: dict[int, int] = {}
         self._methods: dict[int, str] = {}
-        self._moved: dict[int, tuple[int, int]] = {}
+        self._moved: dict[int, tuple[int, int, int]] = {}
         self._libraries: dict[int, str] = {}
         self._asked: set[str] = set()
 
@@ -122,7 +124,7 @@ class Follower:
             self.shipment.on_get(data["attempt"], now)
 
     def _progress(self, data: Mapping[str, Any], now: float) -> None:
-        moved = (data["written"], data["acked"])
+        moved = (data["written"], data["acked"], data.get("wire") or 0)
         if self._moved.get(data["conn"]) != moved:
             self._moved[data["conn"]] = moved
             self.shipment.on_moved(now)
@@ -193,11 +195,15 @@ def followed(events: Sequence[Event]) -> Shipment:
     return follower.shipment
 
 
+SENT = ("complete", "short")
+"""How an answer ended that was sent to its end. What its headers had announced Air cannot know."""
+
+
 def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
     """Whether a ``delivery/ended`` event tells of a file sent whole, or of its last part: no page,
-    no HEAD, no 404."""
+    no HEAD, no 404. How the connection ended behind its last byte does not matter."""
     return (
-        ended["how"] == "complete"
+        _is_sent(ended)
         and not ended.get("page")
         and not _has_rest(ended)
         and ended.get("announced") != 0
@@ -208,7 +214,24 @@ def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
 def asks_for_more(ended: Mapping[str, Any], status: int) -> bool:
     """Whether it tells of an answer after which the file is still to come: a redirect, a part."""
     redirect = 300 <= status < 400 and status != NOT_MODIFIED
-    return bool(ended["how"] == "complete" and (redirect or _has_rest(ended)))
+    return bool(ended["how"] in SENT and (redirect or _has_rest(ended)))
+
+
+def _is_sent(ended: Mapping[str, Any]) -> bool:
+    """Whether all that was announced has come, or all that there was.
+
+    A device that leaves bytes unread behind the announced ones closes by RST, which stands in place
+    of the acknowledgement of the last segment.
+    """
+    if ended["how"] in SENT:
+        return True
+    announced = ended.get("announced")
+    if announced is None:
+        return False
+    beyond = (ended.get("written") or 0) > announced
+    left = beyond and (ended.get("by"), ended["how"]) == ("device", "rst")
+    acked = (ended.get("acked") or 0) + (LAST_SEGMENT_BYTES if left else 0)
+    return bool(acked >= announced)
 
 
 def _has_rest(ended: Mapping[str, Any]) -> bool:

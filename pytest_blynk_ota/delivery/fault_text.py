@@ -100,7 +100,10 @@ class _Python:
                 f"{self._text!r} is no fault in Python: {why}; expected one as "
                 f'faults.stall(after="50%")'
             ) from None
-        return self._call(tree.body)
+        try:
+            return self._call(tree.body)
+        except RecursionError:
+            raise FaultError(f"{self._text[:80]!r}… is too deep for a fault in Python") from None
 
     def _call(self, node: ast.expr) -> Any:
         if not isinstance(node, ast.Call):

@@ -166,6 +166,7 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
     ("faults.stal(1)", "did you mean 'stall'?"),
     ("faults.stall(1).on_atempt(1)", "did you mean 'on_attempt'?"),
     ("faults.stall(", "no fault in Python"),
+    (f"faults.stall(0){'.maybe()' * 700}", "too deep for a fault in Python"),
     ("faults.stall(x)", "'x'"),
     ("faults.stall(__import__('os'))", "'__import__'"),
     ("faults.stall(after=1, when=2)", "unexpected keyword"),
