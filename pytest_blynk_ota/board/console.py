@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board.lent import LentPort
-from pytest_blynk_ota.board.patterns import LineSplitter, marks
+from pytest_blynk_ota.board.log import Entry, Line, LogReader
 from pytest_blynk_ota.board.ports import READ_S, Port, open_port
 from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
@@ -38,6 +38,8 @@ FLOOR_S = 0.25
 """No time-out of device seconds becomes shorter than this on the wall."""
 LAST_LINES = 12
 """Lines of the log that an error shows."""
+SETTLE_S = 1.0
+"""A crash whose last line does not come is told as it is when the board was silent for so long."""
 
 Sink = Callable[[bytes], None]
 
@@ -69,7 +71,7 @@ class Console:
         self._record = record
         self._changed = threading.Condition()
         self._lines: list[LogLine] = []
-        self._splitter = LineSplitter()
+        self._log = LogReader()
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
@@ -194,7 +196,7 @@ class Console:
                     self._reconnect()
                 elif self._wait_while_lent():
                     self._read(port)
-            self._take(self._splitter.flush())
+            self._take(self._log.flush())
         except Exception as error:  # evidence that cannot be written, say: do not look silent
             with self._changed:
                 port, self._port, self._lost = self._port, None, f"its reader failed: {error!r}"
@@ -208,6 +210,10 @@ class Console:
         with self._changed:
             if not self._lent:
                 return True
+        self._take(self._log.settle())  # the borrower resets the board
+        with self._changed:
+            if not self._lent:
+                return False
             self._parked = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._lent or self._closing.is_set())
@@ -227,22 +233,36 @@ class Console:
         if data:
             self._feed_sinks(data)
             self._last_byte = time.monotonic()
-            self._take(self._splitter.feed(data))
+            self._take(self._log.feed(data))
+        elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
+            self._take(self._log.settle())
 
-    def _take(self, texts: Sequence[str]) -> None:
+    def _take(self, entries: Sequence[Entry]) -> None:
+        """Record lines as they come, and what they say at the time of the line that began it.
+        A line can be waited for once what it says is on record."""
         now = time.monotonic()
-        for text in texts:
-            self._record("uart", "line", self.name, t=now, text=text)
-            for mark in marks(text):
-                self._record("uart", mark.kind, self.name, t=now, **mark.data)
+        last: LogLine | None = None
+        for entry in entries:
+            if isinstance(entry, Line):
+                self._add(last)
+                last = LogLine(entry.n, now, entry.text)
+                self._record("uart", "line", self.name, t=now, text=entry.text)
+            else:
+                here = last is not None and entry.n == last.n
+                begun = now if here else self._lines[entry.n - 1].t
+                self._record("uart", entry.mark.kind, self.name, t=begun, **entry.mark.data)
+        self._add(last)
+
+    def _add(self, line: LogLine | None) -> None:
+        if line is not None:
             with self._changed:
-                self._lines.append(LogLine(len(self._lines) + 1, now, text))
+                self._lines.append(line)
                 self._changed.notify_all()
 
     def _lose(self, why: str, port: Port) -> None:
         if self._closing.is_set():
             return
-        self._take(self._splitter.flush())
+        self._take(self._log.flush())
         with self._changed:
             if self._port is not port:
                 return
@@ -334,7 +354,7 @@ class Console:
 
     def _prompt(self) -> list[str]:
         idle = time.monotonic() - self._last_byte
-        return [self._splitter.rest] if self._splitter.rest and idle >= PROMPT_IDLE_S else []
+        return [self._log.rest] if self._log.rest and idle >= PROMPT_IDLE_S else []
 
     def _instead(self, after: int) -> str:
         new = self.lines(after)

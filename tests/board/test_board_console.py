@@ -128,7 +128,7 @@ def test_a_listener_that_fails_is_dropped_and_the_console_goes_on(server, consol
 
 def test_a_port_that_loses_its_power_comes_back_by_itself(server, console, timeline):
     server.say(b"I (3) bo")
-    eventually(lambda: console._splitter.rest, "the half line")
+    eventually(lambda: console._log.rest, "the half line")
     server.drop()
     eventually(lambda: "port_lost" in kinds(timeline), "the loss")
     assert console.lost
