@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.air import AirStatus
-from pytest_blynk_ota.verdict import Download, Finding, Outcome, Reason, Verdict
+from pytest_blynk_ota.verdict import Download, Finding, Metric, Outcome, Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,14 @@ class Result:
 
     @property
     def crashes(self) -> tuple[str, ...]:
-        """The crash of each boot that had one, in the chip's own words."""
+        """The crash of each boot that had one, in a sentence: what, where, in which boot."""
         return self.verdict.crashes
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What was measured, by name: ``result.metrics["free heap"].least``; only what was seen.
+        docs/reference/metrics.md lists the names."""
+        return self.verdict.metrics
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,8 @@ images_seen    which image ran in each boot
 rows           the thirteen outcomes in order
 rig_faults     when there is no outcome
 findings       what else is worth knowing
+metrics        what was measured
+crash_told     a crash in one sentence
 watch          when nothing that could change the outcome is still to come
 =============  =====================================================================
 """
@@ -18,10 +20,21 @@ from pytest_blynk_ota.verdict.outcome import (
     NEW_RUNS,
     Download,
     Finding,
+    Metric,
     Outcome,
     Reason,
     Severity,
     Verdict,
 )
 
-__all__ = ["NEW_RUNS", "Download", "Finding", "Outcome", "Reason", "Severity", "Verdict", "judge"]
+__all__ = [
+    "NEW_RUNS",
+    "Download",
+    "Finding",
+    "Metric",
+    "Outcome",
+    "Reason",
+    "Severity",
+    "Verdict",
+    "judge",
+]
