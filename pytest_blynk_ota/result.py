@@ -84,6 +84,12 @@ class Result:
         return self.verdict.crashes
 
     @property
+    def core_dumps(self) -> tuple[Path, ...]:
+        """The files of the core dumps that this test has kept so far: as printed on the UART
+        (``.b64``), the same bytes (``.bin``), and the ELF core in it (``.elf``)."""
+        return tuple(sorted(self.evidence.glob("coredump-*")))
+
+    @property
     def metrics(self) -> Mapping[str, Metric]:
         """What was measured, by name: ``result.metrics["free heap"].least``; only what was seen.
         docs/reference/metrics.md lists the names."""
@@ -105,4 +111,5 @@ class Result:
         lines = [str(self.verdict)]
         if self.last_lines:
             lines += ["last lines of the log:", *(f"    {line}" for line in self.last_lines)]
+        lines += [f"core dump: {path}" for path in self.core_dumps]
         return [*lines, f"evidence: {self.evidence}"]

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board.lent import LentPort
-from pytest_blynk_ota.board.log import Entry, Line, LogReader
+from pytest_blynk_ota.board.log import Entry, Line, LogReader, Said
 from pytest_blynk_ota.board.ports import READ_S, Port, open_port
+from pytest_blynk_ota.board.rows import Data, Mark, Row
 from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
 
@@ -45,6 +46,29 @@ Sink = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a rig makes of a log beyond the table.
+
+    Attributes:
+        metrics: rows of the rig file.
+        decode: a crash's data and the words of its stack to what an ELF file adds to them.
+        keep: stores a core dump of a board; returns what is said of it.
+    """
+
+    metrics: Sequence[Row] = ()
+    decode: Callable[[Data, Sequence[int]], Data] | None = None
+    keep: Callable[[str, bytes], Data] | None = None
+
+    def of(self, board: str, said: Said) -> Data:
+        """What is added to an event."""
+        if said.mark.kind == "crash" and self.decode is not None:
+            return self.decode(said.mark.data, said.stack)
+        if said.mark.kind == "core_dump" and self.keep is not None:
+            return self.keep(board, said.content)
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """Line ``n`` (from 1) of the log, ended at ``t`` (monotonic host seconds)."""
 
@@ -62,16 +86,25 @@ class Console:
         record: takes ``uart/line`` and, right after it, what the line says (``uart/reset`` …).
         baud: of the console.
         speed: device seconds in a wall second.
+        reading: what more is made of its log.
     """
 
     def __init__(
-        self, name: str, url: str, record: Record, *, baud: int = 115200, speed: float = 1.0
+        self,
+        name: str,
+        url: str,
+        record: Record,
+        *,
+        baud: int = 115200,
+        speed: float = 1.0,
+        reading: Reading = Reading(),  # frozen, and holds nothing
     ) -> None:
         self.name, self.url, self.baud, self.speed = name, url, baud, speed
         self._record = record
         self._changed = threading.Condition()
         self._lines: list[LogLine] = []
-        self._log = LogReader()
+        self._log = LogReader(reading.metrics)
+        self._reading_more = reading
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
@@ -250,7 +283,8 @@ class Console:
             else:
                 here = last is not None and entry.n == last.n
                 begun = now if here else self._lines[entry.n - 1].t
-                self._record("uart", entry.mark.kind, self.name, t=begun, **entry.mark.data)
+                data = {**entry.mark.data, **self._reading_more.of(self.name, entry)}
+                self._record("uart", entry.mark.kind, self.name, t=begun, **data)
         self._add(last)
 
     def _add(self, line: LogLine | None) -> None:
@@ -287,6 +321,13 @@ class Console:
             port.close()
             return
         self._record("uart", "port_back", self.name)
+
+    def keep_core_dump(self, content: bytes, origin: str) -> None:
+        """Record a core dump that was found elsewhere than in the log."""
+        told: Data = {"bytes": len(content), "complete": True, "from": origin}
+        said = Said(self.cursor, Mark("core_dump", told), content=content)
+        more = self._reading_more.of(self.name, said)
+        self._record("uart", "core_dump", self.name, **{**told, **more})
 
     # -- lines
 

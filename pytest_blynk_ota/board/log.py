@@ -66,6 +66,7 @@ class LogReader:
         self._rows = (*ROWS, *own)
         self._splitter = LineSplitter()
         self._n = 0
+        self._elf = ""
         self._crash: Crash | None = None
         self._dump: _Dump | None = None
 
@@ -93,7 +94,7 @@ class LogReader:
         return [*found, *self._end_dump(whole=False), *self._end_crash()]
 
     def _read(self, texts: Sequence[str]) -> list[Entry]:
-        near = rows_for("\n".join(texts), self._rows)
+        near = rows_for("\n".join(texts), self._rows) if texts else []
         found: list[Entry] = []
         for text in texts:
             if self._dump is not None and self._dump.take(text):
@@ -108,8 +109,17 @@ class LogReader:
             return (line,)
         said = list(marks(text, near))
         ended = self._over(text, said)
+        self._note_elf(said)
         rest = [Said(line.n, mark) for mark in said if mark.kind != "crash"]
         return [*ended, line, *rest, *self._dumps(text)]
+
+    def _note_elf(self, said: Sequence[Mark]) -> None:
+        """The hash that this boot's application has printed of its ELF file."""
+        for mark in said:
+            if mark.kind == "reset":
+                self._elf = ""
+            elif _is_hash(mark.data):
+                self._elf = str(mark.data["value"])
 
     def _over(self, text: str, said: Sequence[Mark]) -> list[Entry]:
         """Let the line go on with the crash, end it, or begin one."""
@@ -139,7 +149,10 @@ class LogReader:
         crash, self._crash = self._crash, None
         if crash is None:
             return []
-        return [Said(crash.line, Mark("crash", crashes.finished(crash)), tuple(crash.stack))]
+        data = crashes.finished(crash)
+        if self._elf:
+            data.setdefault("elf_sha256", self._elf)
+        return [Said(crash.line, Mark("crash", data), tuple(crash.stack))]
 
     def _dumps(self, text: str) -> list[Entry]:
         if CORE_DUMP_START.search(text):

@@ -68,7 +68,8 @@ METRIC_ROWS: tuple[Row, ...] = tuple(
         # No text of one program, but what sketches write when they watch their heap: "free heap
         # 123456", "Free heap: 123456", "heap=123456".
         (FREE_HEAP, rf"^(?!.*\b(?i:min|minimum|total|largest|max|used)\b).*?"
-         rf"\b(?:(?i:free)[ _]{_HEAP}(?:[ _](?i:size))?|{_HEAP}(?:[ _](?i:free))?)\b\W{{0,8}}(\d{{3,}})\b(?! ?Ki?B)", BYTES,
+         rf"\b(?:(?i:free)[ _]{_HEAP}(?:[ _](?i:size))?|{_HEAP}(?:[ _](?i:free))?)"
+         rf"\b\W{{0,8}}(\d{{3,}})\b(?! ?Ki?B)", BYTES,
          "habit", "heap", "Heap", "HEAP"),
         (RSSI, r"wifi: ?security.*\brssi: (-?\d{1,3})$", DBM, "ESP-IDF's Wi-Fi library",
          "rssi: "),
