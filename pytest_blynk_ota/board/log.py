@@ -12,8 +12,9 @@ from pytest_blynk_ota.board import crash as crashes
 from pytest_blynk_ota.board.crash import Crash
 from pytest_blynk_ota.board.lines import LineSplitter
 from pytest_blynk_ota.board.patterns import ROWS, marks
-from pytest_blynk_ota.board.rows import Data, Mark, Row, rows_for
+from pytest_blynk_ota.board.rows import Data, Mark, Row, candidates
 
+CORE_DUMP = "CORE DUMP"
 CORE_DUMP_START = re.compile(r"=+ CORE DUMP START =+")
 CORE_DUMP_END = re.compile(r"=+ CORE DUMP END =+")
 """Frame of a core dump on the UART (core_dump_uart.c, esp-idf-monitor)."""
@@ -94,18 +95,20 @@ class LogReader:
         return [*found, *self._end_dump(whole=False), *self._end_crash()]
 
     def _read(self, texts: Sequence[str]) -> list[Entry]:
-        near = rows_for("\n".join(texts), self._rows) if texts else []
+        if not texts:
+            return []
+        near = candidates(texts, self._rows)
         found: list[Entry] = []
-        for text in texts:
+        for at, text in enumerate(texts):
             if self._dump is not None and self._dump.take(text):
                 continue
-            found += self._line(text, near)
+            found += self._line(text, near.get(at, ()))
         return found
 
     def _line(self, text: str, near: Sequence[Row]) -> Iterable[Entry]:
         self._n += 1
         line = Line(self._n, text)
-        if not near and self._crash is None and self._dump is None and "CORE DUMP" not in text:
+        if not near and self._crash is None and self._dump is None and CORE_DUMP not in text:
             return (line,)
         said = list(marks(text, near))
         ended = self._over(text, said)
@@ -155,7 +158,7 @@ class LogReader:
         return [Said(crash.line, Mark("crash", data), tuple(crash.stack))]
 
     def _dumps(self, text: str) -> list[Entry]:
-        if CORE_DUMP_START.search(text):
+        if CORE_DUMP in text and CORE_DUMP_START.search(text):
             ended = self._end_dump(whole=False)
             self._dump = _Dump(self._n)
             return ended

@@ -27,10 +27,14 @@ REPEATED = frozenset({"reset", "metric"})
 
 def marks(line: str, rows: Sequence[Row] | None = None) -> Iterator[Mark]:
     """What one cleaned line says: all resets and metrics in it, and one mark of each other kind
-    at most."""
+    at most.
+
+    Args:
+        rows: those that can match it; all of the table if None.
+    """
     seen: set[str] = set()
-    for one in ROWS if rows is None else rows:
-        if one.kind in seen or not one.may_match(line):
+    for one in [known for known in ROWS if known.may_match(line)] if rows is None else rows:
+        if one.kind in seen:
             continue
         for match in one.pattern.finditer(line):
             data = one.build(match)

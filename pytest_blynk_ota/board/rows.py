@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 Data = Mapping[str, Any]
@@ -39,9 +41,25 @@ class Row:
         return not self.needles or any(needle in text for needle in self.needles)
 
 
-def rows_for(text: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows that can match a line of this text."""
-    return [row for row in rows if row.may_match(text)]
+def candidates(lines: Sequence[str], rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
+    """By the place of a line, the rows that can match it, in their order. Lines that none can
+    match, as most are, cost nothing: the needles are looked for in all lines at once."""
+    found: dict[int, list[Row]] = {}
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    whole = "\n".join(lines)
+    for row in rows:
+        for needle in row.needles:
+            at = whole.find(needle)
+            while at >= 0:
+                place = bisect_right(starts, at) - 1
+                near = found.setdefault(place, [])
+                if not near or near[-1] is not row:
+                    near.append(row)
+                at = whole.find(needle, starts[place + 1])
+        if not row.needles:
+            for place in range(len(lines)):
+                found.setdefault(place, []).append(row)
+    return found
 
 
 def row(kind: str, pattern: str, build: Build, source: str, *needles: str) -> Row:
