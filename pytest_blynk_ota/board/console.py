@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ LAST_LINES = 12
 """Lines of the log that an error shows."""
 SETTLE_S = 1.0
 """A crash whose last line does not come is told as it is when the board was silent for so long."""
+
+PORT_ERRORS = (SerialException, OSError, TypeError)
+"""What a read raises when its port is gone; TypeError is pyserial's own when another thread closes
+the device under it."""
 
 Sink = Callable[[bytes], None]
 
@@ -105,6 +110,7 @@ class Console:
         self._lines: list[LogLine] = []
         self._log = LogReader(reading.metrics)
         self._reading_more = reading
+        self._hoard: deque[tuple[float, bytes]] = deque()
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
@@ -254,26 +260,31 @@ class Console:
             return False
 
     def _read(self, port: Port) -> None:
+        try:
+            data = self._bytes(port)
+        except PORT_ERRORS as error:
+            self._lose(str(error), port)
+            return
+        if data:
+            self._take(self._log.feed(data))
+        elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
+            self._take(self._log.settle())
+
+    def _bytes(self, port: Port) -> bytes:
         self._reading = True
         try:
             data = port.read(min(max(1, port.in_waiting), READ_BYTES))
-        except (SerialException, OSError, TypeError) as error:
-            # TypeError: pyserial's own when another thread closes the device under a read
-            self._lose(str(error), port)
-            return
         finally:
             self._reading = False
         if data:
             self._feed_sinks(data)
             self._last_byte = time.monotonic()
-            self._take(self._log.feed(data))
-        elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
-            self._take(self._log.settle())
+        return data
 
-    def _take(self, entries: Sequence[Entry]) -> None:
+    def _take(self, entries: Sequence[Entry], now: float | None = None) -> None:
         """Record lines as they come, and what they say at the time of the line that began it.
         A line can be waited for once what it says is on record."""
-        now = time.monotonic()
+        now = time.monotonic() if now is None else now
         last: LogLine | None = None
         for entry in entries:
             if isinstance(entry, Line):
@@ -283,9 +294,34 @@ class Console:
             else:
                 here = last is not None and entry.n == last.n
                 begun = now if here else self._lines[entry.n - 1].t
-                data = {**entry.mark.data, **self._reading_more.of(self.name, entry)}
+                data = {**entry.mark.data, **self._more_of(entry)}
                 self._record("uart", entry.mark.kind, self.name, t=begun, **data)
         self._add(last)
+        while self._hoard:
+            then, data = self._hoard.popleft()
+            self._take(self._log.feed(data), then)
+
+    def _more_of(self, said: Said) -> Data:
+        """What the rig makes of an entry. Decoding takes up to a second, a UART has no patience:
+        what comes meanwhile is read, and looked at afterwards."""
+        if said.mark.kind != "crash" or self._reading_more.decode is None:
+            return self._reading_more.of(self.name, said)
+        found: list[Data] = []
+        work = threading.Thread(
+            target=lambda: found.append(self._reading_more.of(self.name, said)), daemon=True
+        )
+        work.start()
+        while work.is_alive():
+            port = self._port
+            if port is None or self._lent or self._closing.is_set():
+                work.join()
+                break
+            try:
+                if data := self._bytes(port):
+                    self._hoard.append((time.monotonic(), data))
+            except PORT_ERRORS:  # the next read will say so
+                work.join()
+        return found[0] if found else {}
 
     def _add(self, line: LogLine | None) -> None:
         if line is not None:

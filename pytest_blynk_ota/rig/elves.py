@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.firmware.elf import Elf
-from pytest_blynk_ota.firmware.image import AppDesc
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.elf import Elf
+    from pytest_blynk_ota.firmware.image import AppDesc
 
 MIN_HASH_LETTERS = 8
 """An application prints 9 letters of the hash (CONFIG_APP_RETRIEVE_LEN_ELF_SHA) or 16; fewer, when
@@ -30,6 +32,8 @@ def read_elf(path: Path, said_by: str) -> list[Elf]:
         UsageError: there is none, or it cannot be read.
         FirmwareError: it is no ELF file.
     """
+    from pytest_blynk_ota.firmware.elf import Elf  # pyelftools only where there is a file
+
     files = sorted(path.glob("*.elf")) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"{said_by} {path}: the folder holds no *.elf file")

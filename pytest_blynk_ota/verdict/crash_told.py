@@ -51,5 +51,6 @@ def _starved(data: Mapping[str, Any]) -> str:
 
 def _in_code(data: Mapping[str, Any]) -> str:
     """The line of the source that an ELF gives for the place, without its address."""
-    decoded = data.get("decoded") or []
-    return str(decoded[0]).partition(": ")[2] if decoded else ""
+    here = f"{data.get('pc')}: "
+    found = (str(line) for line in data.get("decoded") or () if str(line).startswith(here))
+    return next(found, "").removeprefix(here)

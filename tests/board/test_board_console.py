@@ -342,3 +342,24 @@ def test_a_rig_adds_to_crashes_and_core_dumps_and_has_metrics_of_its_own(server,
     (dump,) = of_kind(timeline, "core_dump")
     assert dump["files"] == ["c3-a b'\\x00\\x01\\x02'"]
     assert "AAEC" not in [line.text for line in console.lines()], "it is the board's memory"
+
+
+def test_the_port_is_read_while_a_crash_is_decoded(server, timeline):
+    heard, came = bytearray(), threading.Event()
+
+    def sink(data: bytes) -> None:
+        heard.extend(data)
+        if b"later" in heard:
+            came.set()
+
+    def decode(crash: dict, stack: object) -> dict:
+        server.say(b"later\nrst:0x1 (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)\n")
+        return {"decoded": [str(came.wait(5))]}
+
+    with Console("c3-a", server.url, Recorder(timeline), reading=Reading(decode=decode)) as console:
+        console.attach(sink)
+        server.say(CRASH + b"Rebooting...\n")
+        console.expect("rst:", timeout=10)
+    assert of_kind(timeline, "crash")[0]["decoded"] == ["True"]
+    assert [kind for kind in kinds(timeline) if kind != "line"] == ["crash", "reset"]
+    assert [line.text for line in console.lines()][1:3] == ["Rebooting...", "later"]

@@ -116,6 +116,7 @@ SENTENCES = [
     (PANIC, "LoadProhibited on core 0 at 0x400d1234"),
     (PANIC | {"decoded": ["0x400d1234: app_main at main.c:12", "0x400d0000: x at y.c:1"]},
      "LoadProhibited on core 0 at 0x400d1234 (app_main at main.c:12)"),
+    (PANIC | {"decoded": ["0x400d0000: x at y.c:1"]}, "LoadProhibited on core 0 at 0x400d1234"),
     ({"what": "assert", "kind": "assert", "text": "", "file": "queue.c", "line": 832,
       "function": "xQueueGenericSend", "expression": "pxQueue", "core": None, "pc": None},
      "assert at queue.c:832 in xQueueGenericSend (pxQueue)"),
