@@ -298,8 +298,8 @@ class Console:
                 self._record("uart", entry.mark.kind, self.name, t=begun, **data)
         self._add(last)
         while self._hoard:
-            then, data = self._hoard.popleft()
-            self._take(self._log.feed(data), then)
+            then, raw = self._hoard.popleft()
+            self._take(self._log.feed(raw), then)
 
     def _more_of(self, said: Said) -> Data:
         """What the rig makes of an entry. Decoding takes up to a second, a UART has no patience:
