@@ -173,9 +173,13 @@ def _dump_of(crash: Crash, found: re.Match[str]) -> None:
         crash.data["core"] = crash.dump_of
 
 
+def _of_other_core(crash: Crash) -> bool:
+    return crash.dump_of is not None and crash.dump_of != crash.data.get("core")
+
+
 def _registers(crash: Crash, found: re.Match[str]) -> None:
     """A row of registers; of the core that panicked, where two dump theirs."""
-    if crash.dump_of is not None and crash.dump_of != crash.data.get("core"):
+    if _of_other_core(crash):
         return
     registers = crash.data.setdefault("registers", {})
     for name, value in REGISTER.findall(found.string):
@@ -185,8 +189,8 @@ def _registers(crash: Crash, found: re.Match[str]) -> None:
 
 
 def _backtrace(crash: Crash, found: re.Match[str]) -> None:
-    """Frames ``PC:SP``; of the first backtrace, which is the panicking core's."""
-    if "backtrace" in crash.data:
+    """Frames ``PC:SP``; of the core that panicked, where two print theirs."""
+    if "backtrace" in crash.data or _of_other_core(crash):
         return
     frames = FRAME.findall(found.string)
     crash.data["backtrace"] = [f"0x{pc}" for pc, _ in frames[:MAX_FRAMES]]
@@ -246,7 +250,7 @@ DETAILS: Sequence[tuple[re.Pattern[str], Callable[[Crash, re.Match[str]], None]]
     (re.compile(pattern), take_it)
     for pattern, take_it in (
         # panic.c, panic_arch.c
-        (r"Guru Meditation Error: Core\s+(\d+) panic'ed \((.*?)\)(?:\.|$)", _guru),
+        (r"Guru Meditation Error: Core\s+(\d+) panic'ed \(([^)]*)\)", _guru),
         (r"Debug exception reason: (.*)", _reason),
         (r'Detected in task "(.*)" at 0x', _says("task")),
         (r"^Stack (?:pointer|bounds): 0x", _nothing),

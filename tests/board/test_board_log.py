@@ -70,9 +70,11 @@ def test_the_registers_of_the_core_that_panicked_count():
     first, second = PANIC, PANIC.replace(b"Core  0 register", b"Core  1 register")
     second = second[second.index(b"Core  1 register") :].replace(b"0x400d56", b"0x400e00")
     words = b"Guru Meditation Error: Core  0 panic'ed (Interrupt wdt timeout on CPU0). \n"
-    found = crash(words + first[first.index(b"\n") :].split(b"ELF")[0] + second)
+    here = first[first.index(b"\n") :].split(b"ELF")[0]
+    for order in (here + second, second.split(b"ELF")[0] + here):
+        found = crash(words + order)
+        assert (found["pc"], found["backtrace"][0]) == ("0x400d5614", "0x400d5611")
     assert (found["what"], found["kind"]) == ("int_wdt", "interrupt watchdog")
-    assert (found["pc"], found["backtrace"][0]) == ("0x400d5614", "0x400d5611")
 
 
 def test_two_panics_are_two_crashes():
@@ -104,6 +106,25 @@ def test_an_older_task_watchdog_that_aborts_is_one_crash():
     found = crash(WDT + b"E (1) task_wdt: Aborting.\n"
                   b"abort() was called at PC 0x400d1234 on core 0\n")  # fmt: skip
     assert (found["what"], found["pc"], found["core"]) == ("task_wdt", "0x400d1234", 0)
+
+
+def test_an_abort_behind_a_warning_that_was_over_is_a_crash_of_its_own():
+    trace = b"Backtrace: 0x400d5611:0x3ffb47a0 0x400d31be:0x3ffb47d0\n"
+    first, second = crashes(WDT + trace + b"abort() was called at PC 0x400d1234 on core 0\n")
+    assert (first["what"], second["what"]) == ("task_wdt", "abort")
+
+
+INTERLEAVED = [
+    b"Guru MedGuru Meditation Error: Core  1 panic'ed (LoadProhibited). Exception was unhandled.\n",
+    b"I (12) wifi: rGuru Meditation Error: Core  1 panic'ed (LoadProhibited)I (13) boot.\n",
+    b"\0\xff\xfe\x80Guru Meditation Error: Core  1 panic'ed (LoadProhibited). \xc3\n",
+]
+
+
+@pytest.mark.parametrize("line", INTERLEAVED)
+def test_a_panic_behind_torn_words_of_the_other_core_is_seen(line):
+    found = crash(line + PANIC[PANIC.index(b"\n") :].replace(b"Core  0", b"Core  1"))
+    assert (found["core"], found["kind"], found["pc"]) == (1, "LoadProhibited", "0x400d5614")
 
 
 FORMS = [
