@@ -174,6 +174,8 @@ class Session:
 
     def finish(self, bundle: TestBundle, results: Sequence[Result]) -> None:
         """End the evidence of a test."""
+        if self._rig is not None:
+            self._rig.settle()
         self.recorder.switch(Timeline(redactor=self.redactor))
         final = results
         try:

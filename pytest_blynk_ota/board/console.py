@@ -117,7 +117,7 @@ class Console:
         self._port: Port | None = None
         self._lost = "not open"
         self._lending = threading.Lock()
-        self._lent = self._parked = self._reading = False
+        self._lent = self._parked = self._reading = self._working = False
         self._closing = threading.Event()
         self._reader: threading.Thread | None = None
 
@@ -265,10 +265,14 @@ class Console:
         except PORT_ERRORS as error:
             self._lose(str(error), port)
             return
+        self._working = True
         if data:
             self._take(self._log.feed(data))
         elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
             self._take(self._log.settle())
+        with self._changed:
+            self._working = False
+            self._changed.notify_all()
 
     def _bytes(self, port: Port) -> bytes:
         self._reading = True
@@ -300,6 +304,19 @@ class Console:
         while self._hoard:
             then, raw = self._hoard.popleft()
             self._take(self._log.feed(raw), then)
+
+    def settle(self) -> None:
+        """Wait until a crash that is being read has been told: at most until the board has been
+        silent for SETTLE_S. Without one it returns at once."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    not (self._log.waits or self._working)
+                    or self._port is None
+                    or self._closing.is_set()
+                ),
+                SETTLE_S + PARK_S,
+            )
 
     def _more_of(self, said: Said) -> Data:
         """What the rig makes of an entry. Decoding takes up to a second, a UART has no patience:

@@ -56,6 +56,8 @@ _DEBUG_REPORT = "Arduino's chip-debug-report.cpp (core 3)"
 METRIC_ROWS: tuple[Row, ...] = tuple(
     row("metric", pattern, _number(name, unit), source, *needles)
     for name, pattern, unit, source, *needles in (
+        (FREE_HEAP, r"\bFree mem:\s+(\d+)$", BYTES, "old BlynkEdgent.h printDeviceBanner",
+         "Free mem:"),
         (FREE_HEAP, r"Heap free:\s+(\d+) / \d+", BYTES, _EDGENT, "Heap free:"),
         (BLOCK_HEAP, r"^\s*max alloc:\s+(\d+)$", BYTES, _EDGENT, "max alloc:"),
         (LEAST_HEAP, r"^\s*min free:\s+(\d+)$", BYTES, _EDGENT, "min free:"),

@@ -22,7 +22,7 @@ from pytest_blynk_ota.board.metric_patterns import METRIC_ROWS
 from pytest_blynk_ota.board.rows import Build, Data, Mark, Row, row
 
 REPEATED = frozenset({"reset", "metric"})
-"""Kinds of which one line may tell several."""
+"""Kinds of which one line may tell several; metrics of different names."""
 
 
 def marks(line: str, rows: Sequence[Row] | None = None) -> Iterator[Mark]:
@@ -38,11 +38,13 @@ def marks(line: str, rows: Sequence[Row] | None = None) -> Iterator[Mark]:
             continue
         for match in one.pattern.finditer(line):
             data = one.build(match)
-            if data is None:
+            key = f"metric {data['name']}" if data and one.kind == "metric" else one.kind
+            if data is None or key in seen:
                 continue
             yield Mark(one.kind, data)
+            if one.kind != "reset":
+                seen.add(key)
             if one.kind not in REPEATED:
-                seen.add(one.kind)
                 break
 
 

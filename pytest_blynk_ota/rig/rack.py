@@ -439,6 +439,11 @@ class Rig:
         if self._virtual:
             self._virtual.control.mend()
 
+    def settle(self) -> None:
+        """Let a crash that a board is in the middle of come on record."""
+        for place in self._places.values():
+            place.board.console.settle()
+
     def check(self) -> None:
         """Raises RigError if a part of the rack has died."""
         if self._virtual:

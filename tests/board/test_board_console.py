@@ -363,3 +363,18 @@ def test_the_port_is_read_while_a_crash_is_decoded(server, timeline):
     assert of_kind(timeline, "crash")[0]["decoded"] == ["True"]
     assert [kind for kind in kinds(timeline) if kind != "line"] == ["crash", "reset"]
     assert [line.text for line in console.lines()][1:3] == ["Rebooting...", "later"]
+
+
+def test_what_waits_for_a_crash_has_it_on_record(server, console, timeline):
+    server.say(CRASH)
+    console.expect("Guru", timeout=5)
+    console.settle()
+    assert len(of_kind(timeline, "crash")) == 1
+
+
+def test_without_a_crash_there_is_nothing_to_wait_for(server, console):
+    server.say(b"hello\n")
+    console.expect("hello", timeout=5)
+    begun = time.monotonic()
+    console.settle()
+    assert time.monotonic() - begun < 0.5

@@ -209,3 +209,41 @@ def test_a_row_names_its_source_and_has_needles(row):
 def test_no_text_breaks_the_table(text):
     for mark in marks(text):
         json.dumps(dict(mark.data))
+
+
+METRICS = [
+    ("[102] Free mem:  250000", ("free heap", 250_000, "B")),
+    (" Heap free:       200000 / 320000", ("free heap", 200_000, "B")),
+    ("      max alloc:  100000", ("largest free block", 100_000, "B")),
+    ("      min free:   150000", ("min free heap", 150_000, "B")),
+    ("Minimum free heap size: 301716 bytes", ("min free heap", 301_716, "B")),
+    ("  Free Bytes        :   340856 B ( 332.9 KB)", ("free heap", 340_856, "B")),
+    ("  Min Free Bytes    :   330000 B ( 322.3 KB)", ("min free heap", 330_000, "B")),
+    ("  Largest Free Block:   290804 B ( 284.0 KB)", ("largest free block", 290_804, "B")),
+    ("[I][main.cpp:8] free heap: 123456", ("free heap", 123_456, "B")),
+    ("Free heap size: 123456 bytes", ("free heap", 123_456, "B")),
+    ("heap=123456 rssi=-50", ("free heap", 123_456, "B")),
+    ("I (3022) wifi:security: WPA2-PSK, phy: bgn, rssi: -61", ("rssi", -61, "dBm")),
+    ("I (939) wifi: security type: 3, phy: bgn, rssi: -68", ("rssi", -68, "dBm")),
+    ("[9][I][x] WiFi connected (IP: 192.168.4.2, RSSI: -52)", ("rssi", -52, "dBm")),
+    ("mac:02:B1:6E:00:00:01 ip:192.168.4.2 (lab [02:b1:6e:00:00:01] -52dBm)", ("rssi", -52, "dBm")),
+    ("ssid:lab bssid:02:b1:6e:00:00:01 rssi:-52dBm", ("rssi", -52, "dBm")),
+    ("[2456] Ready (ping: 249ms).", ("cloud ping", 249, "ms")),
+]
+
+
+@pytest.mark.parametrize(("line", "metric"), METRICS)
+def test_a_number_that_the_firmware_prints_is_a_metric(line, metric):
+    found = [data for kind, data in of_line(clean(line)) if kind == "metric"]
+    assert [tuple(data.values()) for data in found] == [metric]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Total heap: 327680", "Heap size: 327680", "min heap: 1000", "heap_init: At 3FFAE6E0 len 0",
+     "I (1) heap_init: At 3FFB3568 len 0002CA98 (178 KiB): DRAM", "CORRUPT HEAP: Bad head at 0x3ff",
+     "Internal Total heap 300000, internal Free Heap 200000", "free heap: " + "9" * 400,
+     "* lab [02:b1:6e:00:00:01] WPA2 ch:6 rssi:-52"],
+)  # fmt: skip
+def test_other_numbers_are_no_metric(line):
+    assert [data for kind, data in of_line(line) if kind == "metric"] == []
