@@ -22,6 +22,7 @@ from pytest_blynk_ota.delivery.slowness import slowness_s
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.relayed import TheirOffers
 from pytest_blynk_ota.restore import Restored, await_settled, restore, skew_s
 from pytest_blynk_ota.result import Result
@@ -29,7 +30,7 @@ from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
-from pytest_blynk_ota.shipment import Offers, Operation
+from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
@@ -59,7 +60,7 @@ class Ota:
         place: the board.
         firmware: Old, New and what is derived from them.
         evidence: the folder of this test.
-        keep: called with each result as it is made.
+        keep: called with each result as it is made; one of a number that was before replaces it.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Ota:
         self._keep = keep
         self._rollback = rollback
         self._number = 0
+        self._last: Result | None = None
+        self._overwritten = False
         self._state: Restored | None = None
         self._running: Image | None = None
         self._left = Left(None, None)
@@ -102,6 +105,7 @@ class Ota:
                 f"behaviour segment (blynk-ota image make); firmware of your own needs a rig with "
                 f"a real board"
             )
+        self._overwritten = True
         timeline = self._rig.recorder.timeline
         before = timeline.cursor
         self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
@@ -114,6 +118,7 @@ class Ota:
             RigError: Old does not come up.
         """
         assert self._state is not None, "restore() comes before the first sweep"
+        self._overwritten = True
         before = self._rig.recorder.timeline.cursor
         self._rig.recorder(
             "ota",
@@ -327,6 +332,7 @@ class Ota:
         def begin() -> Mapping[str, Any]:
             # Not before: one that is refused, or never entered, leaves no trace.
             self._number += 1
+            self._overwritten = False
             self._running, self._names = running, names
             told = self._describe(op, limit, deadline, profile, faults)
             told = {**told, "air": rules.to_data()}
@@ -468,17 +474,54 @@ class Ota:
         if "control" not in asked:  # else the board has been restored since
             self._learn(verdict)
         result = Result(self._number, verdict, self._evidence, lines)
-        self._keep(result)
+        self._done(result)
         return result
 
-    def _gather(self, want: str) -> None:
+    def deep_check(self) -> Result:
+        """Read otadata and the slots back over the loader, and judge the last operation with them.
+
+        Nothing is read twice: after ``UPGRADED``, and where the other witnesses left a doubt, it
+        has been done. The board is reset by it.
+
+        Returns:
+            The result of the last operation, its ``flash`` filled in; it takes the old one's place.
+
+        Raises:
+            UsageError: there was no operation, or the next one is under way.
+            FlashFailed: flash cannot be read, as where it is encrypted.
+            RigError: with what stands there the evidence does not decide, or the rack failed.
+        """
+        if self._last is None or self._place.busy:
+            raise UsageError(
+                f"board {self._place.name}: ota.deep_check() looks at an operation that has ended; "
+                f"expected one before it"
+            )
+        if self._last.flash is None and self._overwritten:
+            raise UsageError(
+                f"board {self._place.name}: Old has been restored since operation "
+                f"{self._last.number}, so its flash cannot be looked at any more; expected "
+                f"ota.deep_check() before that"
+            )
+        if self._last.flash is None:
+            self._gather("flash", must=True)
+            verdict = judge(self._events(), self._last.number)
+            self._learn(verdict)
+            self._done(replace(self._last, verdict=verdict))
+        return self._last
+
+    def _done(self, result: Result) -> None:
+        self._last = result
+        self._keep(result)
+
+    def _gather(self, want: str, *, must: bool = False) -> None:
         """Ask one more witness. The control comes last: it overwrites what the others read."""
         name, record = self._place.name, self._rig.recorder
         if want == "flash":
             images = {key: image.data for key, image in self._names.items()}
             assert self._state is not None
             rollback = self._rollback and self._place.profile.rollback
-            with contextlib.suppress(FlashFailed):  # recorded: the judge believes the others then
+            # A failure is on record: the judge believes the others then.
+            with contextlib.nullcontext() if must else contextlib.suppress(FlashFailed):
                 self._place.board.read_flash(
                     self._state.table, images, rollback=rollback, core_dump=self._has_crashed()
                 )

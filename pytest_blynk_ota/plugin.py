@@ -334,7 +334,7 @@ def ota(
     made = _blynk_ota_session.ota(
         _blynk_ota_place,
         _blynk_ota_test.bundle,
-        _blynk_ota_test.results.append,
+        _blynk_ota_test.keep,
         rollback=marker is None or marker.kwargs.get("rollback", True),
     )
     made.restore()

@@ -14,7 +14,7 @@ from typing import Final
 
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.errors import RigError, UsageError
-from pytest_blynk_ota.shipment import Offers, tag_of
+from pytest_blynk_ota.offers import Offers, tag_of
 
 FETCH_TIMEOUT_S: Final = 60.0
 """Wall seconds for their whole file; the network between two servers is not what is tested."""

@@ -68,6 +68,11 @@ class Running:
         item.user_properties.append((PREFIX + "evidence", str(bundle.folder)))
         return cls(item, session, bundle)
 
+    def keep(self, result: Result) -> None:
+        """Keep what an operation returned; a deeper look at one takes its place."""
+        before = [one for one in self.results if one.number != result.number]
+        self.results[:] = sorted([*before, result], key=lambda one: one.number)
+
     def finish(self) -> None:
         """Close the evidence."""
         self.session.finish(self.bundle, self.results)

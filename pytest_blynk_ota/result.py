@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.air import AirStatus
-from pytest_blynk_ota.verdict import Download, Finding, Metric, Outcome, Reason, Verdict
+from pytest_blynk_ota.verdict import (
+    Download,
+    Finding,
+    FlashSeen,
+    Metric,
+    Outcome,
+    Reason,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,11 @@ class Result:
         """What was measured, by name: ``result.metrics["free heap"].least``; only what was seen.
         docs/reference/metrics.md lists the names."""
         return self.verdict.metrics
+
+    @property
+    def flash(self) -> FlashSeen | None:
+        """What stood in the flash afterwards; None where it was not read (``ota.deep_check``)."""
+        return self.verdict.flash
 
     @property
     def seconds(self) -> float:

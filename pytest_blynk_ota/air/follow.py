@@ -18,6 +18,8 @@ from pytest_blynk_ota.air.versions import Named
 from pytest_blynk_ota.evidence.event import Event
 
 NOT_MODIFIED = 304
+LAST_SEGMENT_BYTES = 1460
+"""The largest TCP segment on an Ethernet or a Wi-Fi."""
 
 LIBRARY_KEYS = ("blynk", "ver")
 """Info keys that name the library's version: Arduino's, and that of the other clients."""
@@ -60,8 +62,9 @@ class Follower:
         self._board = board
         self._answers: dict[int, int] = {}
         self._methods: dict[int, str] = {}
-        self._moved: dict[int, tuple[int, int]] = {}
+        self._moved: dict[int, tuple[int, int, int]] = {}
         self._libraries: dict[int, str] = {}
+        self._asked: set[str] = set()
 
     def see(self, event: Event) -> None:
         """One event."""
@@ -84,6 +87,7 @@ class Follower:
         rules = rules_of(data)
         self.clock = Clock(event.t, rules.starts(event.wall), data.get("speed", 1.0))
         self._board = event.board
+        self._asked = set()
         ran = images.get(data.get("running") or "", {}).get("version")
         self.shipment = Shipment(
             named(images.get(data["offered"], {})),
@@ -108,13 +112,19 @@ class Follower:
         )
         self.shipment.on_login(session, runs, now)
 
+    def _sent(self, data: Mapping[str, Any], now: float) -> None:
+        """The URL went out; that may be told later than that somebody came with it."""
+        news = data.get("offer") not in self._asked
+        self.shipment.on_sent(data["session"], now, news=news)
+
     def _request(self, data: Mapping[str, Any], now: float) -> None:
         self._methods[data["conn"]] = data["method"]
         if data["method"] == "GET":
+            self._asked.add(data.get("offer", ""))
             self.shipment.on_get(data["attempt"], now)
 
     def _progress(self, data: Mapping[str, Any], now: float) -> None:
-        moved = (data["written"], data["acked"])
+        moved = (data["written"], data["acked"], data.get("wire") or 0)
         if self._moved.get(data["conn"]) != moved:
             self._moved[data["conn"]] = moved
             self.shipment.on_moved(now)
@@ -137,7 +147,7 @@ HEARD: Mapping[tuple[str, str], Callable[[Follower, Mapping[str, Any], float], N
     ("cloud", "info"): Follower._info,
     ("cloud", "report"): Follower._login,
     ("cloud", "closed"): lambda one, data, now: one.shipment.on_gone(data["session"], now),
-    ("cloud", "ota_sent"): lambda one, data, now: one.shipment.on_sent(data["session"], now),
+    ("cloud", "ota_sent"): Follower._sent,
     ("delivery", "request"): Follower._request,
     ("delivery", "response"): Follower._answered,
     ("delivery", "progress"): Follower._progress,
@@ -187,9 +197,9 @@ def followed(events: Sequence[Event]) -> Shipment:
 
 def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
     """Whether a ``delivery/ended`` event tells of a file sent whole, or of its last part: no page,
-    no HEAD, no 404."""
+    no HEAD, no 404. How the connection ended behind its last byte does not matter."""
     return (
-        ended["how"] == "complete"
+        _is_sent(ended)
         and not ended.get("page")
         and not _has_rest(ended)
         and ended.get("announced") != 0
@@ -201,6 +211,23 @@ def asks_for_more(ended: Mapping[str, Any], status: int) -> bool:
     """Whether it tells of an answer after which the file is still to come: a redirect, a part."""
     redirect = 300 <= status < 400 and status != NOT_MODIFIED
     return bool(ended["how"] == "complete" and (redirect or _has_rest(ended)))
+
+
+def _is_sent(ended: Mapping[str, Any]) -> bool:
+    """Whether all that was announced has come.
+
+    A device that leaves bytes unread behind the announced ones closes by RST, which stands in place
+    of the acknowledgement of the last segment.
+    """
+    if ended["how"] == "complete":
+        return True
+    announced = ended.get("announced")
+    if announced is None:
+        return False
+    beyond = (ended.get("written") or 0) > announced
+    left = beyond and (ended.get("by"), ended["how"]) == ("device", "rst")
+    acked = (ended.get("acked") or 0) + (LAST_SEGMENT_BYTES if left else 0)
+    return bool(acked >= announced)
 
 
 def _has_rest(ended: Mapping[str, Any]) -> bool:

@@ -172,11 +172,12 @@ class Shipment:
             self.session = None
             self._ask_gates()
 
-    def on_sent(self, session: int, now: float) -> None:
-        """The URL went out on a session."""
+    def on_sent(self, session: int, now: float, *, news: bool = True) -> None:
+        """The URL went out on a session; ``news``: nobody has come with it yet."""
         self.advance(now)
         self._sent_on.add(session)
-        self._happens(Seen.SENT)
+        if news:
+            self._happens(Seen.SENT)
         self._ask_gates()
 
     def on_get(self, attempt: int, now: float) -> None:

@@ -131,6 +131,10 @@ def command(
             "--certificate, --key and --write-ca are for TLS ports, and none is open: add --tls or "
             "--mqtts",
         ),
+        (
+            write_ca is not None and _is_shipped(write_ca, files),
+            f"--write-ca {write_ca} would overwrite the file to ship; name another, as ca.pem",
+        ),
         (relay_ca is not None and relay is None, "--relay-ca goes with --relay, which is missing"),
         (limit is not None and not files, "--limit goes with --ship, which is missing"),
         (not host, "--host wants an address to listen on, got ''"),
@@ -255,6 +259,11 @@ def _is_url(text: str) -> bool:
         return text.startswith(SCHEMES) and bool(urlsplit(text).hostname)
     except ValueError:
         return False
+
+
+def _is_shipped(path: Path, texts: Sequence[str]) -> bool:
+    files = [Path(part) for text in texts for part in (text, text.partition("=")[2]) if part]
+    return path.resolve() in {file.resolve() for file in files}
 
 
 def _images(texts: Sequence[str], names: Sequence[str], any_token: bool) -> dict[str, Image]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RIG_FAILED = 3
 DIFFERS = 4
-NEWER = frozenset({"metrics"})
+NEWER = frozenset({"flash", "metrics"})
 """Keys that a verdict stored by an earlier version does not have."""
 
 

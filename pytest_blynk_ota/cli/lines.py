@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 if TYPE_CHECKING:
     import asyncio
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without ``nan``, which no comparison refuses, and ``inf``."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number. Fails as options do for one that is none."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number; expected one as 20", param, ctx)
+        return number
 
 
 class Lines:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from pytest_blynk_ota.cli.lines import FiniteRange
+
 if TYPE_CHECKING:
     from pytest_blynk_ota.cli.serve_lines import Printer
     from pytest_blynk_ota.cloud.tls import Authority
@@ -49,7 +51,7 @@ class Asked:
 )  # fmt: skip
 @click.option(
     "--expires", default=DAY_S, show_default="a day", metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Device seconds after which a URL is answered with 403.",
 )  # fmt: skip
 @click.option("--single-use", is_flag=True, help="A URL serves one GET, and then 403.")
@@ -59,7 +61,7 @@ class Asked:
     help="Port to listen at.",
 )  # fmt: skip
 @click.option(
-    "--speed", default=1.0, show_default=True, type=click.FloatRange(0.001, 1000),
+    "--speed", default=1.0, show_default=True, type=FiniteRange(0.001, 1000),
     help="Device seconds in a second, for the times and rates of faults.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -93,13 +95,32 @@ def command(
     secure = https or certificate is not None
     if write_ca is not None and (certificate is not None or not secure):
         raise click.UsageError("--write-ca is for the CA that --https makes; give --https alone")
+    if write_ca is not None and write_ca.resolve() in {file.resolve() for file in files}:
+        raise click.UsageError(
+            f"--write-ca {write_ca} would overwrite the file to serve; name another, as ca.pem"
+        )
     listed = [fault for text in faults for fault in parse_all(text)]
+    _check_that_serve_sees(listed)
     read = [(file, _read(file)) for file in files]
     asked = Asked(listed, secure, expires, single_use, host, port, speed)
     authority = _authority(certificate, key) if secure else None
     if write_ca is not None and authority is not None:
         _write(write_ca, authority.ca_pem)
     asyncio.run(_serve(read, asked, authority, printer(as_json)))
+
+
+def _check_that_serve_sees(faults: Sequence[Fault]) -> None:
+    """Raises FaultError for a fault that waits for what this command never learns."""
+    from pytest_blynk_ota.errors import FaultError
+
+    for fault in faults:
+        when = fault.when
+        for clause, asked in (("on board", when.boards), ("from", when.since)):
+            if asked is not None and not when.may:
+                raise FaultError(
+                    f"{fault} could never fire: serve knows of no boards and their events; "
+                    f"{clause!r} is for the faults of a test"
+                )
 
 
 def _read(file: Path) -> bytes:

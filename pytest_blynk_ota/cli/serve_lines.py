@@ -91,14 +91,16 @@ class BarPrinter(Printer):
         """Print one event, and move its bar."""
         self._draw(kind, facts)
         if kind != "progress":
-            self._console.print(text_of(kind, facts), markup=False, highlight=False)
+            # A line break in a URL would be copied with it: the terminal alone may wrap it.
+            self._console.print(text_of(kind, facts), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, kind: str, facts: dict[str, Any]) -> None:
         conn = facts.get("conn", -1)
         bar = self._bars.get(conn)
         if kind == "response" and bar is None:
+            attempt = facts["attempt"] or "?"
             self._bars[conn] = self._progress.add_task(
-                f"#{conn} attempt {facts['attempt']}", total=facts["announced"], note=""
+                f"#{conn} attempt {attempt}", total=facts["announced"], note=""
             )
         elif kind == "progress" and bar is not None:
             self._progress.update(bar, completed=facts["acked"])

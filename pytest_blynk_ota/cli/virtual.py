@@ -13,6 +13,7 @@ import rich_click as click
 from click.core import ParameterSource
 from click.globals import get_current_context
 
+from pytest_blynk_ota.cli.lines import FiniteRange
 from pytest_blynk_ota.cli.poke import ACTIONS, MODIFIERS
 
 RACK = "BLYNK_OTA_RACK"
@@ -41,7 +42,7 @@ def _pokes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--board", "boards", multiple=True, metavar="NAME", help="Only this board (repeat).")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True, max=MAX_SPEED),
+    type=FiniteRange(min=0, min_open=True, max=MAX_SPEED),
     help="How many times faster the boards' clocks run, instead of the rig file's speed or 1.",
 )
 @click.option("--at", metavar="URL", envvar=RACK, help=f"The rack that runs already; or {RACK}.")
@@ -49,7 +50,7 @@ def _pokes(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--download", is_flag=True, help="With --reset: into download mode.")
 @click.option(
     "--ms",
-    type=click.FloatRange(min=0, min_open=True, max=MAX_SPEED),
+    type=FiniteRange(min=0, min_open=True, max=MAX_SPEED),
     metavar="MS",
     help="With --dip: device milliseconds; 50.",
 )

@@ -26,6 +26,10 @@ TOKEN_BYTES = 16
 LIFETIME_S = 86_400.0
 """Device seconds that a URL lasts. Our choice: longer than any test, as a cloud's."""
 
+VANISHED = 256
+"""Connections that are kept silent at a time; the oldest ends for a newer one, by RST. Its device
+has long given up."""
+
 CLOSE_WALL_S = 5.0
 """Open answers end within milliseconds; after this the event loop hangs."""
 
@@ -90,6 +94,13 @@ class Offer:
         if self.campaign.single_use and method == "GET" and hop in self.used:
             return "this URL has been used"
         return None
+
+    def close(self) -> None:
+        """Give its own port back, if it has one; on the loop once it is open."""
+        if self.gate is not None:
+            self.gate.close()
+        if self.door is not None:
+            self.door.close()
 
 
 class Host(Protocol):
@@ -283,6 +294,12 @@ class Campaign:
             if offer.gate is not None:
                 offer.gate.review()
 
+    def keep(self, wire: Wire) -> None:
+        """Let a connection that vanished be silent, and no packet of it leave."""
+        self.vanished.append(wire)
+        if len(self.vanished) > VANISHED:
+            self.vanished.pop(0).reset()
+
     def close(self) -> None:
         """Take the URLs back and end open answers at once. Callable from any thread.
 
@@ -319,10 +336,7 @@ class Campaign:
 
     def _stop(self) -> list[Open]:
         for offer in self.offers:
-            if offer.gate is not None:
-                offer.gate.close()
-            if offer.door is not None:
-                offer.door.close()
+            offer.close()
         for wire in self.vanished:
             wire.reset()
         self.vanished.clear()

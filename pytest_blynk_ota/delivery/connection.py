@@ -23,6 +23,8 @@ IDLE_WALL_S: Final = 75.0
 HELLO_HEAD: Final = 5
 """Bytes of a TLS record before what it carries; the last two are its length."""
 HANDSHAKE: Final = 0x16
+SAID_MOST: Final = 64 * 1024
+"""Bytes that a device may say behind its hello while the answer is held back; more are lost."""
 
 Answered = Callable[["Connection", Request], Awaitable[bool]]
 """Answers a request; whether the connection may have another one."""
@@ -108,12 +110,19 @@ class Connection:
         self.wire.close()
 
     def look(self) -> None:
-        """Nothing that is seen changes a handshake."""
+        """Something was seen: a handshake that is stalled may go on."""
+        self.wire.wake()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for the device to ask, for the first time or again."""
+        return not self.is_leaving and (self.exchange is None or self.exchange.done.is_set())
 
     def crowd_out(self) -> None:
         """Make room for a newer one."""
         self.is_leaving = True
-        self._note("refused", why="too many connections that have asked for nothing", status=None)
+        which = "ask for nothing more" if self.asked else "have asked for nothing"
+        self._note("refused", why=f"too many connections that {which}", status=None)
         self.wire.close()
 
     # Requests.
@@ -122,7 +131,7 @@ class Connection:
         while True:
             request = await self._request()
             self.asked = True
-            if not await self._answered(self, request):
+            if not await self._answered(self, request) or self.wire.spilled:
                 return
             self._heads.feed(self.wire.take())
 
@@ -176,9 +185,12 @@ class Connection:
         if due is not None and how != "cut-handshake":
             self._fire(due)
         if how in BROKEN_OFF:
-            await BROKEN_OFF[how](self, tls, hello)
-            self._note("handshake", version=None, cipher=None, why=f"as asked: {how}")
-            return False
+            more = await BROKEN_OFF[how](self, tls, hello)
+            if more is None:
+                self._note("handshake", version=None, cipher=None, why=f"as asked: {how}")
+                return False
+            hello += more
+            until = self._loop.time() + self._patience_wall_s
         try:
             await self._exchanged(tls, hello, until)
         except (ssl.SSLError, Gone, Impatient) as error:
@@ -220,11 +232,21 @@ class Connection:
         self.wire.put(tls.said())
         await self._drained()
 
-    async def _stalled(self, tls: Tls, hello: bytes) -> None:
-        """Its hello was taken, and that was all."""
+    async def _stalled(self, tls: Tls, hello: bytes) -> bytes | None:
+        """Its hello was taken, and that is all, but where an event ends it: what the device has
+        said until then."""
+        said = b""
         while self.wire.gone is None:
-            self.wire.take()
+            if self._due is not None and self._is_seen(self._due.fault.when.until):
+                self._over = False
+                self._fault(self._due, "over")
+                return said
+            said = (said + self.wire.take())[:SAID_MOST]
             await self.wire.wait()
+        return None
+
+    def _is_seen(self, event: str | None) -> bool:
+        return self.offer is not None and event in self.offer.campaign.seen
 
     async def _refused_version(self, tls: Tls, hello: bytes) -> None:
         self.wire.put(PROTOCOL_VERSION_ALERT)

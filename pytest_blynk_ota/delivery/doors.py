@@ -192,6 +192,7 @@ class Gate:
         self._speed = speed
         self._due: Due | None = None
         self._fired = False
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._shut(wanted())
@@ -203,6 +204,8 @@ class Gate:
 
     def review(self) -> None:
         """Look whether the door shall be open or shut; on the loop."""
+        if self._closed:
+            return  # an answer that was ended by that still says that it is over
         if self._due is not None and self._fired:
             if self._due.fault.when.until not in self._seen():
                 return
@@ -219,6 +222,7 @@ class Gate:
 
     def close(self) -> None:
         """Nobody knocks any more; on the loop."""
+        self._closed = True
         self._halt()
         if self._due is not None and self._fired:
             self._over(self._due)

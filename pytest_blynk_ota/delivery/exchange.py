@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from pytest_blynk_ota.delivery.kinds import RATES
 from pytest_blynk_ota.delivery.pacing import Pacer
 from pytest_blynk_ota.delivery.steps import (
     Answer,
@@ -48,6 +49,9 @@ AFTERWORD_S = 2.0
 AFTERWORD_WALL_S = 0.2
 """Device seconds, and wall seconds at the least, in which a device has read what lies in its window
 and has said so. A FIN of that time comes again."""
+
+SILENCES = frozenset({"stall", "drip"})
+"""Faults that a device meets once it has all before them: one that leaves earlier met none."""
 
 BURST = 64
 """Sends that the kernel took at once, before others have their turn."""
@@ -93,7 +97,6 @@ class Exchange:
         self._ledger = Ledger()
         self._pacer: Pacer | None = None
         self._slower: Pace | None = None
-        self._free: set[Pace] = set()
         self._came: deque[Later] = deque()
         self._timers: list[asyncio.TimerHandle] = []
         self._ticker: asyncio.TimerHandle | None = None
@@ -102,8 +105,11 @@ class Exchange:
         self._holding = False
         self._open: dict[int, Due] = {}
         self._ending: tuple[str, str] | None = None
-        self._said: tuple[int, int, bool | None] = (0, 0, None)
+        self._said: tuple[int, int, bool | None, int] = (0, 0, None, 0)
         self._said_at = self._loop.time()
+        self._began = 0
+        self._beyond = 0
+        self._closed = False
         self.done = asyncio.Event()
 
     @property
@@ -155,6 +161,7 @@ class Exchange:
 
     def look(self) -> None:
         """Something was seen: look whether that changes anything."""
+        self._end_rates()
         self._wire.wake()
 
     # Steps.
@@ -167,6 +174,7 @@ class Exchange:
             self._timers.append(
                 self._loop.call_later(later.seconds / self._speed, self._has_come, later)
             )
+        self._began = self._wire.acked()
         self._wire.moved = self._progress
         self._tick()
 
@@ -176,7 +184,8 @@ class Exchange:
 
     async def _carry_out(self, steps: tuple[Step, ...]) -> None:
         for place, step in enumerate(steps):
-            await self._step(step, steps[place + 1] if place + 1 < len(steps) else None)
+            rest = (one for one in steps[place + 1 :] if not isinstance(one, Over))
+            await self._step(step, next(rest, None))
             if self._ending is not None:
                 return
 
@@ -193,6 +202,8 @@ class Exchange:
                     await self._say(memoryview(data), pace, 0, self._ledger)
                     self._progress()
             case Fire(due, at, details):
+                if at >= 0 and due.fault.kind in SILENCES:
+                    await self._delivered()
                 self._fire(due, self._ledger.body if at < 0 else at, **details)
             case Over(due):
                 self._over(due)
@@ -205,6 +216,8 @@ class Exchange:
         self, data: memoryview, pace: Pace | None, flags: int, ledger: Ledger | None = None
     ) -> None:
         """Send what is no body, unless a ``ledger`` counts it as one."""
+        if 0 < (self._answer.announced or 0) <= self._ledger.body:
+            self._beyond += len(data)
         if pace is None:
             self._wire.send(data, flags, ledger)
             await self._drained()
@@ -258,7 +271,7 @@ class Exchange:
             while self._loop.time() < due and self._pacer is pacer and not self._is_free(pace):
                 await self._rest(due)
             if self._pacer is pacer:
-                return 0 if pace in self._free else count
+                return 0 if self._is_free(pace) else count
         return 0
 
     def _in_force(self, pace: Pace | None) -> Pace | None:
@@ -268,27 +281,27 @@ class Exchange:
         return pace
 
     def _is_free(self, pace: Pace) -> bool:
-        """Whether the event that ends a pace has been seen; says so once."""
-        if pace.until is None:
-            return False
-        if pace in self._free:
-            return True
+        """Whether the event that ends a pace has been seen."""
         if pace.until not in self._seen():
             return False
-        self._free.add(pace)
-        if pace.index in self._open:
-            self._over(self._open[pace.index])
+        self._end_rates()
         return True
+
+    def _end_rates(self) -> None:
+        """Say which rates an event has ended, also one that a slower one stood in for."""
+        for due in list(self._open.values()):
+            if due.fault.kind in RATES and due.fault.when.until in self._seen():
+                self._over(due)
 
     async def _hold(self, step: Hold) -> None:
         """Send nothing; without an end only the device or :meth:`stop` ends it."""
-        self._holding = True
+        was, self._holding = self._holding, True
         end = None if step.seconds is None else self._loop.time() + step.seconds / self._speed
         while end is None or self._loop.time() < end:
             if step.until is not None and step.until in self._seen():
                 break
             await self._rest(end)
-        self._holding = False
+        self._holding = was  # by the clock one hold comes in the midst of another
         self._pacer = None  # a pace begins anew: it has nothing to make up for
 
     async def _complete(self) -> None:
@@ -297,6 +310,7 @@ class Exchange:
             self._goodbye()
             await self._drained()
             self._wire.finish()
+            self._closed = True
         await self._acknowledged()
         self._ending = ("server", "complete" if self._answer.whole else "fin")
 
@@ -350,13 +364,22 @@ class Exchange:
             poll = next(polls, poll)
         self._progress()
 
+    async def _delivered(self) -> None:
+        """Wait until the device has all that was written. One that leaves with the last of it, for
+        there is no more to come, has it all the same."""
+        try:
+            await self._acknowledged()
+        except Gone:
+            if self._ending is not None or self._wire.acked() < self._wire.queued:
+                raise
+
     # Ends.
 
     async def _cut(self, due: Due, how: str, at: int) -> None:
         """End the connection here: once all before is acknowledged, or if it is the clock that says
         so, by RST at once, and by FIN behind what is on its way."""
         if at >= 0 or how not in ("rst", "fin"):
-            await self._acknowledged()
+            await self._delivered()
         if at < 0:
             at = self._ledger.within(self._wire.acked()) if how == "rst" else self._ledger.body
         if how == "vanish":
@@ -427,6 +450,7 @@ class Exchange:
     def _tick(self) -> None:
         """Look at the acknowledged bytes now, and again soon."""
         self._progress()
+        self._wire.spill()
         self._ticker = self._loop.call_later(PROGRESS_WALL_S, self._tick)
 
     def _progress(self) -> None:
@@ -435,13 +459,13 @@ class Exchange:
         acked = self._ledger.within(wire)
         self._ledger.forget(wire)
         taken = max(self._ledger.within(self._wire.taken), acked)
-        now = (taken, acked, self._wire.in_flight())
+        now = (taken, acked, self._wire.in_flight(), wire - self._began)
         if now == self._said:
             return
         step = max(1.0, (self._answer.announced or len(self._body)) * PROGRESS_SHARE)
         if acked - self._said[1] >= step or self._loop.time() - self._said_at >= PROGRESS_WALL_S:
             self._said, self._said_at = now, self._loop.time()
-            self._note("progress", written=taken, acked=acked, in_flight=now[2])
+            self._note("progress", written=taken, acked=acked, in_flight=now[2], wire=now[3])
 
     def _fire(self, due: Due, at: int, **more: Any) -> None:
         self._open[due.index] = due
@@ -474,7 +498,7 @@ class Exchange:
             part=self._part,
             by=by,
             how=how,
-            written=max(self._ledger.within(self._wire.taken), acked),
+            written=max(self._ledger.within(self._wire.taken), acked) + self._beyond,
             acked=acked,
             announced=self._answer.announced,
             acked_by=self._wire.acked_by,
@@ -483,8 +507,9 @@ class Exchange:
         self.done.set()
 
     def _is_whole(self, acked: int) -> bool:
-        """Whether the device has all that it was to expect."""
-        announced = self._answer.announced
+        """Whether the device has all that it was to expect; or, where the headers promise more than
+        there is, all that there was before it could see our FIN."""
+        announced = None if self._closed else self._answer.announced
         wanted = len(self._body) if announced is None else announced
         return self._answer.whole and acked == wanted
 

@@ -37,12 +37,17 @@ def read_one(text: str) -> Fault:
     """One fault in either form. Raises FaultError."""
     found = read_all(text)
     if len(found) != 1:
-        raise FaultError(f"{text!r} are {len(found)} faults; expected one, as {EXAMPLE!r}")
+        raise FaultError(
+            f"{text!r} are {len(found)} faults; expected one, as {EXAMPLE!r}; "
+            f"parse_all() reads several"
+        )
     return found[0]
 
 
 def read_all(text: str) -> tuple[Fault, ...]:
     """One or several faults in either form. Raises FaultError."""
+    if not isinstance(text, str):
+        raise FaultError(f"{text!r} is no text; expected a fault as {EXAMPLE!r}")
     bare = text.strip()
     if re.match(r"faults\.|\w+\(", bare):
         return faults.flat([_Python(text).read()])
@@ -85,8 +90,15 @@ class _Python:
         try:
             tree = ast.parse(self._text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise FaultError(f"{self._text!r} is no fault in Python: {error}") from None
-        return self._call(tree.body)
+            why = error.msg if isinstance(error, SyntaxError) else error
+            raise FaultError(
+                f"{self._text!r} is no fault in Python: {why}; expected one as "
+                f'faults.stall(after="50%")'
+            ) from None
+        try:
+            return self._call(tree.body)
+        except RecursionError:
+            raise FaultError(f"{self._text[:80]!r}… is too deep for a fault in Python") from None
 
     def _call(self, node: ast.expr) -> Any:
         if not isinstance(node, ast.Call):

@@ -336,9 +336,10 @@ def http_version(version: str = "1.0") -> Fault:
     return Fault("http_version", {"version": version})
 
 
-def early(code: int = 100, count: int = 1) -> Fault:
-    """So many 1xx answers come before the real one."""
-    return Fault("early", {"code": code, "count": count})
+def early(code: int = 100, count: int = 1, gap: float = 0) -> Fault:
+    """So many 1xx answers come before the real one: in one segment with it, or ``gap`` seconds
+    earlier."""
+    return Fault("early", {"code": code, "count": count, "gap": gap})
 
 
 def connection(says: str = "keep-alive", then: str = "close") -> Fault:

@@ -62,7 +62,7 @@ def moment(value: object) -> Offset:
     try:
         return offset(value)
     except FaultError as error:
-        raise FaultError(str(error).replace('or "last', '"3s" or "last')) from None
+        raise FaultError(str(error).replace(' or "last', ', "3s" or "last')) from None
 
 
 def place(value: object) -> Offset:
@@ -238,7 +238,11 @@ KINDS: Kinds = {
     "length": {"says": Param(_length, None), "off": Param(_difference, None)},  # D8 D11-D13
     "digest": {"how": Param(one_of(*DIGESTS)), "header": Param(token, "X-SHA256")},  # D15 D16 D51
     "http_version": {"version": Param(one_of("0.9", "1.0", "1.1", "2.0"), "1.0")},  # D41
-    "early": {"code": Param(_early, 100), "count": Param(whole(1, 1000), 1)},  # D41
+    "early": {  # D41
+        "code": Param(_early, 100),
+        "count": Param(whole(1, 1000), 1),
+        "gap": Param(zero_or_more, 0),
+    },
     "connection": {  # D41
         "says": Param(one_of("keep-alive", "close", "nothing"), "keep-alive"),
         "then": Param(one_of("close", "stay"), "close"),
@@ -304,6 +308,9 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "before the request": ("tls", "unreachable"),
 }
 """Kinds of which one alone can be in an answer."""
+
+RATES = ("drip", "bandwidth", "segments", "slow_headers")
+"""Kinds that slow bytes down for as long as they are in force."""
 
 STALLS = ("stall", "latency", "drip", "slow_headers")
 """A download that ends under one of these was stalled."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pytest_blynk_ota.delivery import filters
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S, Campaign, Offer
 from pytest_blynk_ota.delivery.certificates import Certificates, Signer
 from pytest_blynk_ota.delivery.connection import PATIENCE_WALL_S, Connection
@@ -27,11 +28,14 @@ from pytest_blynk_ota.errors import FaultError, RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
 WAITING = 256
-"""Connections that have asked for nothing yet; the oldest is closed for a newer one. Our choice:
-far above a rack, far below what hurts."""
+"""Connections that have asked for nothing yet, and as many that ask for nothing more; the oldest is
+closed for a newer one. Our choice: far above a rack, far below what hurts."""
 
 HOPS = 10_000
 """No redirect leads further than this."""
+
+SILENT = ("vanish", "unreachable")
+"""Kinds of fault that take a socket which hears nothing."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 """What else a certificate is for."""
@@ -120,6 +124,7 @@ class DeliveryServer:
     def _listen(self, where: str, *, secure: bool, port: int = 0) -> Door:
         """The door for all URLs of a kind; opened on first use."""
         new = False
+        loop = self._soon_loop()  # before a port is opened that nobody would let anyone in by
         with self._lock:
             door = self._doors.get((where, secure))
             if door is None:
@@ -127,7 +132,7 @@ class DeliveryServer:
                     raise RigError("the firmware server has been stopped: it opens no port")
                 host = self._host if where == "here" else elsewhere(self._host)
                 door = self._doors[where, secure] = Door(host, port, secure=secure)
-                self._soon(door.open, self._soon_loop(), self._enter)
+                self._soon(door.open, loop, self._enter)
                 new = True
         if new:
             self._opened()
@@ -187,11 +192,15 @@ class DeliveryServer:
             FaultError: a fault lies outside of the file or could never fire, or the file that it
                 names cannot be read.
             UsageError: https, and the server has no authority.
+            RigError: a fault takes what this host does not have.
         """
         if https and self._certificates is None:
             raise UsageError("https URLs need a certificate: give the server an authority")
         if not lifetime_s > 0:
             raise UsageError(f"lifetime_s: expected a number above 0, got {lifetime_s!r}")
+        for fault in faults:
+            if fault.kind in SILENT and (why := filters.unavailable()):
+                raise RigError(f"{fault} cannot be done here: {why}")
         others = _others(faults)
         check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
@@ -219,10 +228,15 @@ class DeliveryServer:
         if campaign.needs_door():
             self._give_door(offer)
         with self._lock:
-            if campaign in self._campaigns:
+            closed = campaign not in self._campaigns
+            if not closed:
                 self._offers[offer.token] = offer
                 campaign.offers.append(offer)
-        if offer.door is not None:
+        if offer.door is None:
+            return
+        if closed:
+            self._soon(offer.close)
+        else:
             self._opened()
 
     def withdraw(self, campaign: Campaign) -> None:
@@ -297,7 +311,7 @@ class DeliveryServer:
 
     def _open_door(self, offer: Offer, door: Door, loop: asyncio.AbstractEventLoop) -> None:
         if offer.campaign not in self._campaigns:  # closed meanwhile
-            door.close()
+            offer.close()
             return
 
         def enter(_: Door, sock: socket.socket, peer: str) -> None:
@@ -351,9 +365,10 @@ class DeliveryServer:
             log.error("delivery connection %d: %r", connection.number, error, exc_info=error)
 
     def _crowd_out(self) -> None:
-        waiting = [one for one in self._connections if not (one.asked or one.is_leaving)]
-        if len(waiting) >= WAITING:
-            waiting[0].crowd_out()
+        for asked in (False, True):
+            idle = [one for one in self._connections if one.is_idle and one.asked is asked]
+            for one in idle[: max(0, len(idle) - WAITING + 1)]:
+                one.crowd_out()
 
     # Requests.
 
@@ -362,15 +377,15 @@ class DeliveryServer:
         self._served += 1
         offer = self._find(connection, request)
         if offer is None:
-            reply = plain(404, "404 Not Found\n", method=request.method)
-            return await self._stray(connection, request, reply, None)
+            return await self._stray(connection, request, None, 404, "404 Not Found\n")
         if request.method not in ("GET", "HEAD"):
-            reply = plain(405, "405 Method Not Allowed\n", ("Allow", "GET, HEAD"))
-            return await self._stray(connection, request, reply, offer)
+            allow = ("Allow", "GET, HEAD")
+            return await self._stray(
+                connection, request, offer, 405, "405 Method Not Allowed\n", allow
+            )
         hop = _hop(request)
         if (why := offer.withheld(request.method, hop)) is not None:
-            reply = plain(403, f"403 Forbidden: {why}\n", method=request.method)
-            return await self._stray(connection, request, reply, offer)
+            return await self._stray(connection, request, offer, 403, f"403 Forbidden: {why}\n")
         campaign = offer.campaign
         campaign.number(offer, request.method, "range" in request.headers, hop)
         assert offer.attempt is not None
@@ -406,9 +421,24 @@ class DeliveryServer:
         return offer
 
     async def _stray(
-        self, connection: Connection, request: Request, reply: Answer, offer: Offer | None
+        self,
+        connection: Connection,
+        request: Request,
+        offer: Offer | None,
+        status: int,
+        text: str,
+        *headers: tuple[str, str],
     ) -> bool:
         """Answer a request that is no download."""
+        reply = plain(
+            status,
+            text,
+            *headers,
+            asked=Asked(1, headers=request.headers),
+            method=request.method,
+            version=request.version,
+            keep=not request.last,
+        )
         note = self._noter(
             connection.number,
             offer.campaign.board if offer else None,
@@ -453,7 +483,7 @@ class DeliveryServer:
             campaign.open.discard(exchange)
         if exchange.is_forsaken:
             connection.is_held = True  # not a packet shall leave, a FIN neither
-            campaign.vanished.append(connection.wire)
+            campaign.keep(connection.wire)
         campaign.review()
         return keeps and not request.last
 

@@ -37,7 +37,6 @@ class Pace:
         jitter: a part, 0 to 1: distances (and without a rate pieces too) vary by so much.
         seed: of the jitter.
         until: an event that ends the pace (``when.EVENTS``).
-        index: the place of its fault, whose ``Over`` is said when ``until`` is seen.
         then: the pace that holds once ``until`` is seen; None: none.
     """
 
@@ -47,7 +46,6 @@ class Pace:
     jitter: float = 0.0
     seed: int = 0
     until: str | None = None
-    index: int | None = None
     then: Pace | None = None
 
 

@@ -337,12 +337,21 @@ CLAUSES: tuple[Clause, ...] = (
 )
 """In the order in which they are written; they are read in any."""
 
+FORMS = (
+    "on attempt 1, on first 2, on every 3, on board c3-a, with header Range, from login, until go, "
+    "times 1, once, by chance 0.2 seed 7, maybe"
+)
+_BEGINS = r"((?:on|with|from|until|times|once|by)"
+LEFT = re.compile(rf"^\S+\s+{_BEGINS}\s+[^\s=]+(?:\s.*)?)$|^\S+\s.*?\S\s+{_BEGINS}(?:\s.*)?)$")
+"""What begins as a clause. A first value may be such a word too: ``drop_header from``."""
+
 
 def split(text: str) -> tuple[str, When]:
     """A text form without its clauses, and the clauses.
 
     Raises:
-        FaultError: a clause stands twice, or two contradict each other.
+        FaultError: a clause stands twice, has a bad value or is none, or two contradict each
+            other.
     """
     found: dict[str, Any] = {}
     body = text.strip()
@@ -353,10 +362,26 @@ def split(text: str) -> tuple[str, When]:
                 break
         else:
             break
-        fresh = clause.read(match)
-        for name in fresh:
-            if name in found:
-                raise FaultError(f"{match[0].strip()!r} in {text!r}: it stands there twice")
+        try:
+            fresh = {name: _read(name, value) for name, value in clause.read(match).items()}
+            if fresh.keys() & found.keys():
+                raise FaultError("it stands there twice")
+        except FaultError as error:
+            raise FaultError(f"{match[0].strip()!r} in {text!r}: {error}") from None
         found |= fresh
         body = body[: match.start()]
+    _check_that_no_clause_is_left(body, text)
     return body, When(**found)
+
+
+def _read(name: str, value: Any) -> Any:
+    return _READERS[name](value) if name in _READERS else value
+
+
+def _check_that_no_clause_is_left(body: str, text: str) -> None:
+    """Raises FaultError for words that begin as a clause does and are none."""
+    bare = re.sub(r'"[^"]*"', lambda quoted: "_" * len(quoted[0]), body)
+    left = LEFT.search(bare)
+    if left:
+        start = max(left.start(1), left.start(2))
+        raise FaultError(f"{body[start:]!r} in {text!r} is no clause; known are {FORMS}")

@@ -55,6 +55,7 @@ class Wire:
         inbox: bytes of the device that nobody has read yet, decrypted.
         gone: how it ended: ``fin``, ``rst``, ``timeout`` or ``error`` of the device's side,
             ``closed`` by us; None while it is open.
+        spilled: whether bytes of the device were thrown away.
         queued: bytes that were put on it so far.
         taken: bytes that the kernel took of them.
         moved: called when the kernel has taken more.
@@ -73,6 +74,7 @@ class Wire:
         self.tls_error: ssl.SSLError | None = None
         self.inbox = bytearray()
         self.gone: str | None = None
+        self.spilled = False
         self.queued = self.taken = 0
         self.moved: Callable[[], object] = lambda: None
         sock.setblocking(False)
@@ -205,6 +207,7 @@ class Wire:
         """Not a packet is taken or answered any more. Raises OSError where that cannot be."""
         filters.silence(self._sock)
         self.forget_knocks()
+        self._readable()  # one that has left already does not knock any more
         self._read_off()
 
     def knocked(self) -> bool:
@@ -256,6 +259,12 @@ class Wire:
         if self.gone is None:
             self._read_on()
         return data
+
+    def spill(self) -> None:
+        """Throw a full inbox away: the device's end is seen only behind all that it has sent."""
+        if len(self.inbox) >= INBOX_BYTES:
+            self.spilled = True
+            self.take()
 
     def _readable(self) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.cloud.doors import KINDS, Speech
 from pytest_blynk_ota.cloud.relay import Upstream
+from pytest_blynk_ota.delivery.faults import parse_all
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.config import (
         BoardSection,
         CloudSection,
+        DeliverySection,
         NetworkSection,
         RigSection,
     )
@@ -215,12 +217,27 @@ def metrics_fit(common: Mapping[str, object], boards: Mapping[int, BoardSection]
                 )
 
 
+def _faults_are_of_boards_of_the_rig(
+    delivery: DeliverySection, boards: Sequence[BoardSection]
+) -> Mistakes:
+    known = [board.name for board in boards]
+    for at, text in enumerate(delivery.faults):
+        named = {name for fault in parse_all(text) for name in fault.when.boards or ()}
+        for name in sorted(named - set(known)):
+            yield (
+                f"delivery.faults[{at}]",
+                f"no board {name!r}; the rig has {', '.join(known)}{near(name, known)}",
+            )
+
+
 def mistakes_across(
     rig: RigSection | None,
     boards: Mapping[int, BoardSection],
     cloud: CloudSection | None,
     named: Collection[str],
     network: NetworkSection | None = None,
+    *,
+    delivery: DeliverySection | None = None,
 ) -> Mistakes:
     """Every mistake that lies between keys.
 
@@ -229,6 +246,7 @@ def mistakes_across(
         boards: by their places in the file; those that are fine by themselves.
         named: the keys of the cloud's section, wrong ones too: what is wrong is not missing.
         network: that section.
+        delivery: that section; None also where not all boards are known.
     """
     for at, board in boards.items():
         for rule in RULES_OF_A_BOARD:
@@ -237,6 +255,8 @@ def mistakes_across(
     every = list(boards.values())
     yield from _names_and_ports_are_their_own(every)
     yield from _files_are_their_own(every)
+    if delivery is not None:
+        yield from _faults_are_of_boards_of_the_rig(delivery, every)
     if rig is not None:
         yield from _real_clocks_run_at_1(rig, every)
     if cloud is not None:

@@ -12,19 +12,38 @@ from pytest_blynk_ota.errors import RigError
 T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 """Wall seconds for one call onto the loop: all are local and short."""
+BEAT_S = 0.1
+"""Wall seconds between two looks at the clock."""
+LATE_S = 0.5
+"""Wall seconds that the loop may stand still before that is worth a word: it takes what came in
+that time for what comes now, and sends what is due too late."""
 
 
 class Background:
-    """The loop that the cloud and the firmware server live on."""
+    """The loop that the cloud and the firmware server live on.
 
-    def __init__(self) -> None:
+    Args:
+        late: called with the wall seconds that the loop has stood still, on a host too busy for it.
+    """
+
+    def __init__(self, late: Callable[[float], object] | None = None) -> None:
         self._loop = asyncio.new_event_loop()
+        self._late = late
+        if late is not None:
+            self._loop.call_soon(self._beat, self._loop.time())
         self._thread = threading.Thread(target=self._run, name="blynk-ota servers", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+
+    def _beat(self, due: float) -> None:
+        late = self._loop.time() - due
+        if late >= LATE_S and self._late is not None:
+            self._late(late)
+        due = self._loop.time() + BEAT_S
+        self._loop.call_at(due, self._beat, due)
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float = CALL_TIMEOUT_S) -> T:
         """Run a coroutine on the loop and wait for its result.

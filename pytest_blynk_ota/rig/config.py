@@ -199,7 +199,7 @@ class BoardSection(Section):
     token: Annotated[str, from_environment("token")] | None = None
     profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
-    baud: int = Field(default=115200, ge=300, le=4_000_000)
+    baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
     tags: list[str] = []
     elf: str | None = None
     metrics: Metrics = {}
@@ -217,10 +217,10 @@ class RigSection(Section):
 
     name: str
     advertise: str = "auto"
-    speed: float = Field(default=1.0, ge=1.0, le=MAX_SPEED)
+    speed: float = Field(strict=True, default=1.0, ge=1.0, le=MAX_SPEED)
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 
 
 class CloudSection(Section):
@@ -231,8 +231,8 @@ class CloudSection(Section):
     key: str | None = None
     relay: str | None = None
     relay_ca: str | None = None
-    ping_s: float | None = Field(default=None, gt=0)
-    flood_per_s: float | None = Field(default=10.0, gt=0)
+    ping_s: float | None = Field(strict=True, default=None, gt=0)
+    flood_per_s: float | None = Field(strict=True, default=10.0, gt=0)
 
     @field_validator("relay")
     @classmethod
@@ -265,7 +265,7 @@ class DeliverySection(Section):
     """
 
     https: StrictBool = False
-    expires: float = Field(default=LIFETIME_S, gt=0)
+    expires: float = Field(strict=True, default=LIFETIME_S, gt=0)
     single_use: StrictBool = False
     faults: list[Annotated[str, AfterValidator(_fault_text)]] = []
 
@@ -350,7 +350,13 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     }
     rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
     network = _sieved(NetworkSection, data.get("network"))
-    found = [*mistakes_across(rig, boards, _sieved(CloudSection, cloud), named, network)]
+    all_are_known = isinstance(listed, list) and len(boards) == len(listed)
+    delivery = _sieved(DeliverySection, data.get("delivery")) if all_are_known else None
+    found = [
+        *mistakes_across(
+            rig, boards, _sieved(CloudSection, cloud), named, network, delivery=delivery
+        )
+    ]
     common = data.get("metrics")
     found += metrics_fit(common if isinstance(common, dict) else {}, boards)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
@@ -422,6 +428,7 @@ def _message(row: ErrorDetails, key: str) -> str:
 
 def _expected(text: str) -> str:
     text = re.sub(r"^Input should be ", "", text)
+    text = re.sub(r"^a valid dictionary or instance of \w+$", "a table", text)
     return text[0].lower() + text[1:]
 
 

@@ -141,7 +141,9 @@ class Rig:
         if self._servers is None:
             host = self.address
             with contextlib.ExitStack() as undo:
-                background = Background()
+                background = Background(
+                    lambda late: self.recorder("rig", "late", seconds=round(late, 3))
+                )
                 undo.callback(background.stop)
                 cloud = CloudServer(
                     self.recorder,

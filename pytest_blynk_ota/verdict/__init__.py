@@ -16,6 +16,7 @@ watch          when nothing that could change the outcome is still to come
 """
 
 from pytest_blynk_ota.verdict.decide import judge
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.outcome import (
     NEW_RUNS,
     Download,
@@ -31,6 +32,7 @@ __all__ = [
     "NEW_RUNS",
     "Download",
     "Finding",
+    "FlashSeen",
     "Metric",
     "Outcome",
     "Reason",

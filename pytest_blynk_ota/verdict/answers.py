@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_blynk_ota.verdict.fault_kinds import is_page, kind_of, sends_the_file
+from pytest_blynk_ota.air.follow import LAST_SEGMENT_BYTES
+from pytest_blynk_ota.verdict.fault_kinds import goes_beyond, is_page, kind_of, sends_the_file
 from pytest_blynk_ota.verdict.sightings import Request
-
-LAST_SEGMENT_BYTES = 1460
-"""The largest TCP segment on an Ethernet or a Wi-Fi."""
 
 NOTHING_BEYOND = 416
 """What asks for bytes beyond the end of the file is answered with."""
@@ -31,7 +29,8 @@ def acknowledged(one: Request) -> bool:
 def _left_unread(one: Request) -> bool:
     """Whether the device left bytes unread that came behind the announced ones: then its RST stands
     in place of the acknowledgement of the last segment, if it was not sent just before."""
-    beyond = one.announced is not None and one.written > one.announced
+    longer = one.announced is not None and one.written > one.announced
+    beyond = longer or any(goes_beyond(fault.text) for fault in one.fired)
     return beyond and (one.ended_by, one.ended_how) == ("device", "rst")
 
 

@@ -23,6 +23,7 @@ from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, Undecided
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.findings import findings_of
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
 from pytest_blynk_ota.verdict.metrics import metrics_of
 from pytest_blynk_ota.verdict.operation import Operation
@@ -182,6 +183,7 @@ def _verdict(case: Case, outcome: Outcome, partial: str, events: Sequence[Event]
         seconds=round(story.device(story.operation.t, story.until), 3),
         slots=case.images.believed_slots(),
         metrics=metrics_of(story),
+        flash=None if case.flash is None else FlashSeen.of(case.flash.data),
     )
 
 

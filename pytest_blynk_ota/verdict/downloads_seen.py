@@ -77,14 +77,15 @@ class DownloadSeen:
 
     @property
     def moved(self) -> float:
-        """When it was last seen to make progress; a redirect is none. Host seconds."""
+        """When it was last seen to make progress: that the device knocks anew is some, a redirect
+        is none. Host seconds."""
         before: list[Request | None] = [None, *self.requests]
         rows = [
             one.moved
             for one, last in zip(self.requests, before, strict=False)
             if not _leads_nowhere(one, last)
         ]
-        return max([self.start, *rows])
+        return max([self.start, *rows, *(one.t for one in self.knocks)])
 
     @property
     def fired_in(self) -> list[Fired]:
@@ -321,7 +322,7 @@ def _knocked(one: DownloadSeen) -> Iterable[float]:
     if len(gone) == len(one.knocks):
         yield max(gone)
     elif not _early_stall(one):
-        yield one.start + one.operation.wall(one.operation.ways.request_s)
+        yield one.moved + one.operation.wall(one.operation.ways.request_s)
 
 
 def _early_stall(one: DownloadSeen) -> bool:

@@ -44,6 +44,11 @@ def sends_the_file(text: str) -> bool:
     return kind_of(text) == "status" and "body=file" in text.split()
 
 
+def goes_beyond(text: str) -> bool:
+    """Whether a fault sends bytes behind the announced ones that are none of the file."""
+    return kind_of(text) == "pad" and "how=counted" not in text.split()
+
+
 def is_page(text: str) -> bool:
     """Whether a fault puts something else in place of the file."""
     kind = kind_of(text)

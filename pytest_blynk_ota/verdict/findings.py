@@ -192,11 +192,13 @@ def _slack(story: Story, limit: float) -> float:
 
 
 def stall_too_long(case: Case, outcome: Outcome) -> Found:
-    """The device sat on a stalled download longer than its profile says."""
-    limit = case.story.operation.ways.stall_s
+    """The device sat on a stalled download longer than its profile says. One that closes nothing
+    (new Edgent) ends it by its restart, after its time in the error state."""
+    ways = case.story.operation.ways
     for one in case.story.downloads:
         if one.ended != "stalled" or one.end is None:
             continue
+        limit = ways.stall_s + (ways.error_restart_s if one.end == one.boot.until else 0.0)
         quiet = case.story.device(one.moved, one.end)
         if quiet > _slack(case.story, limit):
             yield Finding(

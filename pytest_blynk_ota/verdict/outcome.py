@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 
 MAX_EVENTS_SHOWN = 4
 
@@ -151,6 +152,7 @@ class Verdict:
         seconds: how long the operation took, in device seconds.
         slots: slot label to offset, size and image name, as believed at the end.
         metrics: what was measured, by name: docs/reference/metrics.md lists the names.
+        flash: what stood in the flash after the watch; None: it was not read, or cannot be.
     """
 
     outcome: Outcome
@@ -167,6 +169,7 @@ class Verdict:
     seconds: float = 0.0
     slots: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    flash: FlashSeen | None = None
 
     def __str__(self) -> str:
         thin = " (partial: a witness was missing)" if self.partial else ""
@@ -181,6 +184,7 @@ class Verdict:
             *(f"  {download}" for download in self.downloads),
             *(f"  crash: {crash}" for crash in self.crashes),
             *([f"  measured: {measured}"] if measured else []),
+            *((f"  {self.flash}",) if self.flash else ()),
             *(f"  {finding}" for finding in self.findings),
         ]
         return "\n".join(lines)
@@ -216,6 +220,7 @@ class Verdict:
                 name: Metric(**{**row, "events": tuple(row["events"])})
                 for name, row in rows.get("metrics", {}).items()
             }
+            rows["flash"] = FlashSeen.from_json(rows["flash"]) if rows.get("flash") else None
             return cls(**rows)
         except (KeyError, TypeError, ValueError) as error:
             raise EvidenceError(f"this is no stored verdict: {error!r}") from error

@@ -102,6 +102,8 @@ class Request:
     announced: int | None = None
     written: int = 0
     acked: int = 0
+    wire: int = 0
+    """Bytes of the whole answer, head and framing among them, that were acknowledged."""
     moved: float = 0.0
     """When bytes were last seen to move, sent or acknowledged."""
     heard: float = 0.0
@@ -227,6 +229,8 @@ class Sightings:
         self.marks: list[Noted] = []
         self.lines: list[Noted] = []
         self.rig: list[Noted] = []
+        self.late: list[tuple[float, float]] = []
+        """When the rig's own servers stood still, on a host that was too busy."""
         self.notes: list[Noted] = []
         self.flash: list[Noted] = []
         self.others: set[str] = set()
@@ -283,6 +287,8 @@ class Sightings:
         if event.kind == "reset":
             what = "loader" if event.data.get("mode") == "loader" else "run"
             self.acts.append(Act(event.t, event.seq, what, event.data.get("by", "rig")))
+        elif event.kind == "late":
+            self.late.append((event.t - float(event.data["seconds"]), event.t))
         elif event.kind == "error":
             self.rig.append(Noted(event.t, event.seq, event.kind, event.data))
 
@@ -454,8 +460,13 @@ def _answer(request: Request, event: Event) -> None:
             request.fired.append(Fired(data["index"], str(data["fault"]), event.seq, event.t))
     elif kind in ("progress", "ended"):
         if kind == "progress":
-            if (data["written"], data["acked"]) != (request.written, request.acked):
+            wire = data.get("wire") or 0
+            now = (data["written"], data["acked"], wire)
+            if now != (request.written, request.acked, request.wire):
                 request.moved = event.t
+            if wire > request.wire:
+                request.heard = event.t
+            request.wire = wire
             behind = request.written > request.acked and data["acked"] == request.acked
             flying = data.get("in_flight") is not False
             if not behind or request.held_back or not flying:

@@ -6,7 +6,7 @@ session's boot depends on it, the session keeps all boots that it may belong to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -49,7 +49,12 @@ class Visit:
 
 @dataclass(slots=True)
 class Story:
-    """One operation up to ``until`` (host seconds), on the background of all that came before."""
+    """One operation up to ``until`` (host seconds), on the background of all that came before.
+
+    Attributes:
+        held: when the test or the rig kept the device away.
+        uncounted: the same, and when a host too busy for it kept us from seeing and serving it.
+    """
 
     operation: Operation
     seen: Sightings
@@ -57,6 +62,7 @@ class Story:
     boots: list[Boot]
     visits: list[Visit]
     held: list[tuple[float, float]]
+    uncounted: list[tuple[float, float]]
     downloads: list[DownloadSeen] = field(default_factory=list)
 
     @property
@@ -95,15 +101,16 @@ class Story:
         )
 
     def device(self, start: float, end: float) -> float:
-        """Device seconds between two host times, without those that the test took away."""
+        """Device seconds between two host times, without those that the test took away, and those
+        in which nobody could see or serve the device."""
         start = self.operation.t if start == LONG_AGO else start
-        away = sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in self.held)
+        away = sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in self.uncounted)
         return (end - start - away) * self.operation.speed
 
     def after(self, start: float, device_s: float) -> float:
         """The host time so many device seconds after ``start``, taken-away time left out."""
         due = start + self.operation.wall(device_s)
-        for begin, stop in self.held:
+        for begin, stop in self.uncounted:
             if begin < due and stop > start:
                 due += stop - max(begin, start)
         return due
@@ -171,8 +178,9 @@ class Story:
         )
 
     def drops(self, t: float) -> list[Visit]:
-        """Visits that ended since the board last settled; our own doings are left out, and that
-        the board left for a download."""
+        """Visits that ended since the board last settled; our own doings are left out, that the
+        board left for a download, and logins that the cloud heard when the board had long begun
+        another connection: it waited for us, and we were late."""
         since = self.last_settled(t)
         return [
             v
@@ -181,7 +189,14 @@ class Story:
             and v.login < NEVER
             and not self._ours(v.end)
             and not self._left_for_download(v)
+            and not self._heard_late(v)
         ]
+
+    def _heard_late(self, visit: Visit) -> bool:
+        """Whether the board had begun its next connection before this one's login was heard."""
+        at = next(i for i, one in enumerate(self.visits) if one is visit)
+        after = self.visits[at + 1 : at + 2]
+        return any(one.session.opened <= visit.login for one in after)
 
     def _left_for_download(self, visit: Visit) -> bool:
         sent = [o.t for o in self.seen.offers if o.session == visit.session.number]
@@ -238,7 +253,8 @@ def tell(seen: Sightings, operation: Operation, until: float) -> Story:
     if not operation.uart or seen.gaps:
         boots = _infer(seen, operation, boots, visits)
         visits = visits_of(seen, boots, operation.skew)
-    story = Story(operation, seen, until, boots, visits, _held(seen))
+    held = _held(seen)
+    story = Story(operation, seen, until, boots, visits, held, _merged([*held, *seen.late]))
     story.downloads = downloads_of(story)
     _expect(story)
     return story
@@ -340,7 +356,11 @@ def _held(seen: Sightings) -> list[tuple[float, float]]:
             begun.setdefault(where, t)
         elif where in begun:
             spans.append((begun.pop(where), t))
-    spans += [(t, NEVER) for t in begun.values()]
+    return _merged([*spans, *((t, NEVER) for t in begun.values())])
+
+
+def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The same times without overlaps, in order."""
     merged: list[tuple[float, float]] = []
     for begin, stop in sorted(spans):
         if merged and begin <= merged[-1][1]:

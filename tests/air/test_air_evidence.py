@@ -108,3 +108,14 @@ def test_evidence_of_before_there_were_rules_is_read_by_its_limit_alone():
     data = {key: value for key, value in begin.data.items() if key != "air"} | {"limit": 1}
     old = Event(begin.seq, begin.t, begin.wall, begin.source, begin.kind, begin.board, data)
     assert air_status([old, *evidence.events[1:]]) is S.DOWNLOAD_LIMIT_REACHED
+
+
+@pytest.mark.parametrize(("acked", "status"), [(100, S.DOWNLOADED), (99, S.REQUESTED)])
+def test_a_file_that_came_whole_is_downloaded_however_the_connection_ended(acked, status):
+    assert air_status(Evidence().asked().ended("half", acked=acked).events) is status
+
+
+@pytest.mark.parametrize(("written", "status"), [(5000, S.DOWNLOADED), (100, S.REQUESTED)])
+def test_a_reset_by_bytes_left_unread_stands_for_the_last_acknowledgement(written, status):
+    evidence = Evidence().asked().ended("rst", by="device", acked=0, written=written)
+    assert air_status(evidence.events) is status

@@ -78,7 +78,11 @@ WHAT: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "length": {"says": st.sampled_from(["0", "-1", "ten", "missing", "huge", "7"])},
     "digest": {"how": st.sampled_from(DIGESTS), "header": st.sampled_from(["X-SHA256", "x-md5"])},
     "http_version": {"version": st.sampled_from(["0.9", "1.0", "1.1", "2.0"])},
-    "early": {"code": st.sampled_from([100, 102, 103, 199]), "count": SMALL},
+    "early": {
+        "code": st.sampled_from([100, 102, 103, 199]),
+        "count": SMALL,
+        "gap": st.just(0) | SECONDS,
+    },
     "connection": {
         "says": st.sampled_from(["keep-alive", "close", "nothing"]),
         "then": st.sampled_from(["close", "stay"]),

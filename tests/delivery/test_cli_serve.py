@@ -185,3 +185,51 @@ def test_an_empty_file_is_no_firmware(tmp_path):
     file = tmp_path / "new.bin"
     file.touch()
     assert isinstance(run(file).exception, FirmwareError)
+
+
+@pytest.mark.parametrize("option", ["--speed", "--expires"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_number_is_refused_by_the_name_of_its_option(tmp_path, option, value):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"x")
+    told = CliRunner().invoke(command, [str(file), option, value, "--host", "1.2.3.4"])
+    assert told.exit_code == 2
+    assert option in told.output
+
+
+def test_the_ca_is_not_written_over_the_file_to_serve(tmp_path):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"firmware")
+    again = tmp_path / "." / "new.bin"
+    options = [str(file), "--https", "--write-ca", str(again), "--host", "1.2.3.4"]
+    told = CliRunner().invoke(command, options)
+    assert file.read_bytes() == b"firmware"
+    assert told.exit_code == 2
+    assert "would overwrite the file to serve" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize("clause", ["on board c3-a", "from login"])
+def test_a_fault_that_waits_for_what_serve_never_learns_is_refused(tmp_path, clause):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"firmware")
+    options = [str(file), "--fault", f"status 503 {clause}", "--host", "1.2.3.4"]
+    told = CliRunner().invoke(command, options)
+    assert isinstance(told.exception, FaultError)
+    assert f"status code=503 {clause} could never fire" in str(told.exception)
+
+
+def test_a_long_url_has_no_line_break_on_a_narrow_terminal():
+    printer = BarPrinter()
+    printer._console.file = screen = io.StringIO()
+    printer._console.width = 40
+    url = "http://127.0.0.1:40000/f/" + 100 * "x"
+    printer.say("ready", {"path": "new.bin", "sha256": 64 * "0", "url": url})
+    assert url in screen.getvalue().splitlines()
+
+
+def test_the_bar_of_an_answer_of_no_attempt_says_so():
+    printer = BarPrinter()
+    printer._console.file = io.StringIO()
+    with printer:
+        printer.say("response", {"conn": 1, "attempt": None, "status": 404, "announced": 14})
+        assert [task.description for task in printer._progress.tasks] == ["#1 attempt ?"]

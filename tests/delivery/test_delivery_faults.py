@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pytest_blynk_ota.delivery import faults
 from pytest_blynk_ota.delivery.fault_text import METHODS
 from pytest_blynk_ota.delivery.kinds import KINDS
-from pytest_blynk_ota.delivery.when import Asked
+from pytest_blynk_ota.delivery.when import Asked, When
 from pytest_blynk_ota.errors import FaultError
 
 
@@ -162,6 +162,7 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
     ("faults.stal(1)", "did you mean 'stall'?"),
     ("faults.stall(1).on_atempt(1)", "did you mean 'on_attempt'?"),
     ("faults.stall(", "no fault in Python"),
+    (f"faults.stall(0){'.maybe()' * 700}", "too deep for a fault in Python"),
     ("faults.stall(x)", "'x'"),
     ("faults.stall(__import__('os'))", "'__import__'"),
     ("faults.stall(after=1, when=2)", "unexpected keyword"),
@@ -304,3 +305,49 @@ def test_only_a_fault_that_asks_for_nothing_else_is_sure():
     assert not faults.stall().times(1).when.is_sure
     assert not faults.stall().by_chance(0.5).when.is_sure
     assert not faults.stall().maybe().when.is_sure
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("stall 50% on atempt 1", "'on atempt 1' in 'stall 50% on atempt 1' is no clause; known are"),
+    ("stall 50% on attempt", "'on attempt' in 'stall 50% on attempt' is no clause"),
+    ("stall times -1", "'times -1' in 'stall times -1' is no clause"),
+    ("stall 50% times 0", "'times 0' in 'stall 50% times 0': 0 is out of range"),
+    ("stall 50% by chance 1.5", "'by chance 1.5' in 'stall 50% by chance 1.5': '1.5': expected"),
+    ("stall until noon", "'until noon' in 'stall until noon': 'noon' is no event"),
+])  # fmt: skip
+def test_a_clause_that_is_wrong_is_named_with_what_is_known(text, says):
+    with pytest.raises(FaultError) as refused:
+        faults.parse(text)
+    assert str(refused.value).startswith(says)
+
+
+@pytest.mark.parametrize("text", [
+    'page text="on the way from here"', "header on value=x", "drop_header from", "length by",
+])  # fmt: skip
+def test_a_value_may_be_a_word_that_begins_a_clause(text):
+    assert faults.parse(text).when == When()
+
+
+@pytest.mark.parametrize("what", [5, None, faults.stall(0)])
+def test_what_is_no_text_is_refused_by_parse(what):
+    with pytest.raises(FaultError, match="is no text; expected a fault as"):
+        faults.parse(what)
+
+
+def test_parse_names_its_sister_that_reads_several():
+    with pytest.raises(FaultError, match=r"parse_all\(\) reads several"):
+        faults.parse("status 503 then stall 0")
+
+
+def test_python_that_is_none_is_told_with_an_example():
+    with pytest.raises(FaultError) as refused:
+        faults.parse("faults.stall(after=50%)")
+    assert str(refused.value) == (
+        "'faults.stall(after=50%)' is no fault in Python: invalid syntax; "
+        'expected one as faults.stall(after="50%")'
+    )
+
+
+def test_an_offset_that_is_none_lists_what_is_one():
+    with pytest.raises(FaultError, match=r'expected bytes, "50%", "3s" or "last 4096"$'):
+        faults.stall("5s5")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import random
 import socket
@@ -9,7 +11,8 @@ import time
 
 import pytest
 
-from pytest_blynk_ota.delivery import connection, doors, server
+from pytest_blynk_ota.delivery import connection, doors, faults, server
+from pytest_blynk_ota.delivery.exchange import PROGRESS_WALL_S
 
 GARBAGE = {
     "noise": random.Random(6).randbytes(3000) + b"\r\n\r\n",
@@ -166,6 +169,30 @@ def test_a_flood_behind_a_request_fills_no_memory(bench, firmware_bytes):
     assert others_go_on(bench, firmware_bytes)
 
 
+def test_who_leaves_behind_a_flood_is_noticed(bench, firmware_bytes):
+    device = bench.device(bench.offer(firmware_bytes, faults.stall("50%")).offer("o1")).request()
+    bench.wait("fault", phase="fired")
+    device.socket.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            device.socket.send(bytes(65536))
+    device.reset()
+    assert bench.wait("ended").data["by"] == "device"
+
+
+def test_what_was_thrown_away_of_a_flood_is_no_request(bench, firmware_bytes):
+    stall = faults.stall("50%").until_event("go")
+    campaign = bench.offer(firmware_bytes, stall)
+    device = bench.device(campaign.offer("o1")).request()
+    bench.wait("fault", phase="fired")
+    device.socket.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + bytes(200_000))
+    bench.on_loop(asyncio.sleep(3 * PROGRESS_WALL_S))
+    campaign.saw("go")
+    assert device.read().body == firmware_bytes
+    assert everything(device.socket)[0] == b""
+    assert len(bench.seen("request")) == 1
+
+
 def test_the_oldest_that_has_not_asked_makes_room_for_a_newer_one(
     bench, firmware_bytes, monkeypatch
 ):
@@ -180,6 +207,27 @@ def test_the_oldest_that_has_not_asked_makes_room_for_a_newer_one(
     assert idle[0].socket.recv(1) == b""
     assert served.request().read().body == firmware_bytes
     assert idle[-1].request().read().body == firmware_bytes
+
+
+def test_the_oldest_that_asks_no_more_makes_room_for_a_newer_one(
+    bench, firmware_bytes, monkeypatch
+):
+    monkeypatch.setattr(server, "WAITING", 3)
+    url = bench.offer(firmware_bytes, faults.stall("50%").on_attempt(1)).offer("o1")
+    busy = bench.device(url).request()
+    bench.wait("fault", phase="fired")
+    kept = []
+    for conn in range(2, 7):
+        kept.append(bench.device(url).request(target="/nothing-here"))
+        assert kept[-1].read().status == 404
+        bench.wait("ended", conn=conn)
+    assert bench.device(url).request(target="/nothing-here").read().status == 404
+    assert [event.data["conn"] for event in bench.seen("refused")] == [2, 3, 4]
+    assert "ask for nothing more" in bench.seen("refused")[0].data["why"]
+    assert kept[0].socket.recv(1) == b""
+    assert kept[-1].request(target="/nothing-here").read().status == 404
+    assert not bench.seen("ended", conn=1)
+    busy.close()
 
 
 def test_a_kept_connection_that_asks_no_more_is_closed_without_a_word(

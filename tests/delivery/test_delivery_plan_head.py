@@ -186,7 +186,7 @@ def test_slow_headers_are_sent_byte_by_byte_and_the_body_at_once():
 
 def test_slow_headers_until_an_event_know_whose_pace_it_is():
     reply = ask(DATA, faults.stall(0, seconds=1), faults.slow_headers().until_event("login"))
-    assert reply.steps[1].pace == Pace(1, 1, until="login", index=1)
+    assert reply.steps[1].pace == Pace(1, 1, until="login")
 
 
 def test_a_slow_head_may_be_split_and_early_answers_come_before_it_at_once():
@@ -215,3 +215,8 @@ def test_a_fault_that_changes_nothing_is_not_due_and_does_not_fire(kind, listed)
     assert 0 not in reply.due
     assert 0 not in reply.fires()
     assert listed[0].kind == kind
+
+
+def test_a_digest_that_is_none_any_more_has_no_bytes_to_change():
+    seen = ask(DATA, faults.digest("short"), faults.digest("wrong"))
+    assert set(seen.due) == {0}

@@ -115,7 +115,7 @@ def test_a_lognormal_latency_has_its_median_in_the_seconds_and_its_sigma_in_the_
     (faults.drip(5), Pace(5, 1)),
     (faults.bandwidth(2048, jitter=0.5, seed=3), Pace(2048, None, jitter=0.5, seed=3)),
     (faults.segments(100, 0.5, jitter=0.1, seed=2), Pace(None, 100, 0.5, 0.1, 2)),
-    (faults.drip(5).until_event("go"), Pace(5, 1, until="go", index=0)),
+    (faults.drip(5).until_event("go"), Pace(5, 1, until="go")),
 ])  # fmt: skip
 def test_a_rate_holds_from_its_offset_to_the_end(fault, pace):
     reply = ask(DATA, fault)
@@ -137,7 +137,7 @@ def test_of_several_rates_the_slowest_holds_in_the_smallest_pieces():
 
 def test_a_rate_that_an_event_ends_knows_what_holds_then():
     listed = [faults.bandwidth(500), faults.drip(2).until_event("login")]
-    assert paces(ask(DATA, *listed)) == [Pace(2, 1, until="login", index=1, then=Pace(500))]
+    assert paces(ask(DATA, *listed)) == [Pace(2, 1, until="login", then=Pace(500))]
 
 
 def test_the_frames_of_chunks_go_at_the_rate_of_the_body():

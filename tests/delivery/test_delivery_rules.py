@@ -106,9 +106,8 @@ def test_a_fault_that_this_host_cannot_do_is_refused_with_the_reason(
         raise OSError(errno.ENOPROTOOPT, "Protocol not available")
 
     monkeypatch.setattr(doors.filters, "silence", refuses)
-    campaign = bench.offer(firmware_bytes, faults.unreachable("silent"))
     with pytest.raises(RigError, match=r"unreachable how=silent cannot be done here.*filter"):
-        campaign.offer("o1")
+        bench.offer(firmware_bytes, faults.unreachable("silent"))
 
 
 def test_a_url_before_the_start_is_refused(bench, firmware_bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import socket
@@ -15,6 +16,7 @@ import pytest
 from pytest_blynk_ota.delivery import faults
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import FaultError, RigError
+from pytest_blynk_ota.evidence.timeline import Recorder
 
 RECEIVED_OFFSET = 128
 """``tcpi_bytes_received`` in struct tcp_info (linux/tcp.h)."""
@@ -81,6 +83,37 @@ def test_anything_but_an_offered_url_is_404_and_written_down(bench, firmware_byt
 def test_other_methods_are_refused(bench, firmware_bytes):
     got = bench.get(bench.offer(firmware_bytes).offer("o1"), "POST")
     assert (got.status, got.headers["Allow"]) == (405, "GET, HEAD")
+
+
+OURS = {
+    404: ("GET", "/nothing-here", {}),
+    405: ("PUT", None, {}),
+    403: ("GET", None, {"single_use": True}),
+}
+
+
+@pytest.mark.parametrize("status", OURS)
+@pytest.mark.parametrize(
+    ("version", "more"), [("1.1", b"Connection: close\r\n"), ("1.0", b"")], ids=["close", "1.0"]
+)
+def test_a_page_of_our_own_is_the_last_where_the_device_wants_no_other(
+    bench, firmware_bytes, status, version, more
+):
+    method, target, options = OURS[status]
+    device = bench.device(bench.offer(firmware_bytes, **options).offer("o1"))
+    if status == 403:
+        assert device.request().read().body == firmware_bytes
+    line = f"{method} {target or device.target} HTTP/{version}\r\nHost: a\r\n".encode()
+    device.socket.sendall(line + more + b"\r\n")
+    got = device.read()
+    assert (got.status, got.headers["Connection"]) == (status, "close")
+    assert device.socket.recv(1) == b""
+
+
+def test_a_page_of_our_own_keeps_the_connection_otherwise(bench, firmware_bytes):
+    device = bench.device(bench.offer(firmware_bytes).offer("o1"))
+    assert device.request(target="/nothing-here").read().status == 404
+    assert device.request().read().body == firmware_bytes
 
 
 def test_a_closed_campaign_is_not_served_any_more(bench, firmware_bytes):
@@ -171,6 +204,17 @@ def test_a_device_that_does_not_read_is_not_said_to_have_got_the_file(bench):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
+def test_a_head_that_goes_out_slowly_is_progress_too(bench):
+    url = bench.offer(bytes(1000), faults.slow_headers(20)).offer("o1")
+    got = bench.get(url)
+    told = [event.data for event in bench.seen("progress") if event.data["acked"] == 0]
+    wire = [data["wire"] for data in told]
+    assert len(wire) > 1
+    assert wire == sorted(set(wire))
+    assert 0 < wire[-1] <= len(got.head)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is read on Linux only")
 def test_acknowledged_bytes_are_the_body_bytes_that_the_devices_tcp_received(bench):
     device = bench.device(bench.offer(bytes(16_000_000)).offer("o1")).request()
 
@@ -200,6 +244,21 @@ def test_a_device_that_stops_reading_early_has_acknowledged_what_its_window_took
     last = bench.timeline.wait(took_more, PROMPT_S)
     assert last is not None, f"{bench.seen('progress')}"
     assert last["acked"] < last["written"] < 200_000
+
+
+def test_bytes_behind_the_announced_ones_are_written_too(bench, firmware_bytes):
+    bench.get(bench.offer(firmware_bytes, faults.pad(4096)).offer("o1"))
+    ended = bench.wait("ended").data
+    assert ended["written"] == len(firmware_bytes) + 4096
+    assert ended["announced"] == len(firmware_bytes)
+
+
+def test_a_device_that_closes_upon_our_fin_was_not_the_first(bench, firmware_bytes):
+    for _ in range(10):
+        cursor = bench.timeline.cursor
+        bench.get(bench.offer(firmware_bytes, faults.length(off=100)).offer("o1"))
+        ended = bench.wait("ended", after=cursor).data
+        assert (ended["by"], ended["how"]) == ("server", "complete")
 
 
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):
@@ -256,6 +315,37 @@ def test_stopping_the_server_ends_everything_at_once(bench, firmware_bytes):
     assert idle.socket.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         bench.device(f"http://127.0.0.1:{bench.server.address[1]}/")
+
+
+def test_a_url_that_was_wanted_before_the_start_takes_no_port_from_those_after(
+    bench, firmware_bytes
+):
+    server = DeliveryServer(Recorder(bench.timeline))
+    campaign = server.campaign("c3-a", firmware_bytes, name="new.bin")
+    with pytest.raises(RigError, match="has not been started"):
+        campaign.offer("early")
+    bench.on_loop(server.start())
+    try:
+        assert bench.get(campaign.offer("o1")).body == firmware_bytes
+    finally:
+        bench.on_loop(server.stop())
+
+
+def test_a_campaign_closed_while_a_url_is_made_leaves_no_port(bench, firmware_bytes, monkeypatch):
+    campaign = bench.offer(firmware_bytes, faults.tls("expired"), https=True)
+    give, doors = bench.server._give_door, []
+
+    def interrupted(offer):
+        give(offer)
+        doors.append(offer.door.address)
+        bench.on_loop(asyncio.sleep(0))  # it is open
+        campaign.close()
+
+    monkeypatch.setattr(bench.server, "_give_door", interrupted)
+    campaign.offer("o1")
+    bench.on_loop(asyncio.sleep(0))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(doors[0])
 
 
 def test_a_fault_that_cannot_fire_is_refused_before_a_url_exists(bench, firmware_bytes):

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -153,6 +154,22 @@ def test_a_stalled_handshake_takes_the_hello_and_says_nothing(bench, firmware_by
         assert not bench.seen("fault", phase="over")
     bench.wait("fault", phase="over")
     assert not bench.seen("request")
+
+
+def test_a_stalled_handshake_goes_on_when_its_event_is_seen(bench, firmware_bytes):
+    fault = faults.tls("stalled-handshake").until_event("go")
+    campaign = offered(bench, firmware_bytes, fault)
+    url = campaign.offer("o1")
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(bench.get, url)
+        bench.wait("fault", phase="fired")
+        campaign.saw("login")
+        assert not bench.seen("handshake")
+        campaign.saw("go")
+        assert got.result().body == firmware_bytes
+    over = bench.wait("fault", phase="over")
+    assert over.seq < bench.wait("handshake", why=None).seq
+    assert [event.data["attempt"] for event in bench.seen("request")] == [1]
 
 
 def test_closing_the_campaign_ends_a_stalled_handshake(bench, firmware_bytes):

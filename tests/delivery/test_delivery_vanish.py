@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_blynk_ota.delivery import faults, filters, server
+from pytest_blynk_ota.delivery import campaign, faults, filters, server
 from pytest_blynk_ota.delivery.steps import Answer, Cut, Due, Say, Send
+from pytest_blynk_ota.errors import RigError
 
 pytestmark = pytest.mark.skipif(
     filters.unavailable() is not None, reason=f"no silence here: {filters.unavailable()}"
@@ -168,3 +169,43 @@ def test_other_offers_are_served_while_a_port_is_silent(bench, firmware_bytes):
 
 async def _turn():
     pass
+
+
+@pytest.mark.parametrize("first", ["event", "close"])
+def test_a_port_that_is_given_back_is_not_shut_any_more(bench, caplog, first):
+    wants = faults.unreachable().from_event("login").maybe()
+    campaign = bench.offer(bytes(1000), wants, faults.stall("50%"))
+    bench.device(campaign.offer("o1")).request()
+    bench.wait("fault", phase="fired")
+    if first == "event":
+        campaign.saw("login")
+        campaign.close()
+    else:
+        campaign.close()
+        campaign.saw("login")
+    bench.on_loop(bench.server.stop())
+    assert not caplog.records
+
+
+def test_only_so_many_connections_are_kept_silent(bench, monkeypatch):
+    monkeypatch.setattr(campaign, "VANISHED", 2)
+    url = bench.offer(bytes(1000), faults.vanish("request"), every_get=True).offer("o1")
+    left = []
+    for conn in range(1, 4):
+        device = bench.device(url).request()
+        bench.wait("fault", conn=conn, phase="fired")
+        device.socket.shutdown(socket.SHUT_WR)
+        bench.wait("ended", conn=conn)
+        left.append(device)
+    with pytest.raises(ConnectionResetError):
+        left[0].socket.recv(1)
+    assert not left[1].is_reset()
+
+
+@pytest.mark.parametrize("fault", [faults.vanish(0), faults.unreachable().maybe()], ids=str)
+def test_silence_that_cannot_be_had_is_the_racks_fault_before_anything_is_served(
+    bench, monkeypatch, fault
+):
+    monkeypatch.setattr(filters.sys, "platform", "darwin")
+    with pytest.raises(RigError, match=rf"{fault} cannot be done here: .*this is darwin"):
+        bench.offer(bytes(1000), fault)

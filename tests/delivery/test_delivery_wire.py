@@ -200,3 +200,11 @@ def test_closing_from_another_thread_while_devices_come_and_go_leaves_one_end_ea
     bench.on_loop(bench.server.stop())
     ends = [event.data["attempt"] for event in bench.seen("ended")]
     assert sorted(ends) == list(range(1, 9))
+
+
+def test_an_early_answer_comes_in_one_segment_with_the_other_or_alone(bench, firmware_bytes):
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    together = bench.get(bench.offer(firmware_bytes, faults.early(103)).offer("o1"))
+    assert together.first_read.startswith(early + b"HTTP/1.1 200 OK\r\n")
+    alone = bench.get(bench.offer(firmware_bytes, faults.early(103, gap=0.2)).offer("o1"))
+    assert alone.first_read == early

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import queue
+import time
 
 import pytest
 
@@ -34,4 +36,12 @@ def test_a_call_that_takes_too_long_is_a_rig_error():
     with pytest.raises(RigError, match=r"within 0\.05 s"):
         servers.call(asyncio.sleep(3600), 0.05)
     servers.stop()
+    servers.stop()
+
+
+def test_a_loop_that_stood_still_says_for_how_long():
+    told = queue.Queue()
+    servers = Background(told.put)
+    servers.soon(time.sleep, 0.7)
+    assert 0.5 <= told.get(timeout=10) < 10
     servers.stop()

@@ -455,3 +455,31 @@ def test_a_wrong_metric_is_refused_with_its_path(tmp_path, table, problem):
 def test_mistakes_in_metrics_of_a_board_are_told_with_the_board(tmp_path):
     problems = problems_of(GOOD.replace('"t=(-?\\\\d+)"', '"t="'), tmp_path)
     assert problems[0].startswith("board[0].metrics.temperature.regex: expected one group")
+
+
+@pytest.mark.parametrize(("section", "key"), [
+    ("[rig]\nname = 'lab'\nspeed = {}", "rig.speed"),
+    ("[delivery]\nexpires = {}", "delivery.expires"),
+    ("[cloud]\nping_s = {}", "cloud.ping_s"),
+    ("[cloud]\nflood_per_s = {}", "cloud.flood_per_s"),
+    ("[network]\ndns_port = {}", "network.dns_port"),
+])  # fmt: skip
+@pytest.mark.parametrize("value", ["true", "'20'"])
+def test_what_only_looks_like_a_number_is_a_mistake(section, key, value, tmp_path):
+    rig = "" if section.startswith("[rig]") else "[rig]\nname = 'lab'\n"
+    board = "\n[[board]]\nname = 'a'\nchip = 'esp32'\nport = 'virtual'\n"
+    problems = problems_of(rig + section.format(value) + board, tmp_path)
+    assert [problem.split(":")[0] for problem in problems] == [key]
+
+
+def test_a_fault_of_a_board_that_the_rig_has_not_is_a_mistake(tmp_path):
+    board = "[rig]\nname = 'lab'\n[[board]]\nname = 'c3-a'\nchip = 'esp32c3'\nport = 'virtual'\n"
+    faults = "[delivery]\nfaults = ['status 503 on board c3-a', 'stall 0 on board c3-b']\n"
+    assert problems_of(board + faults, tmp_path) == (
+        "delivery.faults[1]: no board 'c3-b'; the rig has c3-a; did you mean 'c3-a'?",
+    )
+
+
+def test_what_stands_in_place_of_a_section_is_told_without_words_of_python(tmp_path):
+    board = "[rig]\nname = 'lab'\n[[board]]\nname = 'c3-a'\nchip = 'esp32c3'\nport = 'virtual'\n"
+    assert problems_of("delivery = 5\n" + board, tmp_path) == ("delivery: expected a table, got 5",)

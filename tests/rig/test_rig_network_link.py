@@ -132,6 +132,12 @@ def test_what_a_killed_run_left_and_nobody_here_may_undo_is_said_each_time(kerne
     assert link(kernel).leftovers() == []
 
 
+def test_an_interface_that_is_not_there_leaves_no_seat_behind(kernel, tmp_path):
+    kernel.broken = {"nosuch": 'Device "nosuch" does not exist.'}
+    assert Link("nosuch", 1, run=kernel).lack(netem=False)
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_the_prefix_stands_before_every_command(kernel):
     link(kernel, prefix=["sudo", "-n"]).shape({"down": Shape.of(rate=1)}, PORTS)
     assert all(one.startswith("sudo -n ") for one in kernel.lines)

@@ -10,9 +10,10 @@ import pytest
 from pytest_blynk_ota.air import AirRules, Follower, Named, Shipment
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.rig.profiles import PROFILES
-from pytest_blynk_ota.shipment import Offers, Operation
+from pytest_blynk_ota.shipment import Operation
 
 WAIT_S = 5.0
 

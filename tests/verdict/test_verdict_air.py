@@ -26,3 +26,13 @@ def test_evidence_before_the_operation_does_not_count():
     tale = Tale(op="offer").offered().downloads().comes_back("new").over()
     assert air_status(tale.events) is AirStatus.SUCCESS
     assert air_status(tale.begins("offer").events) is AirStatus.STARTED
+
+
+def test_a_request_told_before_its_url_was_sent_is_not_taken_back_by_that():
+    """Cloud and firmware server have no order within the skew, but nobody asks without a URL."""
+    tale = Tale().offered(disconnects=False).asks().gets(10)
+    sent = next(e for e in tale.events if e.kind == "ota_sent")
+    tale.shuffled(lambda events: [*(e for e in events if e is not sent), sent])
+    assert air_status(tale.events) is AirStatus.REQUESTED
+    tale.offered(disconnects=False)
+    assert air_status(tale.events) is AirStatus.REQUEST_SENT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tale import SIZE, Tale, image, names, planned
+from tale import SIZE, SPEED, Tale, image, names, planned
 
 from pytest_blynk_ota.delivery.kinds import KINDS
 from pytest_blynk_ota.delivery.kinds import STALLS as SLOW
@@ -110,6 +110,19 @@ def test_an_rst_over_bytes_beyond_the_length_hides_no_more_than_the_last_segment
     one = tale("length off=-100").asks(200, SIZE - 100).fault("length off=-100", at=0).wait(2)
     verdict = back(one.ends("device", how, acked, SIZE, announced=SIZE - 100))
     assert word(verdict) == ended
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("pad bytes=4096", Outcome.REJECTED),
+        ("pad bytes=4096 how=counted", Outcome.DOWNLOAD_FAILED),
+    ],
+)
+def test_an_rst_over_bytes_that_are_none_of_the_body_hides_the_last_segment_too(text, outcome):
+    one = tale(text).asks().wait(2).fault(text, at=SIZE).wait(0.1)
+    verdict = back(one.ends("device", "rst", SIZE - 1400, SIZE))
+    assert verdict.outcome is outcome
 
 
 def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
@@ -574,16 +587,42 @@ def test_an_address_that_two_boards_share_tells_nothing():
     assert back(one.knocks("unknown CA")).downloads == ()
 
 
+HANDSHAKE = "tls how=stalled-handshake"
+
+
+def silent_handshake(one: Tale, phase: str = "fired") -> Tale:
+    return one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0,
+                   fault=HANDSHAKE, at=0, phase=phase)  # fmt: skip
+
+
+def handshake_given_up(one: Tale, seconds: float) -> Tale:
+    """The device tries a handshake that nobody answers, for so long."""
+    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(seconds)
+    return silent_handshake(one.fails("the device left"), "over")
+
+
 def test_a_handshake_that_stalls_is_a_stalled_download():
-    text = "tls how=stalled-handshake"
-    one = tale(text).knocks(offer="o1", attempt=1)
-    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
-            at=0, phase="fired").wait(30)  # fmt: skip
-    one.fails("the device left")
-    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
-            at=0, phase="over")  # fmt: skip
-    verdict = back(one)
+    verdict = back(handshake_given_up(tale(HANDSHAKE), 30))
     assert (word(verdict), verdict.outcome) == ("stalled", Outcome.STALLED)
+
+
+@pytest.mark.parametrize("last", [10, 25])
+def test_each_try_of_a_handshake_has_the_devices_own_limit(last):
+    """A device that gives up the first two after 25 s, and begins a third."""
+    one = tale(HANDSHAKE, stays=True, error_restart_s=0.0)
+    for _ in range(2):
+        handshake_given_up(one, 25).wait(1)
+    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(last)
+    assert not watch(one.events, one.events[-1].t + last / SPEED).over
+    verdict = one.over().judged()
+    assert (word(verdict), verdict.outcome) == ("open", Outcome.STALLED)
+    assert names(verdict) == set()
+
+
+def test_the_last_try_of_a_handshake_may_hang():
+    one = handshake_given_up(tale(HANDSHAKE, stays=True), 10).wait(1)
+    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(45)
+    assert names(one.over().judged()) == {"hang"}
 
 
 def shut(one: Tale, text: str = "unreachable how=refused", phase: str = "fired") -> Tale:
@@ -688,3 +727,20 @@ def test_a_fault_of_the_cloud_may_be_maybe_too():
     rows = [{"text": "drop", "offers": [2], "later": False, "maybe": True}]
     one = Tale(op="offer", info=True).begins("offer", cloud_faults=rows).offered().downloads()
     assert names(one.comes_back("new").over().judged()) == set()
+
+
+@pytest.mark.parametrize(("bytes_each", "found"), [(20, set()), (0, {"hang"})])
+def test_a_head_that_trickles_in_moves_though_no_byte_of_the_body_does(bytes_each, found):
+    text = "slow_headers bytes_per_s=2"
+    one = tale(text, stays=True).asks().fault(text, at=0)
+    for count in range(1, 7):
+        one.wait(10)._deliver("progress", written=0, acked=0, wire=count * bytes_each)
+    verdict = one.over().judged()
+    assert (word(verdict), names(verdict)) == ("open", found)
+
+
+def test_the_watch_waits_for_a_head_that_trickles_in():
+    one = tale("slow_headers bytes_per_s=2", stays=True).asks()
+    for count in range(1, 7):
+        one.wait(10)._deliver("progress", written=0, acked=0, wire=count * 20)
+    assert not watch(one.events, one.events[-1].t).over

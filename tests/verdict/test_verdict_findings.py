@@ -131,6 +131,19 @@ def test_a_stall_that_is_sat_out_for_too_long_is_found():
     assert names(verdict) == {"stall too long"}
 
 
+def test_time_in_which_the_rig_itself_stood_still_is_not_the_devices():
+    tale = Tale(op="offer").offered().asks().wait(1).gets(9).fault("stall after=9", at=9).wait(90)
+    tale.add("rig", "late", seconds=60 / 20)  # of the host, at speed 20
+    verdict = tale.ends("device", "fin", 9).wait(10).comes_back("old").over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.STALLED, set())
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(42, set()), (90, {"stall too long"})])
+def test_a_stall_that_a_restart_ends_may_last_the_time_in_the_error_state_too(seconds, found):
+    tale = Tale(op="offer").offered().asks().wait(1).gets(9).fault("stall after=9", at=9)
+    assert names(tale.wait(seconds).comes_back("old").over().judged()) == found
+
+
 def test_a_board_that_comes_back_late_was_offline_too_long():
     tale = Tale(op="offer", deadline=900).offered().stalls().boots("old").wait(300).logs_in()
     assert names(tale.wait(12).over().judged()) == {"offline too long"}

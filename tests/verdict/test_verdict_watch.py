@@ -136,6 +136,21 @@ def test_the_last_look_ends_when_the_link_drops_again_and_again():
     assert "link drops in a loop" in at(tale, 1).why
 
 
+def test_connections_that_the_cloud_was_late_to_hear_are_no_loop_of_link_drops():
+    """A cloud that stood still: the board gave each up, and all logins are heard at once."""
+    tale = Tale(deadline=10).leaves().wait(12)
+    sessions = range(2, 8)
+    for session in sessions:
+        tale.add("cloud", "connected", None, session=session, peer="10.0.0.2:5").wait(0.01)
+    for session in sessions:
+        if session > 2:
+            tale.leaves("server", f"replaced by session {session}")
+        tale.session = session
+        tale.add("cloud", "login", session=session).wait(0.1)
+    assert at(tale, 1).phase == "the last look: settling"
+    assert "settled" in at(tale, 20).why
+
+
 def test_the_last_look_waits_for_a_login_to_settle():
     tale = Tale(deadline=10).offered().downloads().wait(5).boots("new").wait(5).logs_in("1.5.0")
     assert at(tale, 1).phase == "the last look: settling"

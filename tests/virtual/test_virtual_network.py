@@ -114,6 +114,22 @@ def test_what_did_not_fit_when_the_air_came_back_goes_before_what_is_written_nex
     asyncio.run(scenario())
 
 
+def test_what_came_before_a_reset_is_acknowledged_at_once():
+    async def scenario():
+        async with pair() as (network, board, reader, writer):
+            for _ in range(4):  # turn by turn the kernel puts its acknowledgements off
+                writer.write(b"ping")
+                await board.read_exactly(4)
+                await board.write(b"pong")
+                await reader.readexactly(4)
+            writer.write(b"last")
+            await board.read_exactly(4)
+            network.drop()
+            assert unacknowledged(writer) == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_ghost_acknowledges_nothing():
     async def scenario():
         async with pair() as (network, connection, _, writer):

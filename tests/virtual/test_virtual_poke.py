@@ -128,6 +128,7 @@ def test_the_journal_is_a_table(poke, rack):
         (["--save", BOARD, "{missing}/x"], 2, "cannot be written"),
         (["--cut", BOARD, "--on", BOARD], 2, "one thing at a time, not --cut, --on"),
         (["--cut", BOARD, "lab1"], 2, "--cut is for a rack that runs; RIG"),
+        (["--speed", "nan"], 2, "'--speed': nan is no number"),
         (["--list", "--speed", "3"], 2, "RIG, --board and --speed start one"),
         (["--cut", BOARD, "--ms", "5"], 2, "--ms goes with --dip"),
         (["--cut", BOARD, "--download"], 2, "--download goes with --reset"),

@@ -491,6 +491,16 @@ def test_what_is_no_image_is_refused_without_a_word(new):
         assert "validation failed" not in board.bench.text
 
 
+def test_bytes_behind_the_file_are_read_with_its_last_piece_and_spoil_it():
+    """It reads 256 bytes at a time and never looks where the body ends."""
+    with NewEdgent(9) as other:
+        data = other.bench.app("2.0.0", size=200_000, **other.behaviour)
+    web = WebPeer(data + bytes(4096), head=head(data).replace("{size}", "200000"))
+    board, _ = story(update(web))
+    with board:
+        assert "Interrupted at 200192 / 200000 bytes" in board.bench.text
+
+
 @pytest.mark.parametrize("closes", [True, False], ids=["FIN", "stall"])
 def test_an_early_end_and_a_stall_look_alike(new, closes):
     web = WebPeer(new, head=head(new), stop_after=8192, closes=closes)

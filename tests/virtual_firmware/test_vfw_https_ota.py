@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
 from pytest_blynk_ota.virtual.app.trouble import CrashPlan
 from pytest_blynk_ota.virtual.boot.rom import POWER_ON
 from pytest_blynk_ota.virtual.boot.run import start
+from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.network.sockets import silence
 
 CHUNKED = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"
@@ -212,6 +215,35 @@ def test_a_stall_never_ends():
 
         assert not story(run())
         assert bench.read(APP1, 7168) == image[:7168]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP's own questions are seen on Linux only")
+@pytest.mark.parametrize("vanishes", [True, False])
+def test_a_server_that_vanishes_is_given_up_by_tcp_itself(vanishes):
+    """At this speed TCP asks after 10 device seconds, and nobody answers."""
+    image = new()
+    with Bench() as bench:
+        bench.machine.clock = DeviceClock(10.0)
+
+        async def run() -> int | None:
+            context = await context_of(bench)
+
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK.format(size=len(image)).encode() + image[:8000])
+                await writer.drain()
+                if vanishes:
+                    silence(writer.get_extra_info("socket"))
+                await reader.read()
+
+            async with listening(serve) as (host, port):
+                update = asyncio.ensure_future(esp_https_ota(context, f"http://{host}:{port}/f"))
+                await asyncio.wait({update}, timeout=3.0)  # 30 device seconds
+                update.cancel()
+                await asyncio.wait({update})
+                return None if update.cancelled() else update.result()
+
+        assert story(run()) == (-1 if vanishes else None)
 
 
 @pytest.mark.parametrize("trusted", [True, False])

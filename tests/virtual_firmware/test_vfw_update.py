@@ -160,3 +160,21 @@ def test_a_slot_that_begins_within_a_block_is_erased_by_sectors_up_to_its_end():
     head = [(slot.offset + n * 4096, 4096) for n in range(8)]
     assert erases[: len(head)] == head
     assert erases[len(head)] == (START + 0x10000, 65536)
+
+
+def test_bytes_beyond_the_size_are_taken_into_the_buffer_and_complete_nothing():
+    """UpdateClass::write() compares with what is not in flash yet."""
+    machine = FakeMachine()
+    update = Update(machine, FakeOta(machine))
+    data = image(5000)
+
+    async def story():
+        assert update.begin(5000)
+        taken = [await update.write(piece) for piece in (data[:4096], data[4096:] + b"more")]
+        beyond = await update.write(bytes(905))
+        return taken, beyond, await update.end()
+
+    taken, beyond, ok = run(story())
+    assert taken == [True, True]
+    assert (beyond, ok, update.error) == (False, False, UpdateError.SPACE)
+    machine.flash.close()

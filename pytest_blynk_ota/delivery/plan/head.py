@@ -234,9 +234,18 @@ def _digest(fields: Fields, values: Values) -> Fields:
 
 
 def _another(value: str, first: int, last: int) -> str:
-    """A digest of the same form, each of its bytes from ``first`` to ``last`` halves another."""
+    """A digest of the same form, each of its bytes from ``first`` to ``last`` halves another.
+
+    Raises:
+        Idle: it is none.
+    """
     in_hex = re.fullmatch(r"[0-9a-fA-F]{32}", value)
-    raw = bytes.fromhex(value) if in_hex else base64.b64decode(value)
+    try:
+        raw = bytes.fromhex(value) if in_hex else base64.b64decode(value)
+    except ValueError:  # made so by a digest fault before this one
+        raise Idle(
+            f"{value!r} is no digest any more, so none of its bytes can be changed"
+        ) from None
     half = len(raw) // 2
     begin, end = first * half, last * half
     raw = raw[:begin] + bytes(byte ^ 0xFF for byte in raw[begin:end]) + raw[end:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pytest_blynk_ota.delivery.faults import Fault
@@ -65,11 +66,7 @@ def end_of(fault: Fault) -> End | None:
 
 def pace_of(one: Due) -> Pace:
     """How a fault slows the bytes down."""
-    made = PACES[one.fault.kind](one.fault.values)
-    until = one.fault.when.until
-    return Pace(
-        made.rate, made.piece, made.gap, made.jitter, made.seed, until, one.index if until else None
-    )
+    return replace(PACES[one.fault.kind](one.fault.values), until=one.fault.when.until)
 
 
 class Schedule:
@@ -139,7 +136,9 @@ class Schedule:
         code, count = one.fault.values["code"], one.fault.values["count"]
         word = {100: "Continue", 102: "Processing", 103: "Early Hints"}.get(code, "Status")
         told = Say(f"HTTP/1.1 {code} {word}\r\n\r\n".encode() * count)
-        self.head.append(Mark(0, Rank.EARLY, one, (Fire(one), told, Over(one))))
+        gap = one.fault.values["gap"]
+        wait = (Hold(gap, one.fault.when.until),) if gap else ()
+        self.head.append(Mark(0, Rank.EARLY, one, (Fire(one), told, *wait, Over(one))))
 
     def slow_headers(self, one: Due) -> None:
         end = len(self._top.data)

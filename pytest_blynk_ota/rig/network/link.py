@@ -145,11 +145,16 @@ class Link:
     # ---- seats: whose classes are whose
 
     def _lanes(self) -> Mapping[str, Lane]:
-        if self._seat is None:
-            self._seat = self._free_seat()
-            if self._seat[1].left_by:
-                self._sweep(self._seat[0])
         ifb = "" if self.interface == LOOPBACK else tc.ifb_of(self._index())
+        if self._seat is None:
+            seat, lease = self._free_seat()
+            try:
+                if lease.left_by:
+                    self._sweep(seat)
+            except BaseException:
+                lease.close(done=False)  # what was left is there still
+                raise
+            self._seat = seat, lease
         return tc.lanes(self.interface, self._seat[0], ifb)
 
     def _free_seat(self) -> tuple[int, Lease]:

@@ -33,8 +33,9 @@ TIMEOUT_S = 5.0
 """DEFAULT_TIMEOUT_MS."""
 BUFFER_BYTES = 512
 """DEFAULT_HTTP_BUF_SIZE, of the request line as well."""
-KEEP_ALIVE_S = 20.0
-"""``keep_alive_enable``: 5 s idle, then three probes 5 s apart."""
+KEEP_ALIVE_IDLE_S, KEEP_ALIVE_INTERVAL_S, KEEP_ALIVE_COUNT = 5.0, 5.0, 3
+"""``keep_alive_enable``: how TCP asks for a sign of life (DEFAULT_KEEP_ALIVE_*)."""
+KEEP_ALIVE_S = KEEP_ALIVE_IDLE_S + KEEP_ALIVE_COUNT * KEEP_ALIVE_INTERVAL_S
 USER_AGENT = "ESP32 HTTP Client/1.0"
 PORTS = {"http": 80, "https": 443}
 FAIL, INVALID_ARG = -1, 0x102
@@ -219,8 +220,8 @@ class EspHttpClient:
         await asyncio.wait({self._reading}, timeout=self._clock.timeout(TIMEOUT_S))
         if not self._reading.done():
             self._silent_s += TIMEOUT_S
-            if self._silent_s >= KEEP_ALIVE_S and not self._machine.network.joined:
-                raise EspError(FAIL)  # nobody answers TCP's own probes
+            if self._silent_s >= KEEP_ALIVE_S and self._nobody_answers:
+                raise EspError(FAIL)
             raise ReadTimedOut
         reading, self._reading, self._silent_s = self._reading, None, 0.0
         try:
@@ -229,6 +230,13 @@ class EspHttpClient:
             if isinstance(broken, TlsFailed) and broken.code == CONN_EOF:
                 return b""  # mbedtls_ssl_read() makes no difference to a goodbye
             raise EspError(FAIL) from broken
+
+    @property
+    def _nobody_answers(self) -> bool:
+        """Whether TCP's own questions have had no answer. The host's TCP asks in whole seconds of
+        its own, so a fast board may see that a read or two late."""
+        assert self._connection is not None
+        return not self._machine.network.joined or self._connection.is_unanswered
 
     def close(self) -> None:
         """Close the connection."""
@@ -247,12 +255,17 @@ class EspHttpClient:
         trust = self._trust if scheme == "https" else None
         try:
             async with asyncio.timeout(self._clock.timeout(TIMEOUT_S)):
-                return await dial(self._machine, host, port, trust)
+                connection = await dial(self._machine, host, port, trust)
         except OSError as failure:  # TimeoutError is one
             for tag, text in _why(failure, host):
                 self._complain(tag, text)
             self._complain("HTTP_CLIENT", "Connection failed, sock < 0")
             raise EspError(CONNECT) from failure
+        speed = self._clock.speed
+        connection.probe_peer(
+            KEEP_ALIVE_IDLE_S / speed, KEEP_ALIVE_INTERVAL_S / speed, KEEP_ALIVE_COUNT
+        )
+        return connection
 
     def _complain(self, tag: str, text: str) -> None:
         self._log.idf([error(tag, text)])

@@ -108,17 +108,22 @@ class Update:
         return written
 
     async def write(self, data: bytes) -> bool:
-        """Take some bytes more; False: refused."""
-        if len(data) > self._size - self._progress - len(self._buffer):
+        """Take some bytes more; False: refused.
+
+        As ``UpdateClass::write()``: what waits in the buffer is not counted, so that bytes beyond
+        the size are taken up to a point, and stay in the buffer.
+        """
+        if len(data) > self._size - self._progress:
             self.error = UpdateError.SPACE
             return False
-        while data and self.error == UpdateError.OK:
-            wanted = min(SECTOR_BYTES, self._size - self._progress) - len(self._buffer)
-            self._buffer, data = self._buffer + data[:wanted], data[wanted:]
-            full = self._progress + len(self._buffer) == self._size
-            if (data or full) and not await self._write_buffer():
+        while len(self._buffer) + len(data) > SECTOR_BYTES:
+            room = SECTOR_BYTES - len(self._buffer)
+            self._buffer, data = self._buffer + data[:room], data[room:]
+            if not await self._write_buffer():
                 return False
-        return self.error == UpdateError.OK
+        self._buffer += data
+        full = len(self._buffer) == self._size - self._progress
+        return await self._write_buffer() if full else True
 
     async def end(self) -> bool:
         """Check the MD5, write the first 16 bytes, make the slot the one to boot."""

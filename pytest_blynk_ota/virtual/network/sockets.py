@@ -11,6 +11,7 @@ import sys
 SEGMENT_BYTES = 1436  # lwIP's TCP_MSS in ESP-IDF (CONFIG_LWIP_TCP_MSS)
 WINDOW_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_WND_DEFAULT
 SEND_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_SND_BUF_DEFAULT
+PROBES_AT = 3  # tcpi_probes in struct tcp_info: behind state, ca_state, retransmits
 SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
 SO_DETACH_FILTER = 27
 BPF_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0: keep no byte of a segment
@@ -39,6 +40,27 @@ def hear(sock: socket.socket) -> None:
     """Undo :func:`silence`: what the peer sends again from now on arrives."""
     if sys.platform == "linux":
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+
+def probe_peer(sock: socket.socket, idle_s: float, interval_s: float, count: int) -> None:
+    """Have TCP ask the peer of an idle connection for a sign of life (SO_KEEPALIVE).
+
+    Args:
+        idle_s, interval_s: wall seconds, of which Linux knows whole ones only, from 1 on.
+    """
+    if sys.platform != "linux":
+        return
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+    for option, value in zip(options, (idle_s, interval_s, count), strict=True):
+        sock.setsockopt(socket.IPPROTO_TCP, option, max(1, round(value)))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def unanswered(sock: socket.socket) -> int:
+    """How many such questions in a row have had no answer; 0 where the kernel does not tell."""
+    if sys.platform != "linux":
+        return 0
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, PROBES_AT + 1)[PROBES_AT]
 
 
 def close_with_reset(sock: socket.socket) -> None:

@@ -27,7 +27,9 @@ from pytest_blynk_ota.virtual.network.sockets import (
     close_with_reset,
     hear,
     limit_window,
+    probe_peer,
     silence,
+    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,13 @@ class NoNetwork(Exception):
     def __init__(self, reason: int) -> None:
         self.reason = reason
         super().__init__(f"Wi-Fi reason {reason}")
+
+
+def acknowledge(sock: socket.socket) -> None:
+    """Send an acknowledgement that the kernel has put off, where it can be told to."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):  # broken already
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 class Connection:
@@ -115,6 +124,15 @@ class Connection:
         held, self._unsent = bytes(self._unsent), bytearray()
         await asyncio.get_running_loop().sock_sendall(self._sock, held + data)
 
+    def probe_peer(self, idle_s: float, interval_s: float, count: int) -> None:
+        """Have TCP itself ask whether the peer is there, in wall seconds: sockets.probe_peer()."""
+        probe_peer(self._sock, idle_s, interval_s, count)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the peer has not answered TCP's last question."""
+        return unanswered(self._sock) > 0
+
     def close(self) -> None:
         """Close with FIN; does nothing on a ghost, nor twice."""
         self._end(reset=False)
@@ -132,11 +150,13 @@ class Connection:
     # ---- the hardware's side
 
     def abandon(self) -> socket.socket:
-        """Take the socket away from the software for good."""
+        """Take the socket away from the software for good. Bytes that came before were
+        acknowledged: the kernel may put that off for longer than a quick board takes to restart."""
         self._ours = False
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock)
         loop.remove_writer(self._sock)
+        acknowledge(self._sock)
         silence(self._sock)
         return self._sock
 

@@ -149,6 +149,15 @@ class TlsConnection(Connection):
             raise _failed(error) from error
         await self._flush()
 
+    def probe_peer(self, idle_s: float, interval_s: float, count: int) -> None:
+        """As of the connection below."""
+        self._raw.probe_peer(idle_s, interval_s, count)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """As of the connection below."""
+        return self._raw.is_unanswered
+
     def close(self) -> None:
         """Close with FIN and no word of TLS."""
         self._raw.close()
