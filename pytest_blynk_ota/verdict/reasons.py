@@ -42,9 +42,12 @@ OF_CRASHES = (Outcome.BOOT_LOOP, Outcome.OFFLINE, Outcome.ROLLED_BACK, Outcome.R
 
 
 def _crashes(case: Case) -> list[Reason]:
-    """Each crash once, with how often it was seen."""
+    """Each crash once, with how often it was seen; not of evidence of an earlier version, whose
+    stored verdicts have no such sentence."""
     told: dict[str, list[int]] = {}
     for crash in case.story.crashes():
+        if "kind" not in crash.data:
+            continue
         told.setdefault(crash_told(crash.data), []).append(crash.seq)
     return [
         Reason(f"crash: {text}" + (f", {len(seqs)} times" if len(seqs) > 1 else ""), tuple(seqs))

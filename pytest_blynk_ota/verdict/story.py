@@ -217,11 +217,12 @@ class Story:
         return [c for c in found if c is not None and self.operation.t <= c.t <= self.until]
 
     def crash_in_words(self, crash: Noted) -> str:
-        """A crash with the boot that it ended: 0 ran when the operation began."""
+        """A crash with the boot that it ended. Evidence of an earlier version, which has the first
+        line of a crash alone, is told as it was told then."""
         boots = self.window
         at = next((i for i, boot in enumerate(boots) if boot.crash is crash), None)
         told = crash_told(crash.data)
-        if at is None:
+        if at is None or "kind" not in crash.data:
             return told
         return f"{told} in boot {at}" if at else f"{told} in the boot that ran at the begin"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 from tale import SIZE, SPEED, Tale, names
 
+from pytest_blynk_ota.cli.judge import command
 from pytest_blynk_ota.verdict import Verdict
 from pytest_blynk_ota.verdict.crash_told import crash_told
 
@@ -87,6 +89,22 @@ def test_metrics_are_stored_and_read_back():
     assert Verdict.from_json(stored).metrics == {}
 
 
+@pytest.mark.parametrize(
+    ("stored", "code"),
+    [({}, 0), ({"metrics": None}, 0), ({"metrics": {}}, 4), ({"outcome": None}, 4)],
+    ids=["whole", "of an earlier version", "edited metrics", "no outcome"],
+)
+def test_a_verdict_stored_before_there_were_metrics_is_still_the_same(tmp_path, stored, code):
+    tale = upgrade().flash("app1")
+    tale.add("test", "finished", None, verdicts=1)
+    verdict = {"operation": 1, **tale.judged().to_json(), **stored}
+    verdict = {key: value for key, value in verdict.items() if value is not None or key == "flash"}
+    text = "".join(event.to_json() + "\n" for event in tale.events)
+    (tmp_path / "events.jsonl").write_text(text)
+    (tmp_path / "verdict.json").write_text(json.dumps({"schema": 1, "verdicts": [verdict]}))
+    assert CliRunner().invoke(command, [str(tmp_path)]).exit_code == code
+
+
 def test_the_free_heap_that_falls_is_found_in_metrics():
     tale = Tale(op="offer").offered(disconnects=False)
     for size in (200_000, 190_000, 180_000, 170_000, 160_000):
@@ -151,6 +169,13 @@ def test_the_verdict_says_what_crashed_where_and_in_which_boot():
     assert verdict.crashes == ("LoadProhibited on core 0 at 0x400d1234 in boot 1",)
     told = [reason.text for reason in verdict.reasons]
     assert "crash: LoadProhibited on core 0 at 0x400d1234" in told
+
+
+def test_a_crash_of_which_only_the_first_line_is_stored_is_told_as_before():
+    tale = Tale(limit=1, info=True).offered().downloads().boots("new").wait(1).crashes("Guru")
+    verdict = tale.comes_back("old").closed("limit").over().flash("app0").judged()
+    assert verdict.crashes == ("Guru",)
+    assert not [reason for reason in verdict.reasons if reason.text.startswith("crash: ")]
 
 
 def test_a_task_watchdog_that_restarts_the_board_is_a_crash_though_more_is_printed():
