@@ -134,7 +134,8 @@ _AT = r"^>?(?:\[\d+\](?:\[\w\]\[[^]]*\])? ?)?\s*"
 console's prompt."""
 
 _ROM = (
-    row("reset", r"rst:0x([0-9a-f]+) \(([^)]+)\)(?:,boot:0x([0-9a-f]+)(?: \((.+?)(?=rst:|$))?)?",
+    row("reset", r"rst:0x([0-9a-f]{1,8}) \(([^)]+)\)"
+        r"(?:,boot:0x([0-9a-f]{1,8})\b(?: \((.+?)(?=rst:|$))?)?",
          _reset, "ROM", "rst:0x"),
     row("boot", r"ESP-ROM:(esp32\w*)-\S+", _boot("rom", "chip"), "ROM of all but the ESP32",
          "ESP-ROM:"),
@@ -156,8 +157,8 @@ _ROM = (
 )  # fmt: skip
 
 _BOOTLOADER = (
-    row("slot", r"Loaded app from partition at offset 0x([0-9a-f]+)", _slot,
-         "bootloader_utility.c", "Loaded app from partition"),
+    row("slot", r"Loaded app from partition at offset 0x([0-9a-f]{1,8})(?![0-9a-f])", _slot,
+        "bootloader_utility.c", "Loaded app from partition"),
     row("boot_error", r"No bootable app partitions", _what("no_bootable_app"),
          "bootloader_utility.c", "No bootable app partitions"),
     row("boot_error", r"(?:OTA app partition slot \d+|Factory(?: test)? app partition) is not "

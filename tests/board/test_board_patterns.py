@@ -211,6 +211,15 @@ def test_no_text_breaks_the_table(text):
         json.dumps(dict(mark.data))
 
 
+@pytest.mark.parametrize("line", [
+    "I (1) boot: Loaded app from partition at offset 0x10" + "9" * 4000,
+    "rst:0x1" + "9" * 4000 + " (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)",
+])  # fmt: skip
+def test_a_number_that_noise_has_made_endless_is_none(line):
+    """JSON could not even write it: Python refuses numbers of more than 4300 digits."""
+    assert of_line(line) == []
+
+
 METRICS = [
     ("[102] Free mem:  250000", ("free heap", 250_000, "B")),
     (" Heap free:       200000 / 320000", ("free heap", 200_000, "B")),
