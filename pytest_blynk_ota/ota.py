@@ -523,7 +523,9 @@ class Ota:
             rollback = self._rollback and self._place.profile.rollback
             # A failure is on record: the judge believes the others then.
             with contextlib.nullcontext() if must else contextlib.suppress(FlashFailed):
-                self._place.board.read_flash(self._state.table, images, rollback=rollback)
+                self._place.board.read_flash(
+                    self._state.table, images, rollback=rollback, core_dump=self._has_crashed()
+                )
         elif want == "power_cycle":
             record("ota", "power_cycled", name, why="bricked")
             if self._place.power:
@@ -538,6 +540,16 @@ class Ota:
                 record("ota", "control", name, ok=False, detail=str(error).splitlines()[0])
             else:
                 record("ota", "control", name, ok=True, detail="Old restored and logged in")
+
+    def _has_crashed(self) -> bool:
+        """Whether the board has told of a crash since it was restored."""
+        for event in reversed(self._events()):
+            key = (event.source, event.kind, event.board)
+            if key == ("uart", "crash", self._place.name):
+                return True
+            if key == ("ota", "restored", self._place.name):
+                return False
+        return False
 
     def _wait_boot(self) -> None:
         """Give the board the time of one boot; whatever it says in it is evidence."""

@@ -18,6 +18,7 @@ from pytest_blynk_ota.delivery.standing import mistake
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
+from pytest_blynk_ota.verdict.metrics import DERIVED
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.rig.config import (
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 Mistakes = Iterator[tuple[str, str]]
+
+IS_DERIVED = "is worked out from other evidence; expected another name"
 """Keys, each with what is wrong with it."""
 
 USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
@@ -196,6 +199,23 @@ def _network_leads_to_the_boards(
             "expected domain and dns_port together, or neither of them: the rack's own DNS asks "
             "this host for names of the domain at that port",
         )
+
+
+def metrics_fit(common: Mapping[str, object], boards: Mapping[int, BoardSection]) -> Mistakes:
+    """A metric's name means one thing: it is named once, and is none of those worked out."""
+    for name in common:
+        if name in DERIVED:
+            yield f"metrics.{name}", IS_DERIVED
+    for at, board in boards.items():
+        for name in board.metrics:
+            if name in DERIVED:
+                yield f"board[{at}].metrics.{name}", IS_DERIVED
+            elif name in common:
+                yield (
+                    f"board[{at}].metrics.{name}",
+                    "has the name of one in [metrics], which holds for every board; expected "
+                    "another name, or one of the two",
+                )
 
 
 def _faults_are_of_boards_of_the_rig(
