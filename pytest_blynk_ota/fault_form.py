@@ -48,8 +48,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
     every = list(known)
     if not every:
         return "it has none"
-    near = get_close_matches(word, every, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(every)}"
+    plain = {one.lower(): one for one in every}
+    near = get_close_matches(word.lower(), plain, n=1, cutoff=0.5)
+    return f"did you mean {plain[near[0]]!r}?" if near else f"known are {', '.join(every)}"
 
 
 def positive(value: object) -> int | float:

@@ -19,6 +19,7 @@ from pytest_blynk_ota.air import AirRules
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault, flat, parse_all
 from pytest_blynk_ota.delivery.slowness import slowness_s
+from pytest_blynk_ota.delivery.standing import fitting
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
@@ -309,13 +310,13 @@ class Ota:
         delivery = self._rig.config.delivery
         if https is not None:
             delivery = delivery.model_copy(update={"https": https})
-        theirs = flat([parse_all(text) for text in delivery.faults])
-        faults = (*flat(listed), *(fault.maybe() for fault in theirs))
-        cloud = [fault for fault in faults if isinstance(fault, CloudFault)]
+        cloud = [fault for fault in flat(listed) if isinstance(fault, CloudFault)]
         if self._rig.config.cloud.relay is not None:
             check_behind_relay(cloud)
         refuse_idle(cloud)
         offered = image or self._firmware.new
+        theirs = flat([parse_all(text) for text in delivery.faults])
+        faults = (*flat(listed), *fitting(theirs, offered.data, https=delivery.https))
         images = [*self._names.values(), self._firmware.old, self._firmware.new]
         running = still_running(self._events(), self._place.name, self._left, images)
         if running is not None:
@@ -522,7 +523,9 @@ class Ota:
             rollback = self._rollback and self._place.profile.rollback
             # A failure is on record: the judge believes the others then.
             with contextlib.nullcontext() if must else contextlib.suppress(FlashFailed):
-                self._place.board.read_flash(self._state.table, images, rollback=rollback)
+                self._place.board.read_flash(
+                    self._state.table, images, rollback=rollback, core_dump=self._has_crashed()
+                )
         elif want == "power_cycle":
             record("ota", "power_cycled", name, why="bricked")
             if self._place.power:
@@ -537,6 +540,16 @@ class Ota:
                 record("ota", "control", name, ok=False, detail=str(error).splitlines()[0])
             else:
                 record("ota", "control", name, ok=True, detail="Old restored and logged in")
+
+    def _has_crashed(self) -> bool:
+        """Whether the board has told of a crash since it was restored."""
+        for event in reversed(self._events()):
+            key = (event.source, event.kind, event.board)
+            if key == ("uart", "crash", self._place.name):
+                return True
+            if key == ("ota", "restored", self._place.name):
+                return False
+        return False
 
     def _wait_boot(self) -> None:
         """Give the board the time of one boot; whatever it says in it is evidence."""

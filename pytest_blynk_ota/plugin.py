@@ -33,6 +33,11 @@ OPTIONS = {
     "board": ("NAME", "the only board of the rig to use"),
     "old": ("PATH", "the firmware that the boards start from"),
     "new": ("PATH", "the firmware that is shipped (default: Old with a higher version)"),
+    "elf": (
+        "PATH",
+        "the firmware's ELF file, or a folder of them, to read crashes with (default: the .elf "
+        "beside --old and --new)",
+    ),
     "evidence": (
         "DIR",
         "where the evidence goes; an earlier run in it is replaced "
@@ -172,6 +177,7 @@ def session_of(config: pytest.Config) -> Session:
             board=option(config, "board"),
             old=path_option(config, "old"),
             new=path_option(config, "new"),
+            elf=path_option(config, "elf"),
             command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
@@ -182,7 +188,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Options that were given by hand are checked at once: under xdist, before any worker."""
     config = session.config
     if is_worker(config) or not any(
-        option(config, name) for name in ("rig", "board", "old", "new")
+        option(config, name) for name in ("rig", "board", "old", "new", "elf")
     ):
         return
     from pytest_blynk_ota.errors import UsageError
@@ -232,6 +238,8 @@ def _blynk_ota_session(request: pytest.FixtureRequest) -> Iterator[Session]:
     keep_tally(request.config)
     session = session_of(request.config)
     session.begin()
+    for sentence in session.wrong_elves():
+        request.config.issue_config_time_warning(pytest.PytestWarning(sentence), stacklevel=2)
     try:
         yield session
     finally:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.air import AirStatus
-from pytest_blynk_ota.verdict import Download, Finding, FlashSeen, Outcome, Reason, Verdict
+from pytest_blynk_ota.verdict import (
+    Download,
+    Finding,
+    FlashSeen,
+    Metric,
+    Outcome,
+    Reason,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +88,20 @@ class Result:
 
     @property
     def crashes(self) -> tuple[str, ...]:
-        """The crash of each boot that had one, in the chip's own words."""
+        """The crash of each boot that had one, in a sentence: what, where, in which boot."""
         return self.verdict.crashes
+
+    @property
+    def core_dumps(self) -> tuple[Path, ...]:
+        """The files of the core dumps that this test has kept so far: as printed on the UART
+        (``.b64``), the same bytes (``.bin``), and the ELF core in it (``.elf``)."""
+        return tuple(sorted(self.evidence.glob("coredump-*")))
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What was measured, by name: ``result.metrics["free heap"].least``; only what was seen.
+        docs/reference/metrics.md lists the names."""
+        return self.verdict.metrics
 
     @property
     def flash(self) -> FlashSeen | None:
@@ -103,4 +124,5 @@ class Result:
         lines = [str(self.verdict)]
         if self.last_lines:
             lines += ["last lines of the log:", *(f"    {line}" for line in self.last_lines)]
+        lines += [f"core dump: {path}" for path in self.core_dumps]
         return [*lines, f"evidence: {self.evidence}"]

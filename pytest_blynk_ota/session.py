@@ -20,6 +20,7 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret
+from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
@@ -37,6 +38,7 @@ class Options:
         rig: name or path of the rig.
         board: the only board to use; any if None.
         old, new: firmware files.
+        elf: the ELF file of the firmware, or a folder of them.
         command: the command line of this run.
     """
 
@@ -45,6 +47,7 @@ class Options:
     board: str | None
     old: Path | None
     new: Path | None
+    elf: Path | None = None
     command: Sequence[str] = ()
 
 
@@ -69,8 +72,25 @@ class Session:
         self.recorder = Recorder(Timeline(redactor=self.redactor))
         self._rig: Rig | None = None
         self._firmware: dict[str, Firmware] = {}
+        self.elves = {section.name: self._elves_of(section) for section in self.sections}
         for section in self.sections:
             self._check(section)
+
+    def _elves_of(self, section: BoardSection) -> Elves:
+        """The ELF files for a board: those given, and those that stand beside the binaries."""
+        given = read_elf(self.options.elf, "--elf") if self.options.elf else []
+        if section.elf:
+            where = f"rig {self.config.rig.name}, board {section.name}, elf:"
+            given += read_elf(Path(section.elf), where)
+        return Elves([*given, *beside(self.options.old), *beside(self.options.new)])
+
+    def wrong_elves(self) -> list[str]:
+        """A sentence for each ELF file that is not of the firmware of this run."""
+        rows = []
+        for section in self.sections:
+            firmware = self.firmware(section)
+            rows += self.elves[section.name].misfits([firmware.old.app_desc, firmware.new.app_desc])
+        return list(dict.fromkeys(rows))
 
     def _check(self, section: BoardSection) -> None:
         """What would only fail at the board: firmware for another chip, a missing secret."""
@@ -140,6 +160,7 @@ class Session:
                 run=self._run(),
                 recorder=self.recorder,
                 redactor=self.redactor,
+                elves=self.elves,
             )
         return self._rig
 
@@ -153,6 +174,8 @@ class Session:
 
     def finish(self, bundle: TestBundle, results: Sequence[Result]) -> None:
         """End the evidence of a test."""
+        if self._rig is not None:
+            self._rig.settle()
         self.recorder.switch(Timeline(redactor=self.redactor))
         final = results
         try:

@@ -195,6 +195,10 @@ def followed(events: Sequence[Event]) -> Shipment:
     return follower.shipment
 
 
+SENT = ("complete", "short")
+"""How an answer ended that was sent to its end. What its headers had announced Air cannot know."""
+
+
 def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
     """Whether a ``delivery/ended`` event tells of a file sent whole, or of its last part: no page,
     no HEAD, no 404. How the connection ended behind its last byte does not matter."""
@@ -210,16 +214,16 @@ def is_whole_file(ended: Mapping[str, Any], status: int) -> bool:
 def asks_for_more(ended: Mapping[str, Any], status: int) -> bool:
     """Whether it tells of an answer after which the file is still to come: a redirect, a part."""
     redirect = 300 <= status < 400 and status != NOT_MODIFIED
-    return bool(ended["how"] == "complete" and (redirect or _has_rest(ended)))
+    return bool(ended["how"] in SENT and (redirect or _has_rest(ended)))
 
 
 def _is_sent(ended: Mapping[str, Any]) -> bool:
-    """Whether all that was announced has come.
+    """Whether all that was announced has come, or all that there was.
 
     A device that leaves bytes unread behind the announced ones closes by RST, which stands in place
     of the acknowledgement of the last segment.
     """
-    if ended["how"] == "complete":
+    if ended["how"] in SENT:
         return True
     announced = ended.get("announced")
     if announced is None:

@@ -12,7 +12,7 @@ from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board import baseline as baselines
 from pytest_blynk_ota.board.baseline import Baseline, Restored
-from pytest_blynk_ota.board.console import LAST_LINES, Console
+from pytest_blynk_ota.board.console import LAST_LINES, Console, Reading
 from pytest_blynk_ota.board.patterns import ROM_BANNER, WAITING_FOR_DOWNLOAD, marks
 from pytest_blynk_ota.board.reset import LOADER, RUN, Strategy, perform
 from pytest_blynk_ota.errors import BlynkOtaError, FlashFailed, LoaderSilent, PortGone, RigError
@@ -52,6 +52,7 @@ class Board:
         speed: device seconds in a wall second.
         press: resets the chip where its port has no lines to do so: presses EN, and keeps IO0 low
             meanwhile if it is given True.
+        reading: what more is made of its log.
     """
 
     def __init__(
@@ -64,11 +65,12 @@ class Board:
         baud: int = 115200,
         speed: float = 1.0,
         press: Callable[[bool], None] | None = None,
+        reading: Reading = Reading(),  # noqa: B008  # frozen, and holds nothing
     ) -> None:
         self.name, self.chip, self.speed = name, chip, speed
         self._press = press
         self._record = record
-        self.console = Console(name, url, record, baud=baud, speed=speed)
+        self.console = Console(name, url, record, baud=baud, speed=speed, reading=reading)
 
     def __repr__(self) -> str:
         return f"<Board {self.name} {self.chip} {self.console.url}>"
@@ -151,7 +153,12 @@ class Board:
             return PartitionTable.parse(data, flash_size=loader.flash_bytes())
 
     def read_flash(
-        self, table: PartitionTable, images: Mapping[str, bytes], *, rollback: bool = False
+        self,
+        table: PartitionTable,
+        images: Mapping[str, bytes],
+        *,
+        rollback: bool = False,
+        core_dump: bool = False,
     ) -> dict[str, Any]:
         """Look at flash, record ``flash/read`` and return its data; ends with a reset.
 
@@ -159,13 +166,16 @@ class Board:
             table: the partition table that should stand there.
             images: files by name, to be recognised in the slots.
             rollback: whether the bootloader has rollback on; decides what would boot.
+            core_dump: whether to keep the core dump that stands in flash, too.
 
         Raises:
             RigError: it cannot be read; recorded as ``flash/unreadable``, as the next is.
             ConfigError: another chip than the rig file says.
         """
+        from pytest_blynk_ota.board.dump_in_flash import dump_in_flash
         from pytest_blynk_ota.board.readback import read_back
 
+        dump = b""
         try:
             with self._in_loader() as loader:
                 if loader.encrypted():
@@ -173,10 +183,14 @@ class Board:
                 size = loader.flash_bytes()
                 loader.start_stub()
                 data = read_back(loader, size, loader.chip, table, images, rollback=rollback)
+                if core_dump:
+                    dump = dump_in_flash(loader, table)
         except BlynkOtaError as error:
             self._record("flash", "unreadable", self.name, why=str(error))
             raise
         self._record("flash", "read", self.name, **data)
+        if dump:
+            self.console.keep_core_dump(dump, "flash")
         return data
 
     def _reset(self, strategy: Strategy, by: str) -> None:

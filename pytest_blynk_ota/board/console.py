@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board.lent import LentPort
-from pytest_blynk_ota.board.patterns import LineSplitter, marks
+from pytest_blynk_ota.board.log import Entry, Line, LogReader, Said
 from pytest_blynk_ota.board.ports import READ_S, Port, open_port
+from pytest_blynk_ota.board.rows import Data, Mark, Row
 from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
 
@@ -38,8 +40,37 @@ FLOOR_S = 0.25
 """No time-out of device seconds becomes shorter than this on the wall."""
 LAST_LINES = 12
 """Lines of the log that an error shows."""
+SETTLE_S = 1.0
+"""A crash whose last line does not come is told as it is when the board was silent for so long."""
+
+PORT_ERRORS = (SerialException, OSError, TypeError)
+"""What a read raises when its port is gone; TypeError is pyserial's own when another thread closes
+the device under it."""
 
 Sink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a rig makes of a log beyond the table.
+
+    Attributes:
+        metrics: rows of the rig file.
+        decode: a crash's data and the words of its stack to what an ELF file adds to them.
+        keep: stores a core dump of a board; returns what is said of it.
+    """
+
+    metrics: Sequence[Row] = ()
+    decode: Callable[[Data, Sequence[int]], Data] | None = None
+    keep: Callable[[str, bytes], Data] | None = None
+
+    def of(self, board: str, said: Said) -> Data:
+        """What is added to an event."""
+        if said.mark.kind == "crash" and self.decode is not None:
+            return self.decode(said.mark.data, said.stack)
+        if said.mark.kind == "core_dump" and self.keep is not None:
+            return self.keep(board, said.content)
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +91,33 @@ class Console:
         record: takes ``uart/line`` and, right after it, what the line says (``uart/reset`` …).
         baud: of the console.
         speed: device seconds in a wall second.
+        reading: what more is made of its log.
     """
 
     def __init__(
-        self, name: str, url: str, record: Record, *, baud: int = 115200, speed: float = 1.0
+        self,
+        name: str,
+        url: str,
+        record: Record,
+        *,
+        baud: int = 115200,
+        speed: float = 1.0,
+        reading: Reading = Reading(),  # frozen, and holds nothing
     ) -> None:
         self.name, self.url, self.baud, self.speed = name, url, baud, speed
         self._record = record
         self._changed = threading.Condition()
         self._lines: list[LogLine] = []
-        self._splitter = LineSplitter()
+        self._log = LogReader(reading.metrics)
+        self._reading_more = reading
+        self._hoard: deque[tuple[float, bytes]] = deque()
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
         self._port: Port | None = None
         self._lost = "not open"
         self._lending = threading.Lock()
-        self._lent = self._parked = self._reading = False
+        self._lent = self._parked = self._reading = self._working = False
         self._closing = threading.Event()
         self._reader: threading.Thread | None = None
 
@@ -194,7 +235,7 @@ class Console:
                     self._reconnect()
                 elif self._wait_while_lent():
                     self._read(port)
-            self._take(self._splitter.flush())
+            self._take(self._log.flush())
         except Exception as error:  # evidence that cannot be written, say: do not look silent
             with self._changed:
                 port, self._port, self._lost = self._port, None, f"its reader failed: {error!r}"
@@ -208,6 +249,10 @@ class Console:
         with self._changed:
             if not self._lent:
                 return True
+        self._take(self._log.settle())  # the borrower resets the board
+        with self._changed:
+            if not self._lent:
+                return False
             self._parked = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._lent or self._closing.is_set())
@@ -215,34 +260,96 @@ class Console:
             return False
 
     def _read(self, port: Port) -> None:
+        try:
+            data = self._bytes(port)
+        except PORT_ERRORS as error:
+            self._lose(str(error), port)
+            return
+        self._working = True
+        if data:
+            self._take(self._log.feed(data))
+        elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
+            self._take(self._log.settle())
+        with self._changed:
+            self._working = False
+            self._changed.notify_all()
+
+    def _bytes(self, port: Port) -> bytes:
         self._reading = True
         try:
             data = port.read(min(max(1, port.in_waiting), READ_BYTES))
-        except (SerialException, OSError, TypeError) as error:
-            # TypeError: pyserial's own when another thread closes the device under a read
-            self._lose(str(error), port)
-            return
         finally:
             self._reading = False
         if data:
             self._feed_sinks(data)
             self._last_byte = time.monotonic()
-            self._take(self._splitter.feed(data))
+        return data
 
-    def _take(self, texts: Sequence[str]) -> None:
-        now = time.monotonic()
-        for text in texts:
-            self._record("uart", "line", self.name, t=now, text=text)
-            for mark in marks(text):
-                self._record("uart", mark.kind, self.name, t=now, **mark.data)
+    def _take(self, entries: Sequence[Entry], now: float | None = None) -> None:
+        """Record lines as they come, and what they say at the time of the line that began it.
+        A line can be waited for once what it says is on record."""
+        now = time.monotonic() if now is None else now
+        last: LogLine | None = None
+        for entry in entries:
+            if isinstance(entry, Line):
+                self._add(last)
+                last = LogLine(entry.n, now, entry.text)
+                self._record("uart", "line", self.name, t=now, text=entry.text)
+            else:
+                here = last is not None and entry.n == last.n
+                begun = now if here else self._lines[entry.n - 1].t
+                data = {**entry.mark.data, **self._more_of(entry)}
+                self._record("uart", entry.mark.kind, self.name, t=begun, **data)
+        self._add(last)
+        while self._hoard:
+            then, raw = self._hoard.popleft()
+            self._take(self._log.feed(raw), then)
+
+    def settle(self) -> None:
+        """Wait until a crash that is being read has been told: at most until the board has been
+        silent for SETTLE_S. Without one it returns at once."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    not (self._log.waits or self._working)
+                    or self._port is None
+                    or self._closing.is_set()
+                ),
+                SETTLE_S + PARK_S,
+            )
+
+    def _more_of(self, said: Said) -> Data:
+        """What the rig makes of an entry. Decoding takes up to a second, a UART has no patience:
+        what comes meanwhile is read, and looked at afterwards."""
+        if said.mark.kind != "crash" or self._reading_more.decode is None:
+            return self._reading_more.of(self.name, said)
+        found: list[Data] = []
+        work = threading.Thread(
+            target=lambda: found.append(self._reading_more.of(self.name, said)), daemon=True
+        )
+        work.start()
+        while work.is_alive():
+            port = self._port
+            if port is None or self._lent or self._closing.is_set():
+                work.join()
+                break
+            try:
+                if data := self._bytes(port):
+                    self._hoard.append((time.monotonic(), data))
+            except PORT_ERRORS:  # the next read will say so
+                work.join()
+        return found[0] if found else {}
+
+    def _add(self, line: LogLine | None) -> None:
+        if line is not None:
             with self._changed:
-                self._lines.append(LogLine(len(self._lines) + 1, now, text))
+                self._lines.append(line)
                 self._changed.notify_all()
 
     def _lose(self, why: str, port: Port) -> None:
         if self._closing.is_set():
             return
-        self._take(self._splitter.flush())
+        self._take(self._log.flush())
         with self._changed:
             if self._port is not port:
                 return
@@ -267,6 +374,13 @@ class Console:
             port.close()
             return
         self._record("uart", "port_back", self.name)
+
+    def keep_core_dump(self, content: bytes, origin: str) -> None:
+        """Record a core dump that was found elsewhere than in the log."""
+        told: Data = {"bytes": len(content), "complete": True, "from": origin}
+        said = Said(self.cursor, Mark("core_dump", told), content=content)
+        more = self._reading_more.of(self.name, said)
+        self._record("uart", "core_dump", self.name, **{**told, **more})
 
     # -- lines
 
@@ -334,7 +448,7 @@ class Console:
 
     def _prompt(self) -> list[str]:
         idle = time.monotonic() - self._last_byte
-        return [self._splitter.rest] if self._splitter.rest and idle >= PROMPT_IDLE_S else []
+        return [self._log.rest] if self._log.rest and idle >= PROMPT_IDLE_S else []
 
     def _instead(self, after: int) -> str:
         new = self.lines(after)

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import rich_click as click
 
+from pytest_blynk_ota.cli.lines import is_everywhere, undialled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -29,8 +31,6 @@ PORT_OPTIONS = {
     "mqtt": (("--mqtt",), "1883"),
     "mqtts": (("--mqtts",), "8883"),
 }
-EVERYWHERE = ("0.0.0.0", "::", "")
-"""Addresses to listen on that nobody can dial."""
 RELAYED = ("tcp", "tls")
 """Kinds of port that a relay can have."""
 MADE_UP = re.compile(r"device-\d+")
@@ -139,9 +139,8 @@ def command(
         (limit is not None and not files, "--limit goes with --ship, which is missing"),
         (not host, "--host wants an address to listen on, got ''"),
         (
-            bool(files) and host in EVERYWHERE,
-            f"--ship: no device can fetch a file from {host}: give --host the address of this host "
-            "that devices reach (`ip address` lists them)",
+            bool(files) and is_everywhere(host),
+            f"--ship: {undialled(host)}",
         ),
     )
     _ports_differ(doors)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RIG_FAILED = 3
 DIFFERS = 4
+NEWER = frozenset({"flash", "metrics"})
+"""Keys that a verdict stored by an earlier version does not have."""
 
 
 @click.command("judge")
@@ -110,7 +112,13 @@ def _row(
 ) -> Mapping[str, Any]:
     """What is said of one operation. A failed rig leaves no verdict, then as now."""
     failed_both_times = before is None and ended and "error" in now
-    differs = sorted(key for key in now if before is not None and now[key] != before.get(key))
+    differs = sorted(
+        key
+        for key in now
+        if before is not None
+        and now[key] != before.get(key)
+        and (key in before or key not in NEWER)
+    )
     return {
         "bundle": str(folder),
         "operation": number,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,25 @@ class Lines:
             # What is still buffered must not fail again at exit (Python docs, SIGPIPE).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.unread()
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether it is an address to listen at that nobody can dial, as ``0.0.0.0``."""
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        try:
+            return not any(socket.inet_aton(host))  # 0 is short for it
+        except OSError:
+            return False
+
+
+def undialled(host: str) -> str:
+    """What is wrong with such an address where a file is to be fetched from it."""
+    return (
+        f"no device can fetch a file from {host}: give --host the address of this host that "
+        "devices reach (`ip address` lists them)"
+    )
 
 
 def end_of(lines: Lines) -> asyncio.Event:

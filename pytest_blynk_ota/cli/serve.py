@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from pytest_blynk_ota.cli.lines import FiniteRange
+from pytest_blynk_ota.cli.lines import FiniteRange, is_everywhere, undialled
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.cli.serve_lines import Printer
@@ -90,6 +90,8 @@ def command(
 
     if not host:
         raise click.UsageError("--host wants an address to listen at, got ''")
+    if is_everywhere(host):
+        raise click.UsageError(f"--host: {undialled(host)}")
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key go together; one of them is missing")
     secure = https or certificate is not None
@@ -101,6 +103,8 @@ def command(
         )
     listed = [fault for text in faults for fault in parse_all(text)]
     _check_that_serve_sees(listed)
+    if single_use:
+        _check_that_one_get_sees(listed)
     read = [(file, _read(file)) for file in files]
     asked = Asked(listed, secure, expires, single_use, host, port, speed)
     authority = _authority(certificate, key) if secure else None
@@ -123,15 +127,29 @@ def _check_that_serve_sees(faults: Sequence[Fault]) -> None:
                 )
 
 
+def _check_that_one_get_sees(faults: Sequence[Fault]) -> None:
+    """Raises FaultError for a fault of later downloads than the one that a single-use URL has.
+    Connections that fail before a request are downloads too, and use nothing up."""
+    from pytest_blynk_ota.delivery.campaign import acts_before
+    from pytest_blynk_ota.errors import FaultError
+
+    if any(acts_before(fault) for fault in faults):
+        return
+    for fault in faults:
+        if not fault.when.might(1, None) and not fault.when.may:
+            raise FaultError(
+                f"{fault} could never fire: with --single-use a URL serves attempt 1 and no other"
+            )
+
+
 def _read(file: Path) -> bytes:
+    from pytest_blynk_ota.delivery import files
     from pytest_blynk_ota.errors import FirmwareError
 
     try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise FirmwareError(
-            f"{file}: cannot be read: {error.strerror}; name a firmware file"
-        ) from error
+        data = files.read(file)
+    except files.Unfit as why:
+        raise FirmwareError(f"{file} {why}; name a firmware file") from None
     if not data:
         raise FirmwareError(f"{file} is empty; name a firmware file")
     return data
@@ -186,6 +204,19 @@ async def _serve(
             await end.wait()
     finally:
         await server.stop()
+    for unfired in _unfired(files, campaigns):
+        printer.say("unfired", unfired)
+
+
+def _unfired(
+    files: Sequence[tuple[Path, bytes]], campaigns: Sequence[Campaign]
+) -> Iterator[dict[str, Any]]:
+    """The faults that never fired, of each file; that one may not is said too."""
+    for (file, _), made in zip(files, campaigns, strict=True):
+        for index, fault in enumerate(made.faults):
+            if not made.fired.get(index):
+                may = fault.when.may
+                yield {"path": str(file), "index": index, "fault": str(fault), "maybe": may}
 
 
 def _campaign(server: DeliveryServer, file: Path, data: bytes, asked: Asked) -> Campaign:

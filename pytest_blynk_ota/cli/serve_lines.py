@@ -17,11 +17,11 @@ TEXTS = {
     "handshake": "#{conn} {agreed}",
     "request": "#{conn} attempt {attempt}: {method} {path} {range}",
     "refused": "#{conn} refused: {why}",
-    "response": "#{conn} attempt {attempt}: {status}, {announced} bytes announced",
+    "response": "#{conn} attempt {attempt}: {answer}, {length} announced",
     "progress": "#{conn} attempt {attempt}: {acked} bytes acknowledged, {written} written",
     "fault": "#{conn} attempt {attempt}: {fault}: {phase} at byte {at}",
-    "ended": "#{conn} attempt {attempt}: ended by {by}, {how}: {acked} of {announced} bytes "
-    "acknowledged",
+    "ended": "#{conn} attempt {attempt}: ended by {by}, {how}: {acked}{of} bytes acknowledged",
+    "unfired": "{path}: {fault}: never fired",
 }
 """What a person reads; the keys are the kinds of the delivery's events."""
 
@@ -121,6 +121,10 @@ def text_of(kind: str, facts: dict[str, Any]) -> str:
         return "\n".join([*rows, "Ctrl-C ends it."])
     shown = {name: "?" if value is None else value for name, value in facts.items()}
     shown["range"] = facts.get("range") or ""
+    shown["answer"] = facts.get("status") or "no HTTP"
+    announced = facts.get("announced")
+    shown["length"] = "no length" if announced is None else f"{announced} bytes"
+    shown["of"] = "" if announced is None else f" of {announced}"
     why = facts.get("why")
     shown["agreed"] = f"no TLS: {why}" if why else f"{facts.get('version')}, {facts.get('cipher')}"
     return TEXTS[kind].format_map(shown).rstrip()

@@ -305,14 +305,23 @@ class Exchange:
         self._pacer = None  # a pace begins anew: it has nothing to make up for
 
     async def _complete(self) -> None:
-        """The answer is out: see it acknowledged. Where it is the last, FIN goes right behind."""
+        """The answer is out: see it acknowledged. Where it is the last, FIN goes right behind;
+        otherwise a device that was promised more waits for it as long as it likes."""
         if not self._answer.keep:
             self._goodbye()
             await self._drained()
             self._wire.finish()
             self._closed = True
         await self._acknowledged()
-        self._ending = ("server", "complete" if self._answer.whole else "fin")
+        while self._answer.keep and self._ledger.body < (self._answer.announced or 0):
+            await self._rest()
+        self._ending = self._our_end(self._ledger.body)
+
+    def _our_end(self, acked: int) -> tuple[str, str]:
+        """How an answer ended that we closed, or that kept its connection."""
+        if not self._answer.whole:
+            return "server", "fin"
+        return "server", "complete" if self._is_whole(acked) else "short"
 
     # Waiting.
 
@@ -435,11 +444,12 @@ class Exchange:
 
     async def _forsaken(self) -> None:
         """Nobody is there any more. That the device knocks is the sign that it has given up; what
-        it says right at first is still about the bytes before: acknowledgements, its window."""
+        it says right at first is still about the bytes before: acknowledgements, its window. A RST
+        is one at any time."""
         heard = self._loop.time() + max(AFTERWORD_S / self._speed, AFTERWORD_WALL_S)
         while True:
-            self._look_around()
             await self._wire.wait(self._loop.time() + DROP_POLL_WALL_S)
+            self._look_around()
             if self._wire.knocked():
                 if self._loop.time() >= heard:
                     return
@@ -487,8 +497,10 @@ class Exchange:
         self._wire.moved = lambda: None
         acked = self._ledger.within(self._wire.acked())
         by, how = self._ending or ("device", self._wire.gone or "rst")
-        if by == "device" and not self._holding and self._is_whole(acked):
-            self._ending = by, how = "server", "complete"
+        # Who leaves once all has come and we have left is not the one who ended it.
+        ours = self._closed and self._wire.acked() >= self._wire.queued
+        if by == "device" and not self._holding and (ours or self._is_whole(acked)):
+            self._ending = by, how = self._our_end(acked)
         if by == "server" and how != "error":
             self._all_over()
         self._note(
@@ -507,11 +519,10 @@ class Exchange:
         self.done.set()
 
     def _is_whole(self, acked: int) -> bool:
-        """Whether the device has all that it was to expect; or, where the headers promise more than
-        there is, all that there was before it could see our FIN."""
-        announced = None if self._closed else self._answer.announced
-        wanted = len(self._body) if announced is None else announced
-        return self._answer.whole and acked == wanted
+        """Whether the device has all that it was to expect."""
+        announced = self._answer.announced
+        came = acked == len(self._body) if announced is None else acked >= announced
+        return self._answer.whole and came
 
     def _all_over(self) -> None:
         for due in list(self._open.values()):

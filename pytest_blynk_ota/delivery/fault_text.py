@@ -70,6 +70,11 @@ def _random(text: str) -> tuple[Fault, ...]:
 
 def _plain(text: str) -> Fault:
     """One fault in plain words."""
+    if re.match(r"\s*then\b|\s*\S+\s.*\s+then\s*$", text):
+        raise FaultError(
+            f"{text!r}: 'then' stands between two faults, as 'status 503 then stall 0'; "
+            "'none' is a download without any"
+        )
     body, when = split(text)
     kind, _, rest = body.partition(" ")
     if not kind:

@@ -21,6 +21,16 @@ DROPS = 8
 """Place of the dropped packets in SO_MEMINFO's u32 (SK_MEMINFO_DROPS, linux/sock_diag.h, 4.6)."""
 DROP_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)
 """BPF_RET | BPF_K, 0: keep no byte of the packet (linux/filter.h)."""
+DROP_BUT_RESETS = b"".join(
+    (
+        struct.pack("=HBBI", 0x30, 0, 0, 13),  # BPF_LD | BPF_B | BPF_ABS: the flags of TCP's header
+        struct.pack("=HBBI", 0x45, 0, 1, 0x04),  # BPF_JMP | BPF_JSET | BPF_K: is RST among them?
+        struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF),
+        DROP_ALL,
+    )
+)
+"""A RST passes: nothing answers one, and it does not come again."""
+INSTRUCTION_BYTES = len(DROP_ALL)
 
 
 def unavailable() -> str | None:
@@ -36,10 +46,10 @@ def unavailable() -> str | None:
     return None
 
 
-def silence(sock: socket.socket) -> None:
+def silence(sock: socket.socket, program: bytes = DROP_ALL) -> None:
     """Drop each packet for this socket from now on. Raises OSError where that cannot be."""
-    program = ctypes.create_string_buffer(DROP_ALL)
-    wanted = struct.pack("@HP", 1, ctypes.addressof(program))
+    kept = ctypes.create_string_buffer(program)
+    wanted = struct.pack("@HP", len(program) // INSTRUCTION_BYTES, ctypes.addressof(kept))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, wanted)
 
 

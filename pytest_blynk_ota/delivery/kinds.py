@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 from pytest_blynk_ota.errors import FaultError
@@ -30,8 +31,10 @@ Offset = int | str
 PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%")
 FROM_END = re.compile(r"last[ _]+(\d+)")
 SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*s")
-PLACES = ("request", "status", "headers")
-"""Places before the body: nothing is sent yet; the status line is; the headers are (byte 0)."""
+BEFORE = ("request", "status")
+"""Places before the body: nothing is sent yet; the status line is."""
+PLACES = (*BEFORE, "headers")
+"""The same, and one more for byte 0."""
 
 
 def offset(value: object) -> Offset:
@@ -72,9 +75,10 @@ def place(value: object) -> Offset:
     try:
         return moment(value)
     except FaultError as error:
-        if isinstance(value, str) and re.fullmatch(r"[a-z]+", value.strip()):
-            raise FaultError(f"{value!r} is no place; {nearest(value, PLACES)}") from None
-        raise error from None
+        if isinstance(value, str) and get_close_matches(value, BEFORE, n=1):
+            raise FaultError(f"{value!r} is no place; {nearest(value, BEFORE)}") from None
+        said = str(error).replace(' or "last 4096"', ', "last 4096", "request" or "status"')
+        raise FaultError(said.replace("no offset", "no place")) from None
 
 
 def seconds_of(value: object) -> float | None:
@@ -112,6 +116,14 @@ def _early(value: object) -> int:
     if code == 101:
         raise FaultError("101 switches protocols; expected 100, 102, 103 or another 1xx")
     return code
+
+
+def _path(value: object) -> str:
+    """The path of a file."""
+    path = line(value)
+    if not path.strip():
+        raise FaultError(f"{value!r}: expected the path of a file, as build/other.bin")
+    return path
 
 
 def _target(value: object) -> str:
@@ -229,7 +241,7 @@ KINDS: Kinds = {
         "to": Param(_target, "absolute"),
         "hops": Param(whole(1, 100), 1),
     },
-    "other": {"path": Param(line)},  # D32
+    "other": {"path": Param(_path)},  # D32
     # Headers
     "header": {"name": Param(token), "value": Param(line)},
     "drop_header": {"name": Param(token)},  # D8 D16 D51

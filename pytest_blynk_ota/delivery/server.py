@@ -6,13 +6,12 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pytest_blynk_ota.delivery import filters
+from pytest_blynk_ota.delivery import files, filters
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S, Campaign, Offer
 from pytest_blynk_ota.delivery.certificates import Certificates, Signer
 from pytest_blynk_ota.delivery.connection import PATIENCE_WALL_S, Connection
@@ -24,7 +23,7 @@ from pytest_blynk_ota.delivery.plan import Offered, answer, check, plain
 from pytest_blynk_ota.delivery.steps import Answer, Due, Say
 from pytest_blynk_ota.delivery.when import Asked
 from pytest_blynk_ota.delivery.wire import Wire
-from pytest_blynk_ota.errors import FaultError, RigError, UsageError
+from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Record
 
 WAITING = 256
@@ -201,7 +200,7 @@ class DeliveryServer:
         for fault in faults:
             if fault.kind in SILENT and (why := filters.unavailable()):
                 raise RigError(f"{fault} cannot be done here: {why}")
-        others = _others(faults)
+        others = files.others_of(faults)
         check(faults, data, name, https=https, others=others, about=about)
         made = Campaign(
             self,
@@ -510,27 +509,6 @@ def _hop(request: Request) -> int:
     """How many redirects lie behind a URL of ours."""
     text = request.query.get("hop", "0")
     return min(int(text), HOPS) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-
-
-def _others(faults: Sequence[Fault]) -> Mapping[str, bytes]:
-    """The files that ``other`` names. They are read once: what becomes of them later changes
-    nothing.
-
-    Raises:
-        FaultError: one cannot be read.
-    """
-    found: dict[str, bytes] = {}
-    for fault in faults:
-        if fault.kind != "other":
-            continue
-        path = fault.values["path"]
-        try:
-            found[path] = Path(path).read_bytes()
-        except OSError as error:
-            raise FaultError(
-                f"{fault}: {path} cannot be read: {error.strerror}; name a file"
-            ) from error
-    return found
 
 
 def _refusal(status: int, why: str) -> bytes:

@@ -204,11 +204,11 @@ class Wire:
             self._sock.shutdown(socket.SHUT_WR)
 
     def silence(self) -> None:
-        """Not a packet is taken or answered any more. Raises OSError where that cannot be."""
-        filters.silence(self._sock)
+        """Not a packet is taken or answered any more, but that a RST ends it. Raises OSError where
+        that cannot be."""
+        filters.silence(self._sock, filters.DROP_BUT_RESETS)
         self.forget_knocks()
         self._readable()  # one that has left already does not knock any more
-        self._read_off()
 
     def knocked(self) -> bool:
         """Whether a packet has come since it was silenced, or since the knocks were forgotten."""

@@ -44,6 +44,8 @@ class TestBundle:
         self._events = self.folder / "events.jsonl"
         for name in ("events.jsonl", *VIEWS):  # a rerun of one test in one run replaces it
             (self.folder / name).unlink(missing_ok=True)
+        for old in self.folder.glob("coredump-*"):
+            old.unlink()
         self.timeline = Timeline(redactor=redactor, path=self._events)
         self.timeline.add("test", "started", id=test_id)
 

@@ -49,6 +49,7 @@ class Timeline:
         self._grew = threading.Condition()
         self._wakes = 0
         self._sink: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        self.folder = path.parent if path else None
 
     def __len__(self) -> int:
         return len(self._events)
@@ -163,6 +164,10 @@ class Recorder:
         with self._lock:
             before, self._timeline = self._timeline, timeline
             return before
+
+    def folder(self) -> Path | None:
+        """The folder of the running test; None between tests."""
+        return self._timeline.folder
 
     def __call__(
         self,

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.cloud.doors import KINDS, Speech
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.faults import parse_all
+from pytest_blynk_ota.delivery.standing import mistake
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
+from pytest_blynk_ota.verdict.metrics import DERIVED
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.rig.config import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 Mistakes = Iterator[tuple[str, str]]
+
+IS_DERIVED = "is worked out from other evidence; expected another name"
 """Keys, each with what is wrong with it."""
 
 USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
@@ -197,6 +201,23 @@ def _network_leads_to_the_boards(
         )
 
 
+def metrics_fit(common: Mapping[str, object], boards: Mapping[int, BoardSection]) -> Mistakes:
+    """A metric's name means one thing: it is named once, and is none of those worked out."""
+    for name in common:
+        if name in DERIVED:
+            yield f"metrics.{name}", IS_DERIVED
+    for at, board in boards.items():
+        for name in board.metrics:
+            if name in DERIVED:
+                yield f"board[{at}].metrics.{name}", IS_DERIVED
+            elif name in common:
+                yield (
+                    f"board[{at}].metrics.{name}",
+                    "has the name of one in [metrics], which holds for every board; expected "
+                    "another name, or one of the two",
+                )
+
+
 def _faults_are_of_boards_of_the_rig(
     delivery: DeliverySection, boards: Sequence[BoardSection]
 ) -> Mistakes:
@@ -208,6 +229,13 @@ def _faults_are_of_boards_of_the_rig(
                 f"delivery.faults[{at}]",
                 f"no board {name!r}; the rig has {', '.join(known)}{near(name, known)}",
             )
+
+
+def _faults_can_fire(delivery: DeliverySection) -> Mistakes:
+    for at, text in enumerate(delivery.faults):
+        for fault in parse_all(text):
+            if why := mistake(fault, https=delivery.https):
+                yield f"delivery.faults[{at}]", why
 
 
 def mistakes_across(
@@ -237,6 +265,7 @@ def mistakes_across(
     yield from _files_are_their_own(every)
     if delivery is not None:
         yield from _faults_are_of_boards_of_the_rig(delivery, every)
+        yield from _faults_can_fire(delivery)
     if rig is not None:
         yield from _real_clocks_run_at_1(rig, every)
     if cloud is not None:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from pytest_blynk_ota.board.metric_patterns import NAME
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S
@@ -32,7 +33,7 @@ from pytest_blynk_ota.delivery.faults import parse_all
 from pytest_blynk_ota.errors import ConfigError, FaultError, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
-from pytest_blynk_ota.rig.across import mistakes_across
+from pytest_blynk_ota.rig.across import metrics_fit, mistakes_across
 from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
 
@@ -132,6 +133,31 @@ class Provision(Section):
     wifi: Annotated[str, from_environment("network")] = "env:WIFI"
 
 
+def _one_number(text: str) -> str:
+    """A pattern that finds one number: it compiles, and has one group."""
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"expected one group, which holds the number; it has {groups}")
+    return text
+
+
+METRIC_NAME = shaped("name of small letters, digits and spaces, as free heap", NAME.pattern)
+UNIT = shaped("unit of at most 8 letters, as B or dBm", r"\S{0,8}")
+
+
+class MetricSection(Section):
+    """A number that the firmware prints."""
+
+    regex: Annotated[str, AfterValidator(_one_number)]
+    unit: Annotated[str, UNIT] = ""
+
+
+Metrics = dict[Annotated[str, METRIC_NAME], MetricSection]
+
+
 class Bootloader(Section):
     """What a foreign bootloader image was built with: its bytes do not say it."""
 
@@ -175,6 +201,8 @@ class BoardSection(Section):
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
     tags: list[str] = []
+    elf: str | None = None
+    metrics: Metrics = {}
     bootloader: Bootloader | None = None
     virtual: VirtualBoard | None = None
 
@@ -271,6 +299,7 @@ class RigConfig(Section):
     network: NetworkSection | None = None
     cloud: CloudSection = CloudSection()
     delivery: DeliverySection = DeliverySection()
+    metrics: Metrics = {}
 
     def pick(self, name: str) -> BoardSection:
         """The board of that name. Raises ConfigError with the nearest name."""
@@ -323,9 +352,13 @@ def _across(data: Mapping[str, Any]) -> list[str]:
     network = _sieved(NetworkSection, data.get("network"))
     all_are_known = isinstance(listed, list) and len(boards) == len(listed)
     delivery = _sieved(DeliverySection, data.get("delivery")) if all_are_known else None
-    found = mistakes_across(
-        rig, boards, _sieved(CloudSection, cloud), named, network, delivery=delivery
-    )
+    found = [
+        *mistakes_across(
+            rig, boards, _sieved(CloudSection, cloud), named, network, delivery=delivery
+        )
+    ]
+    common = data.get("metrics")
+    found += metrics_fit(common if isinstance(common, dict) else {}, boards)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 
 
@@ -374,7 +407,9 @@ def _key(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         if isinstance(part, int):
             key += f"[{part}]"
-        elif not (part.startswith("literal[") or (part[:1].isupper() and part != "AP")):
+        elif part != "[key]" and not (
+            part.startswith("literal[") or (part[:1].isupper() and part != "AP")
+        ):
             key += f".{part}" if key else part
     return key
 
@@ -405,6 +440,7 @@ def _short(value: object) -> str:
 def _keys_beside(key: str) -> list[str]:
     """The known keys of the table that holds ``key``."""
     table = re.sub(r"\[\d+\]", "", key).rpartition(".")[0]
+    table = re.sub(r"\bmetrics\..*", "metrics", table)
     models: dict[str, type[BaseModel]] = {
         "": RigConfig,
         "rig": RigSection,
@@ -414,6 +450,8 @@ def _keys_beside(key: str) -> list[str]:
         "board.provision": Provision,
         "board.bootloader": Bootloader,
         "board.virtual": VirtualBoard,
+        "board.metrics": MetricSection,
+        "metrics": MetricSection,
         "cloud": CloudSection,
         "delivery": DeliverySection,
         "network": NetworkSection,

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.board.board import Board
+from pytest_blynk_ota.board.console import Reading
+from pytest_blynk_ota.board.metric_patterns import own_metric
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
@@ -25,6 +27,8 @@ from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig, secret
 from pytest_blynk_ota.rig.control import RackControl
+from pytest_blynk_ota.rig.core_dumps import keep
+from pytest_blynk_ota.rig.elves import Elves
 from pytest_blynk_ota.rig.lease import Lease
 from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.name_server import NameServer
@@ -88,16 +92,25 @@ class Rig:
         run: the evidence folder of the run; the virtual rack's complaints go there too.
         recorder: where everything seen goes.
         redactor: learns each secret before it is used.
+        elves: the ELF files of each board's firmware.
     """
 
     def __init__(
-        self, config: RigConfig, path: Path, *, run: Path, recorder: Recorder, redactor: Redactor
+        self,
+        config: RigConfig,
+        path: Path,
+        *,
+        run: Path,
+        recorder: Recorder,
+        redactor: Redactor,
+        elves: Mapping[str, Elves] | None = None,
     ) -> None:
         self.config = config
         self.name = config.rig.name
         self.speed = config.rig.speed
         self.recorder = recorder
         self._redactor = redactor
+        self._elves = elves or {}
         self._path = path
         self._run = run
         self._places: dict[str, Place] = {}
@@ -286,6 +299,7 @@ class Rig:
                 baud=section.baud,
                 speed=self.speed,
                 press=self._buttons(section),
+                reading=self._reading(section),
             )
             place = self._furnish(section, board, outlet, lease)
             self._forward(place)
@@ -296,6 +310,16 @@ class Rig:
             raise
         self._places[section.name] = place
         return place
+
+    def _reading(self, section: BoardSection) -> Reading:
+        """What is made of a board's log beyond the table."""
+        own = {**self.config.metrics, **section.metrics}
+        rows = [own_metric(name, one.regex, one.unit) for name, one in own.items()]
+        elves = self._elves.get(section.name)
+        return Reading(rows, elves.decode if elves else None, self._keep_core_dump)
+
+    def _keep_core_dump(self, board: str, content: bytes) -> dict[str, Any]:
+        return keep(content, self._redactor, self.recorder)
 
     def _wires(self, section: BoardSection) -> tuple[str, Outlet | None]:
         """Where the board's port and its outlet are."""
@@ -416,6 +440,11 @@ class Rig:
             self.network.mend()
         if self._virtual:
             self._virtual.control.mend()
+
+    def settle(self) -> None:
+        """Let a crash that a board is in the middle of come on record."""
+        for place in self._places.values():
+            place.board.console.settle()
 
     def check(self) -> None:
         """Raises RigError if a part of the rack has died."""

@@ -9,6 +9,8 @@ images_seen    which image ran in each boot
 rows           the thirteen outcomes in order
 rig_faults     when there is no outcome
 findings       what else is worth knowing
+metrics        what was measured
+crash_told     a crash in one sentence
 watch          when nothing that could change the outcome is still to come
 =============  =====================================================================
 """
@@ -19,6 +21,7 @@ from pytest_blynk_ota.verdict.outcome import (
     NEW_RUNS,
     Download,
     Finding,
+    Metric,
     Outcome,
     Reason,
     Severity,
@@ -30,6 +33,7 @@ __all__ = [
     "Download",
     "Finding",
     "FlashSeen",
+    "Metric",
     "Outcome",
     "Reason",
     "Severity",

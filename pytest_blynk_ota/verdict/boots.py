@@ -71,7 +71,7 @@ class Boot:
         """The crash that it told of first. A task watchdog's warning kills only as last word,
         but for the ELF hash that the panic handler prints behind it."""
         told = self.marked("crash")
-        fatal = next((mark for mark in told if mark.data["what"] != "task_wdt"), None)
+        fatal = next((m for m in told if m.data["what"] != "task_wdt" or m.data.get("fatal")), None)
         words = [mark for mark in self.marks if mark.data.get("field") != "elf_sha256"]
         last_word = self.until < NEVER and bool(told) and words[-1] is told[-1]
         return fatal or (told[-1] if last_word else None)

@@ -25,6 +25,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.findings import findings_of
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
+from pytest_blynk_ota.verdict.metrics import metrics_of
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Outcome, Verdict
 from pytest_blynk_ota.verdict.reasons import reasons_of
@@ -178,9 +179,10 @@ def _verdict(case: Case, outcome: Outcome, partial: str, events: Sequence[Event]
             one.told(number, story.device) for number, one in enumerate(story.downloads, 1)
         ),
         boots=len(story.started),
-        crashes=tuple(str(crash.data["text"]) for crash in story.crashes()),
+        crashes=tuple(story.crash_in_words(crash) for crash in story.crashes()),
         seconds=round(story.device(story.operation.t, story.until), 3),
         slots=case.images.believed_slots(),
+        metrics=metrics_of(story),
         flash=None if case.flash is None else FlashSeen.of(case.flash.data),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import Boot
+from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.late import late
 from pytest_blynk_ota.verdict.losses import unexplained_loss
 from pytest_blynk_ota.verdict.otadata_seen import NEW, PENDING, UNDEFINED, top
@@ -124,7 +125,7 @@ def unexpected_resets(case: Case, outcome: Outcome) -> Found:
         cause = f"reset 0x{boot.code:x} ({boot.cause})" if boot.code is not None else "a reset"
         name, text, events = "unexpected reset", f"{cause} that nobody asked for", [boot.seq]
         if before.crash is not None:
-            name, text = "crash", f"{before.crash.data['text']}; then {cause}"
+            name, text = "crash", f"{crash_told(before.crash.data)}; then {cause}"
             events.insert(0, before.crash.seq)
         told.setdefault((name, INFO if blamed else ERROR, text), []).extend(events)
     for (name, level, text), seqs in told.items():
@@ -247,12 +248,7 @@ def config_lost(case: Case, outcome: Outcome) -> Found:
 def heap_falling(case: Case, outcome: Outcome) -> Found:
     """The free heap falls with each print of it in one boot."""
     for boot in case.story.window:
-        mine = [line for line in _lines(case.story) if boot.tells(line.t, line.seq)]
-        rows = [
-            (int(found[1]), line.seq)
-            for line in mine
-            if (found := HEAP.search(str(line.data["text"])))
-        ]
+        rows = _free_heap(case.story, boot)
         sizes = [size for size, _ in rows]
         falling = all(b < a for a, b in pairwise(sizes))
         if len(rows) >= HEAP_ROWS and falling and sizes[-1] <= sizes[0] * (1 - HEAP_SHARE):
@@ -262,6 +258,22 @@ def heap_falling(case: Case, outcome: Outcome) -> Found:
                 f"free heap fell from {sizes[0]} to {sizes[-1]} bytes in one boot",
                 (rows[0][1], rows[-1][1]),
             )
+
+
+def _free_heap(story: Story, boot: Boot) -> list[tuple[float, int]]:
+    """The free heap that one boot printed, with its events; out of the lines themselves, where
+    evidence of an earlier version holds no metrics."""
+    if any(mark.kind == "metric" for mark in story.seen.marks):
+        return [
+            (mark.data["value"], mark.seq)
+            for mark in boot.marked("metric")
+            if mark.data["name"] == "free heap" and story.operation.t <= mark.t <= story.until
+        ]
+    return [
+        (int(found[1]), line.seq)
+        for line in _lines(story)
+        if boot.tells(line.t, line.seq) and (found := HEAP.search(str(line.data["text"])))
+    ]
 
 
 def other_slot_damaged(case: Case, outcome: Outcome) -> Found:

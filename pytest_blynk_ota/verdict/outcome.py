@@ -107,6 +107,33 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that was seen once or more in one operation.
+
+    Attributes:
+        unit: of all its values.
+        count: how many there were.
+        first, last, least, most, mean: of them.
+        events: the ``seq`` of the first few events that tell of it.
+    """
+
+    unit: str
+    count: int
+    first: float
+    last: float
+    least: float
+    most: float
+    mean: float
+    events: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        if self.count == 1:
+            return f"{self.last:g}{unit}"
+        return f"{self.least:g} to {self.most:g}{unit}, last {self.last:g} ({self.count} values)"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of one operation and everything that it rests on.
 
@@ -121,9 +148,10 @@ class Verdict:
         versions: versions reported during the operation, in order, repeats left out.
         downloads: each download in order.
         boots: how many times the board started during the operation.
-        crashes: the crash of each boot that had one, in the chip's own words.
+        crashes: the crash of each boot that had one, in a sentence.
         seconds: how long the operation took, in device seconds.
         slots: slot label to offset, size and image name, as believed at the end.
+        metrics: what was measured, by name: docs/reference/metrics.md lists the names.
         flash: what stood in the flash after the watch; None: it was not read, or cannot be.
     """
 
@@ -140,11 +168,13 @@ class Verdict:
     crashes: tuple[str, ...] = ()
     seconds: float = 0.0
     slots: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
     flash: FlashSeen | None = None
 
     def __str__(self) -> str:
         thin = " (partial: a witness was missing)" if self.partial else ""
         image = f" ({self.running_image})" if self.running_image else ""
+        measured = "; ".join(f"{name} {metric}" for name, metric in self.metrics.items())
         lines = [
             f"{self.outcome}{thin}; Air: {self.air_status}; "
             f"running: {self.running or 'unknown'}{image}",
@@ -153,6 +183,7 @@ class Verdict:
             *(f"  because {reason}" for reason in self.reasons),
             *(f"  {download}" for download in self.downloads),
             *(f"  crash: {crash}" for crash in self.crashes),
+            *([f"  measured: {measured}"] if measured else []),
             *((f"  {self.flash}",) if self.flash else ()),
             *(f"  {finding}" for finding in self.findings),
         ]
@@ -185,6 +216,10 @@ class Verdict:
             rows["downloads"] = tuple(Download(**row) for row in rows["downloads"])
             rows["versions"] = tuple(rows["versions"])
             rows["crashes"] = tuple(rows["crashes"])
+            rows["metrics"] = {
+                name: Metric(**{**row, "events": tuple(row["events"])})
+                for name, row in rows.get("metrics", {}).items()
+            }
             rows["flash"] = FlashSeen.from_json(rows["flash"]) if rows.get("flash") else None
             return cls(**rows)
         except (KeyError, TypeError, ValueError) as error:

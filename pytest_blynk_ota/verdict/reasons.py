@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.images_seen import Ran
 from pytest_blynk_ota.verdict.network_seen import network_trouble
@@ -22,6 +23,8 @@ from pytest_blynk_ota.verdict.sightings import LONG_AGO
 def reasons_of(case: Case, outcome: Outcome, *, partial: str) -> tuple[Reason, ...]:
     """The reasons of an outcome, what it rests on, and what was missing."""
     rows = [*BY_OUTCOME[outcome](case)]
+    if outcome in OF_CRASHES:
+        rows += _crashes(case)
     closed = [note for note in case.story.notes("closed") if note.t <= case.story.until]
     if closed and outcome is not Outcome.DOWNLOAD_LIMIT_REACHED:
         rows.append(Reason(f"the shipment was closed: {closed[-1].data['why']}", (closed[-1].seq,)))
@@ -32,6 +35,24 @@ def reasons_of(case: Case, outcome: Outcome, *, partial: str) -> tuple[Reason, .
     if partial:
         rows.append(Reason(f"partial: {partial}"))
     return tuple(rows)
+
+
+OF_CRASHES = (Outcome.BOOT_LOOP, Outcome.OFFLINE, Outcome.ROLLED_BACK, Outcome.REVERTED)
+"""Outcomes that a crash may be the cause of."""
+
+
+def _crashes(case: Case) -> list[Reason]:
+    """Each crash once, with how often it was seen; not of evidence of an earlier version, whose
+    stored verdicts have no such sentence."""
+    told: dict[str, list[int]] = {}
+    for crash in case.story.crashes():
+        if "kind" not in crash.data:
+            continue
+        told.setdefault(crash_told(crash.data), []).append(crash.seq)
+    return [
+        Reason(f"crash: {text}" + (f", {len(seqs)} times" if len(seqs) > 1 else ""), tuple(seqs))
+        for text, seqs in told.items()
+    ]
 
 
 def _ran(case: Case, ran: Ran) -> Reason:

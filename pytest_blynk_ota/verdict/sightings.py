@@ -190,7 +190,7 @@ class Noted:
 LOST_LINK = re.compile(r"(?i)heartbeat|silen|timed? ?out|unreachable|no route")
 """Why a session closed, in words of the cloud or the kernel, where the link was lost."""
 
-UART_MARKS = frozenset({"slot", "app", "crash", "boot_error", "firmware"})
+UART_MARKS = frozenset({"slot", "app", "crash", "boot_error", "firmware", "metric"})
 
 SURROUNDINGS = frozenset({"wifi", "ap", "cloud", "network"})
 HOLDS = frozenset({"off", "down", "stop"})

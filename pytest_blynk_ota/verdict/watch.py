@@ -24,7 +24,17 @@ from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Sightings
 from pytest_blynk_ota.verdict.story import Story, Visit, tell
 
-QUIET = frozenset({("uart", "line"), ("uart", "app"), ("uart", "slot"), ("delivery", "progress")})
+QUIET = frozenset(
+    {
+        ("uart", "line"),
+        ("uart", "app"),
+        ("uart", "slot"),
+        ("uart", "boot"),
+        ("uart", "metric"),
+        ("uart", "core_dump"),
+        ("delivery", "progress"),
+    }
+)
 """Events that can only make the watch longer: they may wait for the next look."""
 
 LAST_LOOK = "the last look"

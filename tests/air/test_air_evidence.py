@@ -55,6 +55,10 @@ def test_what_ran_before_is_known_from_the_operation():
     assert air_status(back.events) is S.DOWNLOADED
 
 
+def test_a_whole_file_of_which_the_headers_announced_more_was_sent():
+    assert air_status(Evidence().asked().ended("short", acked=90).events) is S.DOWNLOADED
+
+
 def test_progress_that_says_the_same_again_is_silence():
     evidence = Evidence(upload_failure_after_s=3).asked()
     for _ in range(5):

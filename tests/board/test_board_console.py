@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 from serial_server import SerialServer, eventually
 
-from pytest_blynk_ota.board.console import Console
+from pytest_blynk_ota.board.console import Console, Reading
+from pytest_blynk_ota.board.metric_patterns import own_metric
 from pytest_blynk_ota.board.ports import open_port
 from pytest_blynk_ota.errors import ConfigError, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
@@ -128,7 +129,7 @@ def test_a_listener_that_fails_is_dropped_and_the_console_goes_on(server, consol
 
 def test_a_port_that_loses_its_power_comes_back_by_itself(server, console, timeline):
     server.say(b"I (3) bo")
-    eventually(lambda: console._splitter.rest, "the half line")
+    eventually(lambda: console._log.rest, "the half line")
     server.drop()
     eventually(lambda: "port_lost" in kinds(timeline), "the loss")
     assert console.lost
@@ -292,3 +293,88 @@ def test_many_opens_leave_no_handle_and_no_thread(server, timeline):
         once()
     assert len(os.listdir("/proc/self/fd")) <= handles + 1  # noqa: PTH208
     assert threading.active_count() <= threads
+
+
+CRASH = b"Guru Meditation Error: Core  0 panic'ed (LoadProhibited). Exception was unhandled.\n"
+PLACE = b"Core  0 register dump:\nPC      : 0x400d5614  PS      : 0x00060130\n"
+
+
+def of_kind(timeline: Timeline, kind: str) -> list[dict]:
+    return [dict(event.data) for event in timeline.events() if event.kind == kind]
+
+
+def test_a_crash_is_one_event_at_the_time_of_its_first_line(server, console, timeline):
+    server.say(CRASH)
+    console.expect("Guru", timeout=5)
+    assert of_kind(timeline, "crash") == [], "its place is in the lines to come"
+    server.say(PLACE + b"Rebooting...\n")
+    console.expect("Rebooting", timeout=5)
+    (crash,) = (event for event in timeline.events() if event.kind == "crash")
+    assert (crash.data["kind"], crash.data["pc"]) == ("LoadProhibited", "0x400d5614")
+    assert crash.t == timeline.events()[0].t < timeline.events()[-1].t
+
+
+def test_a_crash_that_the_board_does_not_end_is_told_after_a_silence(server, console, timeline):
+    server.say(CRASH + PLACE)
+    eventually(lambda: of_kind(timeline, "crash"), "the crash")
+    assert of_kind(timeline, "crash")[0]["pc"] == "0x400d5614"
+
+
+def test_a_crash_is_told_before_a_borrower_resets_the_board(server, console, timeline):
+    server.say(CRASH)
+    console.expect("Guru", timeout=5)
+    with console.lend():
+        assert len(of_kind(timeline, "crash")) == 1
+
+
+def test_a_rig_adds_to_crashes_and_core_dumps_and_has_metrics_of_its_own(server, timeline):
+    reading = Reading(
+        metrics=[own_metric("queue", r"queue=(\d+)", "")],
+        decode=lambda crash, stack: {"decoded": [f"{crash['pc']}: main at app.c:2"]},
+        keep=lambda board, content: {"files": [f"{board} {content!r}"]},
+    )
+    with Console("c3-a", server.url, Recorder(timeline), reading=reading) as console:
+        server.say(CRASH + PLACE + b"Rebooting...\nqueue=7\n")
+        server.say(b"===== CORE DUMP START =====\nAAEC\n===== CORE DUMP END =====\nend\n")
+        console.expect("^end$", timeout=5)
+    assert of_kind(timeline, "crash")[0]["decoded"] == ["0x400d5614: main at app.c:2"]
+    assert of_kind(timeline, "metric") == [{"name": "queue", "value": 7, "unit": ""}]
+    (dump,) = of_kind(timeline, "core_dump")
+    assert dump["files"] == ["c3-a b'\\x00\\x01\\x02'"]
+    assert "AAEC" not in [line.text for line in console.lines()], "it is the board's memory"
+
+
+def test_the_port_is_read_while_a_crash_is_decoded(server, timeline):
+    heard, came = bytearray(), threading.Event()
+
+    def sink(data: bytes) -> None:
+        heard.extend(data)
+        if b"later" in heard:
+            came.set()
+
+    def decode(crash: dict, stack: object) -> dict:
+        server.say(b"later\nrst:0x1 (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)\n")
+        return {"decoded": [str(came.wait(5))]}
+
+    with Console("c3-a", server.url, Recorder(timeline), reading=Reading(decode=decode)) as console:
+        console.attach(sink)
+        server.say(CRASH + b"Rebooting...\n")
+        console.expect("rst:", timeout=10)
+    assert of_kind(timeline, "crash")[0]["decoded"] == ["True"]
+    assert [kind for kind in kinds(timeline) if kind != "line"] == ["crash", "reset"]
+    assert [line.text for line in console.lines()][1:3] == ["Rebooting...", "later"]
+
+
+def test_what_waits_for_a_crash_has_it_on_record(server, console, timeline):
+    server.say(CRASH)
+    console.expect("Guru", timeout=5)
+    console.settle()
+    assert len(of_kind(timeline, "crash")) == 1
+
+
+def test_without_a_crash_there_is_nothing_to_wait_for(server, console):
+    server.say(b"hello\n")
+    console.expect("hello", timeout=5)
+    begun = time.monotonic()
+    console.settle()
+    assert time.monotonic() - begun < 0.5

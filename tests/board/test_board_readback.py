@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 import pytest
 
+from pytest_blynk_ota.board.dump_in_flash import dump_in_flash
 from pytest_blynk_ota.board.readback import LazyFlash, read_back
 from pytest_blynk_ota.firmware import derive, otadata, recipe
-from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET
+from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, TABLE_OFFSET, PartitionTable
 
 FLASH_BYTES = 4 << 20
 RECIPES = Path(__file__).parents[2] / "firmware_fixtures"
@@ -152,3 +154,29 @@ def test_sectors_are_fetched_once_and_ahead():
     assert lazy.read(0, 0x11000) == bytes(chip.content[:0x11000])
     assert chip.read_bytes == 0x11000
     assert lazy.read(FLASH_BYTES - 2, 10) == b"\xff\xff"
+
+
+def dump(size: int = 600, magic: bytes = b"\x7fELF", at: int = 20) -> bytes:
+    return struct.pack("<I", size).ljust(at, b"\0") + magic + b"x" * (size - at - 4)
+
+
+@pytest.mark.parametrize("at", [20, 24])
+def test_a_core_dump_in_flash_is_read_whole(chip, at):
+    chip.put(DEFAULT_TABLE.find("coredump").offset, dump(at=at))
+    assert dump_in_flash(chip, DEFAULT_TABLE) == dump(at=at)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", dump(magic=b"none"), dump()[:4].replace(b"X", b"Y") + b"\xff" * 40,
+                struct.pack("<I", 1 << 30) + dump()[4:]],
+)  # fmt: skip
+def test_what_is_no_core_dump_in_flash_costs_28_bytes(chip, content):
+    chip.put(DEFAULT_TABLE.find("coredump").offset, content)
+    chip.read_bytes = 0
+    assert dump_in_flash(chip, DEFAULT_TABLE) == b""
+    assert chip.read_bytes == 28
+
+
+def test_without_a_partition_there_is_no_core_dump(chip):
+    rows = tuple(row for row in DEFAULT_TABLE.rows if row.label != "coredump")
+    assert dump_in_flash(chip, PartitionTable(rows)) == b""

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 import pytest_blynk_ota
 from pytest_blynk_ota.cli.serve import command
 from pytest_blynk_ota.cli.serve_lines import BarPrinter, text_of
+from pytest_blynk_ota.delivery import files
 from pytest_blynk_ota.errors import FaultError, FirmwareError, UsageError
 
 RUN = "from pytest_blynk_ota.cli.serve import command; command()"
@@ -42,6 +43,7 @@ def serving(tmp_path):
         ))  # fmt: skip
         return file, started[-1].stdout
 
+    start.started = started
     yield start
     for process in started:
         process.send_signal(signal.SIGINT)
@@ -233,3 +235,78 @@ def test_the_bar_of_an_answer_of_no_attempt_says_so():
     with printer:
         printer.say("response", {"conn": 1, "attempt": None, "status": 404, "announced": 14})
         assert [task.description for task in printer._progress.tasks] == ["#1 attempt ?"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "0:0:0:0:0:0:0:0"])
+def test_an_address_that_no_device_can_fetch_from_is_refused(tmp_path, host):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"firmware")
+    told = run(file, "--host", host, "--fault", "stall 10000")  # refused too, but behind it
+    assert told.exit_code == 2
+    assert f"no device can fetch a file from {host}" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize(("kind", "says"), [("fifo", "is a pipe"), ("zero", "is a device")])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, kind, says):
+    path = Path("/dev/zero")
+    if kind == "fifo":
+        path = tmp_path / "new.bin"
+        os.mkfifo(path)
+    told = run(path, "--host", "1.2.3.4")
+    assert isinstance(told.exception, FirmwareError)
+    assert str(told.exception).startswith(f"{path} {says}, no regular file")
+
+
+def test_what_no_flash_can_hold_is_refused_before_it_is_read(tmp_path):
+    file = tmp_path / "new.bin"
+    with file.open("wb") as sparse:
+        sparse.truncate(files.MOST_BYTES + 1)
+    told = run(file, "--host", "1.2.3.4")
+    assert isinstance(told.exception, FirmwareError)
+    assert "no ESP32 has flash for more than 67108864 (64 MB)" in str(told.exception)
+
+
+def test_a_fault_of_a_download_that_a_single_use_url_has_not_is_refused(tmp_path):
+    file = tmp_path / "new.bin"
+    file.write_bytes(b"firmware")
+    told = run(file, "--single-use", "--fault", "none then status 503", "--host", "1.2.3.4")
+    assert isinstance(told.exception, FaultError)
+    assert "status code=503 on attempt 2 could never fire: with --single-use" in str(told.exception)
+
+
+def test_at_its_end_it_says_which_faults_never_fired(serving):
+    first, second = "truncate 10 on attempt 1", "status 503 on attempt 3 maybe"
+    file, lines = serving(
+        "--json", "--fault", first, "--fault", second, "--fault", "stall 0 on attempt 2"
+    )
+    get(json.loads(next(lines))["url"])
+    serving.started[-1].send_signal(signal.SIGINT)
+    told = [json.loads(line) for line in lines]
+    assert [one for one in told if one["event"] == "unfired"] == [
+        {
+            "event": "unfired",
+            "path": str(file),
+            "index": 1,
+            "fault": "status code=503 on attempt 3 maybe",
+            "maybe": True,
+        },
+        {
+            "event": "unfired",
+            "path": str(file),
+            "index": 2,
+            "fault": "stall after=0 on attempt 2",
+            "maybe": False,
+        },
+    ]
+
+
+@pytest.mark.parametrize(("kind", "facts", "says"), [
+    ("response", {"status": 0, "announced": None}, "no HTTP, no length announced"),
+    ("response", {"status": 200, "announced": 0}, "200, 0 bytes announced"),
+    ("ended", {"by": "server", "how": "complete", "acked": 64, "announced": None},
+     "ended by server, complete: 64 bytes acknowledged"),
+    ("unfired", {"path": "new.bin", "fault": "reset after=0"},
+     "new.bin: reset after=0: never fired"),
+])  # fmt: skip
+def test_what_an_answer_does_not_say_is_told_in_words(kind, facts, says):
+    assert text_of(kind, {"conn": 1, "attempt": 1, **facts}).endswith(says)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -141,6 +142,37 @@ def test_a_body_without_its_last_chunk_is_not_complete_whoever_closes(bench, ans
     assert device.socket.recv(1) == b""
     ended = bench.wait("ended").data
     assert (ended["by"], ended["how"]) == ("server", "fin")
+
+
+@pytest.mark.parametrize("https", [False, True])
+@pytest.mark.parametrize("device_first", [False, True])
+def test_less_than_was_announced_is_an_end_of_ours_whoever_is_seen_first(
+    bench, answered, monkeypatch, device_first, https
+):
+    if device_first:  # it is gone before the acknowledgement is looked for
+        monkeypatch.setattr(exchange, "ACK_POLL_WALL_S", (60.0,))
+    more = {"announced": SIZE + 100, "keep": False, "https": https}
+    device = answered(head(SIZE + 100), Send(SIZE), **more, window=4096)
+    assert (device.read().ended, device.close()) == ("fin", None)
+    ended = bench.wait("ended").data
+    assert (ended["by"], ended["how"], ended["acked"]) == ("server", "short", SIZE)
+
+
+def test_less_than_was_announced_on_a_connection_that_stays_is_waited_for(bench, answered):
+    device = answered(head(SIZE + 100), Send(SIZE), announced=SIZE + 100)
+    bench.wait("progress", acked=SIZE)
+    bench.on_loop(asyncio.sleep(3 * exchange.PROGRESS_WALL_S))
+    assert not bench.seen("ended")
+    device.close()
+    assert bench.wait("ended").data["by"] == "device"
+
+
+def test_more_than_was_announced_is_complete_whoever_closes(bench, answered):
+    device = answered(head(500), Send(SIZE), announced=500, window=2048)
+    assert device.read().body[:500] == BODY[:500]
+    device.reset()
+    ended = bench.wait("ended").data
+    assert (ended["how"], ended["acked"] >= 500) == ("complete", True)
 
 
 def test_a_record_cut_in_two_is_an_end_that_tls_notices(bench, answered):

@@ -120,7 +120,11 @@ def test_a_fault_is_written_on_the_command_line_as_one_says_it(text, fault):
     ("truncate", "truncate: after is missing"),
     ("truncate after=", "truncate: after: ''"),
     ("stall after=half", "'half'"),
-    ("stall after=headrs", "did you mean 'headers'?"),
+    ("stall after=reqest", "did you mean 'request'?"),
+    ("STALL 0", "did you mean 'stall'?"),
+    ("then stall 50%", "'then' stands between two faults, as 'status 503 then stall 0'"),
+    ("status 503 then", "'then' stands between two faults"),
+    ('other path=""', "other: path: '': expected the path of a file, as build/other.bin"),
     ("stall after=101%", "more than the whole file"),
     ("half_close after=request", "'request' is no offset"),
     ("corrupt at=3s", "'3s' is no offset"),
@@ -323,6 +327,7 @@ def test_a_clause_that_is_wrong_is_named_with_what_is_known(text, says):
 
 @pytest.mark.parametrize("text", [
     'page text="on the way from here"', "header on value=x", "drop_header from", "length by",
+    "drop_header then",
 ])  # fmt: skip
 def test_a_value_may_be_a_word_that_begins_a_clause(text):
     assert faults.parse(text).when == When()
@@ -349,5 +354,5 @@ def test_python_that_is_none_is_told_with_an_example():
 
 
 def test_an_offset_that_is_none_lists_what_is_one():
-    with pytest.raises(FaultError, match=r'expected bytes, "50%", "3s" or "last 4096"$'):
+    with pytest.raises(FaultError, match=r'"3s", "last 4096", "request" or "status"$'):
         faults.stall("5s5")

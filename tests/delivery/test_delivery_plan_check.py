@@ -9,6 +9,7 @@ import pytest
 from pytest_blynk_ota.delivery import faults
 from pytest_blynk_ota.delivery.kinds import KINDS
 from pytest_blynk_ota.delivery.plan import check
+from pytest_blynk_ota.delivery.standing import fitting
 from pytest_blynk_ota.errors import FaultError
 
 DATA = random.Random(5).randbytes(10_000)
@@ -152,3 +153,18 @@ def test_a_fault_that_another_forestalls_only_sometimes_is_fine(listed):
 def test_a_file_that_has_zeros_there_already_is_told_so():
     with pytest.raises(FaultError, match="the 10 bytes from byte 5 on stay what they are"):
         check([faults.zero(5, 10)], bytes(100), "new.bin")
+
+
+def test_of_the_faults_of_a_rig_those_stand_in_an_operation_that_can_fire_there(tmp_path):
+    path = tmp_path / "same.bin"
+    path.write_bytes(DATA)
+    past, same, tls = faults.stall(10_001), faults.other(str(path)), faults.tls("expired")
+    listed = [past, faults.stall(10_000), same, tls, faults.status(503).on_attempt(2)]
+    stand = [faults.stall(10_000).maybe(), faults.status(503).on_attempt(2).maybe()]
+    assert list(fitting(listed, DATA, https=False)) == stand
+    assert list(fitting(listed, DATA, https=True)) == [stand[0], tls.maybe(), stand[1]]
+
+
+def test_a_file_of_a_rigs_fault_that_is_gone_is_an_error_and_not_left_out(tmp_path):
+    with pytest.raises(FaultError, match=r"gone\.bin cannot be read: No such file"):
+        list(fitting([faults.other(str(tmp_path / "gone.bin"))], DATA, https=False))

@@ -258,7 +258,7 @@ def test_a_device_that_closes_upon_our_fin_was_not_the_first(bench, firmware_byt
         cursor = bench.timeline.cursor
         bench.get(bench.offer(firmware_bytes, faults.length(off=100)).offer("o1"))
         ended = bench.wait("ended", after=cursor).data
-        assert (ended["by"], ended["how"]) == ("server", "complete")
+        assert (ended["by"], ended["how"]) == ("server", "short")
 
 
 def test_two_boards_download_at_once_each_with_its_own_faults(bench, firmware_bytes):

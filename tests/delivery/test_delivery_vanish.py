@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_blynk_ota.delivery import campaign, faults, filters, server
+from pytest_blynk_ota.delivery.exchange import AFTERWORD_S
 from pytest_blynk_ota.delivery.steps import Answer, Cut, Due, Say, Send
 from pytest_blynk_ota.errors import RigError
 
@@ -165,6 +166,18 @@ def test_a_port_is_gone_from_its_event_on(bench, firmware_bytes):
 def test_other_offers_are_served_while_a_port_is_silent(bench, firmware_bytes):
     bench.offer(firmware_bytes, faults.unreachable("silent")).offer("o1")
     assert bench.get(bench.offer(firmware_bytes).offer("o2")).body == firmware_bytes
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_a_device_that_leaves_by_a_reset_is_noticed_at_once(bench_at, https):
+    bench = bench_at(1.0)
+    url = bench.offer(bytes(50_000), faults.vanish("50%"), https=https).offer("o1")
+    device = bench.device(url).request()
+    fired = bench.wait("fault", phase="fired")
+    device.reset()
+    ended = bench.wait("ended")
+    assert (ended.data["by"], ended.data["how"]) == ("server", "vanish")
+    assert ended.t - fired.t < AFTERWORD_S
 
 
 async def _turn():

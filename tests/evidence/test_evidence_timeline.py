@@ -110,7 +110,7 @@ def test_a_rerun_does_not_keep_the_verdict_of_the_run_before(tmp_path):
 
 def test_a_judge_that_stumbles_does_not_cost_the_evidence(tmp_path):
     bundle = TestBundle(tmp_path, "t", Redactor())
-    session = SimpleNamespace(recorder=Recorder(bundle.timeline), redactor=Redactor())
+    session = SimpleNamespace(_rig=None, recorder=Recorder(bundle.timeline), redactor=Redactor())
     broken = SimpleNamespace(number=1, verdict=SimpleNamespace(to_json=dict))
     bundle.timeline.add("ota", "operation", "a", number=1)  # says nothing that a judge needs
     with pytest.raises(KeyError):

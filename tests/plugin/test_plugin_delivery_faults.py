@@ -17,7 +17,8 @@ power = "virtual"
 provision = { kind = "edgent-nvs" }
 
 [delivery]
-faults = ["latency seconds=0.1 on attempt 1", "status 503 on attempt 9"]
+# The last one lies beyond each file here.
+faults = ["latency seconds=0.1 on attempt 1", "status 503 on attempt 9", "stall 15000000"]
 """
 
 TESTS = """

@@ -11,7 +11,8 @@ def test_task_watchdog(ota, firmware):
     crash = {"when": "before_login", "how": "task_wdt"}
     result = ota.ship(firmware.behaving(confirm="login", crash=crash))
     assert result.outcome is Outcome.REVERTED
-    assert "Task watchdog got triggered." in str(result.crashes[0])
+    assert result.crashes[0].startswith("task watchdog (IDLE0 (CPU 0) did not reset it; ")
+    assert result.crashes[0].endswith(" in boot 1")
 
 
 def test_silent_watchdog(ota, firmware):

@@ -398,9 +398,88 @@ def test_a_mistake_in_how_files_are_delivered_is_told_with_its_key(line, problem
     assert problems[0].startswith("delivery.")
 
 
+@pytest.mark.parametrize(("text", "why"), [
+    ("tls expired", "tls how=expired could never fire: URLs are http ones; expected https = true"),
+    ("stall 99999999999", "byte 99999999999 is outside of the largest firmware (16777216 bytes)"),
+    ("other path=nothere.bin", "nothere.bin cannot be read: No such file or directory"),
+    ("http_version 1.1", "the answer is HTTP/1.1 anyway"),
+    ("reset 0 then stall 99999999999", "stall after=99999999999"),
+])  # fmt: skip
+def test_a_fault_that_can_fire_with_no_file_is_a_mistake_with_its_place(text, why, tmp_path):
+    problems = problems_of(DELIVERY + f"faults = ['latency 1', '{text}']", tmp_path)
+    assert len(problems) == 1
+    assert problems[0].startswith("delivery.faults[1]: ")
+    assert why in problems[0]
+
+
+@pytest.mark.parametrize("text", [
+    "tls expired", "stall 16000000", "reset last 100000", "chunked 1", "zero 5% bytes=100000",
+    f"other path={__file__}", "random seed=7", "status 503 from go", "unreachable silent",
+    "ranges shifted", "drop_header x-MD5 with header Range",
+])  # fmt: skip
+def test_a_fault_that_can_fire_with_some_file_is_none(text, tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(DELIVERY + f"https = true\nfaults = ['{text}']")
+    assert load(path).delivery.faults == [text]
+
+
 def test_a_fault_that_cannot_be_read_is_told_with_its_place(tmp_path):
     problems = problems_of(DELIVERY + 'faults = ["latency 1", "stal 0"]', tmp_path)
     assert problems[0].startswith("delivery.faults[1]: ")
+
+
+GOOD = """
+[rig]
+name = "lab"
+
+[metrics]
+"queue length" = { regex = "queue=(\\\\d+)" }
+"free heap" = { regex = "mem: (\\\\d+)", unit = "B" }
+
+[[board]]
+name = "a"
+chip = "esp32"
+port = "/dev/ttyUSB0"
+elf = "build/app.elf"
+metrics = { temperature = { regex = "t=(-?\\\\d+)", unit = "C" } }
+"""
+
+
+def test_metrics_of_ones_own_hold_for_the_rig_or_for_a_board(tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(GOOD)
+    config = load(path)
+    assert config.metrics["queue length"].unit == ""
+    assert config.board[0].metrics["temperature"].regex == r"t=(-?\d+)"
+    assert config.board[0].elf == "build/app.elf"
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('x = { regex = "(" }', "metrics.x.regex: is no regular expression: "),
+        ('x = { regex = "heap" }', "metrics.x.regex: expected one group, which holds the number; "
+         "it has 0"),
+        ('x = { regex = "(a)(b)" }', "metrics.x.regex: expected one group"),
+        ('x = { unit = "B" }', "metrics.x.regex: is missing"),
+        ('x = { regex = "(1)", units = "B" }', "metrics.x.units: unknown key; did you mean 'unit'"),
+        ('x = { regex = "(1)", unit = "bytes per s" }', "metrics.x.unit: expected a unit"),
+        ('"Free Heap" = { regex = "(1)" }', "metrics: expected a name of small letters"),
+        ('"boot time" = { regex = "(1)" }', "metrics.boot time: is worked out from other evidence"),
+        ('temperature = { regex = "(1)" }', "board[0].metrics.temperature: has the name of one in "
+         "[metrics]"),
+    ],
+)  # fmt: skip
+def test_a_wrong_metric_is_refused_with_its_path(tmp_path, table, problem):
+    begin, end = GOOD.index('"queue'), GOOD.index("[[board]]")
+    problems = problems_of(GOOD[:begin] + table + "\n\n" + GOOD[end:], tmp_path)
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+def test_mistakes_in_metrics_of_a_board_are_told_with_the_board(tmp_path):
+    problems = problems_of(GOOD.replace('"t=(-?\\\\d+)"', '"t="'), tmp_path)
+    assert problems[0].startswith("board[0].metrics.temperature.regex: expected one group")
 
 
 @pytest.mark.parametrize(("section", "key"), [

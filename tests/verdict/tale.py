@@ -159,7 +159,7 @@ class Tale:
         self.now += seconds
         return self
 
-    def add(self, source: str, kind: str, board: str | None = "", **data: Any) -> Tale:
+    def add(self, source: str, kind: str, board: str | None = "", /, **data: Any) -> Tale:
         """One event, now."""
         if source == "uart" and not self.uart:
             return self

@@ -125,6 +125,12 @@ def test_an_rst_over_bytes_that_are_none_of_the_body_hides_the_last_segment_too(
     assert verdict.outcome is outcome
 
 
+def test_a_whole_file_of_which_more_was_announced_is_cut():
+    one = tale("length off=100").asks(announced=SIZE + 100).fault("length off=100", at=0).wait(2)
+    verdict = back(one.ends("server", "short", SIZE, announced=SIZE + 100))
+    assert (word(verdict), verdict.outcome) == ("cut", Outcome.DOWNLOAD_FAILED)
+
+
 def test_an_rst_with_no_bytes_beyond_the_length_hides_nothing():
     one = tale().asks().wait(2).gets(SIZE - 9, SIZE)
     assert word(back(one.ends("device", "rst", SIZE - 9, SIZE))) == "abandoned"

@@ -11,7 +11,7 @@ import pytest
 from vfw_bench import APP0, Bench, story
 from vfw_peer import WebPeer, listening
 
-from pytest_blynk_ota.board.patterns import LineSplitter, marks
+from pytest_blynk_ota.board.log import LogReader, Said
 from pytest_blynk_ota.firmware.behaviour import Behaviour, How
 from pytest_blynk_ota.firmware.partitions import DEFAULT_TABLE, PartitionTable
 from pytest_blynk_ota.virtual.app.ending import ENDINGS
@@ -70,10 +70,10 @@ def died(bench: Bench) -> tuple[int, list[str]]:
     return cause, re.split(r"(?:app_main\(\)|APP CPU\.)\n", bench.text)[-1].split("\n")
 
 
-def seen(lines: list[str]) -> list[str]:
-    splitter = LineSplitter()
-    whole = splitter.feed("\n".join(lines).encode()) + splitter.flush()
-    return [mark.data["what"] for line in whole for mark in marks(line) if mark.kind == "crash"]
+def crashes(lines: list[str]) -> list[Said]:
+    reader = LogReader()
+    entries = reader.feed("\n".join(lines).encode()) + reader.flush()
+    return [one for one in entries if isinstance(one, Said) and one.mark.kind == "crash"]
 
 
 @pytest.mark.parametrize(("how", "chip", "idf", "words", "cause", "what"), TABLE)
@@ -85,7 +85,8 @@ def test_a_trouble_reads_resets_and_is_seen_as_it_should(how, chip, idf, words, 
         assert "".join(lines) == ""
     else:
         assert re.search(words, "\n".join(lines), re.M)
-        assert what in seen(lines)
+        (crash,) = crashes(lines)
+        assert crash.mark.data["what"] == what
 
 
 def test_the_table_has_every_trouble_that_ends():

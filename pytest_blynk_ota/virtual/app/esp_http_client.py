@@ -81,6 +81,7 @@ class EspHttpClient:
         self._parser = Parser()
         self._ahead = b""
         self._silent_s = 0.0
+        self._unanswered = 0
         self.url = url
 
     @property
@@ -220,10 +221,11 @@ class EspHttpClient:
         await asyncio.wait({self._reading}, timeout=self._clock.timeout(TIMEOUT_S))
         if not self._reading.done():
             self._silent_s += TIMEOUT_S
-            if self._silent_s >= KEEP_ALIVE_S and self._nobody_answers:
+            self._unanswered = self._unanswered + 1 if self._nobody_answers else 0
+            if self._silent_s >= KEEP_ALIVE_S and self._unanswered > 1:
                 raise EspError(FAIL)
             raise ReadTimedOut
-        reading, self._reading, self._silent_s = self._reading, None, 0.0
+        reading, self._reading, self._silent_s, self._unanswered = self._reading, None, 0.0, 0
         try:
             return reading.result()
         except OSError as broken:
@@ -234,7 +236,8 @@ class EspHttpClient:
     @property
     def _nobody_answers(self) -> bool:
         """Whether TCP's own questions have had no answer. The host's TCP asks in whole seconds of
-        its own, so a fast board may see that a read or two late."""
+        its own, so a fast board may see that a read or two late; and that a question went out just
+        now, which is no silence yet."""
         assert self._connection is not None
         return not self._machine.network.joined or self._connection.is_unanswered
 
