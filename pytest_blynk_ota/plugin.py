@@ -155,7 +155,7 @@ def keep_tally(config: pytest.Config) -> None:
     if TALLY not in config.stash and not is_worker(config):
         from pytest_blynk_ota.runs import Tally
 
-        config.stash[TALLY] = Tally()
+        config.stash[TALLY] = Tally(lambda: config.stash.get(RUN, None))
         config.pluginmanager.register(config.stash[TALLY], "blynk-ota-tally")
 
 
@@ -171,6 +171,7 @@ def session_of(config: pytest.Config) -> Session:
             old=path_option(config, "old"),
             new=path_option(config, "new"),
             command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
+            worker=getattr(config, "workerinput", {}).get("workerid"),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]
@@ -354,6 +355,11 @@ def pytest_runtest_makereport(
         from pytest_blynk_ota.reporting import tell
 
         tell(item, report, call.excinfo)
+    if ours:
+        from pytest_blynk_ota import told
+
+        running = item.config.stash.get(RUNNING, None)
+        told.tell(item, report, item.config.stash[SESSION], running)
     return report
 
 
@@ -375,7 +381,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
         stopped = session.shouldstop or session.shouldfail
         complete = exitstatus in runs.ENDED and not stopped
-        runs.end(config.stash[RUN], config.stash[TALLY], complete=complete)
+        tally = config.stash[TALLY]
+        tally.write()
+        try:
+            runs.end(config.stash[RUN], tally, complete=complete)
+        except OSError as error:  # a full disk costs the run its end, not the results
+            tally.trouble.append(f"{error.filename} cannot be written: {error.strerror}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -384,6 +395,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_blynk_ota.reporting import summarize
 
         summarize(terminalreporter, config.stash[TALLY], config.stash[RUN])
+        for trouble in config.stash[TALLY].trouble:
+            terminalreporter.line(f"blynk-ota: evidence lost: {trouble}", red=True)
 
 
 def _has_evidence(config: pytest.Config) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
-from pytest_blynk_ota.evidence.event import SCHEMA
 from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
@@ -38,6 +38,7 @@ class Options:
         board: the only board to use; any if None.
         old, new: firmware files.
         command: the command line of this run.
+        worker: the worker of pytest-xdist that this is; None without.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class Options:
     old: Path | None
     new: Path | None
     command: Sequence[str] = ()
+    worker: str | None = None
 
 
 class Session:
@@ -145,7 +147,7 @@ class Session:
 
     def bundle(self, test_id: str) -> TestBundle:
         """Start the evidence of a test: from now on events go there."""
-        bundle = TestBundle(self._run(), test_id, self.redactor)
+        bundle = TestBundle(self._run(), test_id, self.redactor, self.options.worker)
         self.recorder.switch(bundle.timeline)
         if self._rig is not None:
             self._rig.mend()
@@ -199,7 +201,7 @@ def run_data(session: Session) -> dict[str, Any]:
     """run.json at the start of a run; a run that is killed keeps it as it is."""
     boards = session.config.board
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "rig": session.config.rig.name,
         "rig_kind": "virtual" if all(board.is_virtual for board in boards) else "real",
         "rig_file": str(session.path),
