@@ -13,7 +13,7 @@ from typing import Any
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
-from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
@@ -85,9 +85,15 @@ class Session:
                 f'into it and say "none", with the token'
             )
         if section.token:
-            secret(section.token, f"{where}, token")
+            self._learn(secret(section.token, f"{where}, token"), f"token of {section.name}")
         elif section.provision and section.provision.kind != "none" and not section.is_virtual:
-            secret(section.provision.wifi, f"{where}, provision.wifi")
+            wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
+            self._learn(wifi.partition(":")[2], "Wi-Fi passphrase")
+
+    def _learn(self, value: str, name: str) -> None:
+        """Known before run.json is written: the command line may hold a secret."""
+        if len(value) >= MIN_SECRET_CHARS:
+            self.redactor.learn(value, name)
 
     @cached_property
     def sections(self) -> Sequence[BoardSection]:
@@ -125,7 +131,7 @@ class Session:
 
     def begin(self) -> None:
         """Write run.json: from now on there is a run."""
-        runs.begin(self._run(), run_data(self))
+        runs.begin(self._run(), self.redactor.clean(run_data(self)))
 
     def check(self) -> None:
         """Raises RigError if a part of the rack in use has died."""
