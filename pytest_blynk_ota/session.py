@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
-from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.evidence.bundle import TestBundle
+from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
@@ -24,7 +25,10 @@ from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
+from pytest_blynk_ota.verdict.again import judge_again
 
+PROVE = "PYTEST_BLYNK_OTA_PROVE"
+"""Where this variable is set, each test's evidence is read back and judged again at its end."""
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
 
 
@@ -167,6 +171,8 @@ class Session:
             final = judged_at_the_end(bundle.timeline.events(), results)
         finally:  # the evidence is written, whatever the judge stumbles over
             bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
+        if os.environ.get(PROVE):
+            _prove(bundle)
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""
@@ -186,6 +192,20 @@ class Session:
         if self._rig is not None:
             self._rig.close()
             self._rig = None
+
+
+def _prove(bundle: TestBundle) -> None:
+    """Raises EvidenceError if what was written is not read and judged as it was live."""
+    stored = read_test(bundle.folder)
+    live = [event.to_json() for event in bundle.timeline.events()]
+    wrong = [str(mark) for mark in stored.marks]
+    if live != [event.to_json() for event in stored.events]:
+        wrong.append("the stored events are not those that were seen")
+    for again in judge_again(stored.events, stored.verdicts, ended=stored.ended):
+        if again.stored is not None and not again.same:
+            wrong += again.differs.values() or [again.error]
+    if wrong:
+        raise EvidenceError(f"{bundle.folder}: judged otherwise than live: {'; '.join(wrong)}")
 
 
 def _compiles_in(section: BoardSection) -> bool:
