@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_blynk_ota.errors import EvidenceError, RigError
+from pytest_blynk_ota.errors import EvidenceError, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event, shown
 from pytest_blynk_ota.verdict.decide import judge
 
@@ -16,7 +16,9 @@ ALWAYS = frozenset({
 })  # fmt: skip
 """What each verdict ever stored holds. A key that came later is no difference where it lacks."""
 
-STUMBLES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+STUMBLES = (
+    UsageError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 """What the judge raises over data that no rig of ours wrote."""
 
 

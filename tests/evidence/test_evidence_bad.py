@@ -280,6 +280,24 @@ def test_a_value_that_was_edited_is_an_error_or_a_difference_or_changes_nothing(
             assert again.error
 
 
+@pytest.mark.parametrize("value", [None, -1, "", []])
+@pytest.mark.parametrize("inner", ["", "air"])
+def test_an_operation_that_was_edited_in_any_place_is_never_a_traceback(value, inner):
+    rows = [json.loads(line) for line in ROWS[UPGRADE]]
+    events = [Event.of(row) for row in rows]
+    at = next(n for n, one in enumerate(events) if (one.source, one.kind) == ("ota", "operation"))
+    stored = read_test(STORED / "tests" / UPGRADE).verdicts
+    errors = 0
+    for key in rows[at]["data"][inner] if inner else rows[at]["data"]:
+        row = json.loads(ROWS[UPGRADE][at])
+        (row["data"][inner] if inner else row["data"])[key] = value
+        edited = [*events[:at], Event.of(row), *events[at + 1 :]]
+        for again in judge_again(edited, stored, ended=True):
+            errors += bool(again.error)
+            assert (again.now is None) == bool(again.error)
+    assert errors
+
+
 ROWS = {
     name: (STORED / "tests" / name / "events.jsonl").read_text().splitlines()
     for name in (STALL, UPGRADE, RACK)
