@@ -150,10 +150,8 @@ def _tell(row: Row, as_json: bool) -> None:
 
 
 def _lines(row: Row) -> Iterator[str]:
-    """An operation in words. Each is named with its run: one test may be in several of them."""
-    test = Path(row["bundle"]).resolve().name
-    run = f"{Path(row['run']).resolve().name}/" if row["run"] else ""
-    head = f"{run}{test} #{row['operation']}: {row['outcome'] or row['error']}"
+    """An operation in words, with its whole path: two runs may have one name and the same tests."""
+    head = f"{row['bundle']} #{row['operation']}: {row['outcome'] or row['error']}"
     if row["same"]:
         yield f"{head} (the same)"
     elif row["stored"] is None:

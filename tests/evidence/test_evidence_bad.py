@@ -168,11 +168,11 @@ def test_a_key_that_an_older_verdict_does_not_have_is_no_difference(run):
 
 
 def test_two_runs_with_the_same_test_are_each_named_with_their_run(run, tmp_path):
-    shutil.copytree(run, tmp_path / "second")
-    _, out, _ = judged(run, tmp_path / "second")
-    assert f"run/{UPGRADE} #1" in out
-    assert f"second/{UPGRADE} #1" in out
-    assert find_runs(tmp_path) == [run, tmp_path / "second"]
+    second = Path(shutil.copytree(run, tmp_path / "other" / "run"))
+    _, out, _ = judged(tmp_path)
+    assert f"{run}/tests/{UPGRADE} #1: UPGRADED (the same)" in out
+    assert f"{second}/tests/{UPGRADE} #1: UPGRADED (the same)" in out
+    assert find_runs(tmp_path) == [second, run]
 
 
 def zipped(path):
