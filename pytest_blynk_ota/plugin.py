@@ -162,7 +162,7 @@ def keep_tally(config: pytest.Config) -> None:
     if TALLY not in config.stash and not is_worker(config):
         from pytest_blynk_ota.runs import Tally
 
-        config.stash[TALLY] = Tally()
+        config.stash[TALLY] = Tally(lambda: config.stash.get(RUN, None))
         config.pluginmanager.register(config.stash[TALLY], "blynk-ota-tally")
 
 
@@ -179,6 +179,7 @@ def session_of(config: pytest.Config) -> Session:
             new=path_option(config, "new"),
             elf=path_option(config, "elf"),
             command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
+            worker=getattr(config, "workerinput", {}).get("workerid"),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]
@@ -364,6 +365,11 @@ def pytest_runtest_makereport(
         from pytest_blynk_ota.reporting import tell
 
         tell(item, report, call.excinfo)
+    if ours:
+        from pytest_blynk_ota import told
+
+        running = item.config.stash.get(RUNNING, None)
+        told.tell(item, report, item.config.stash[SESSION], running)
     return report
 
 
@@ -385,7 +391,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
         stopped = session.shouldstop or session.shouldfail
         complete = exitstatus in runs.ENDED and not stopped
-        runs.end(config.stash[RUN], config.stash[TALLY], complete=complete)
+        tally = config.stash[TALLY]
+        tally.write()
+        try:
+            runs.end(config.stash[RUN], tally, complete=complete)
+        except OSError as error:  # a full disk costs the run its end, not the results
+            tally.trouble.append(f"{error.filename} cannot be written: {error.strerror}")
         config.stash[REPORT] = runs.report(config.stash[RUN])
 
 
@@ -394,9 +405,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _has_evidence(config):
         from pytest_blynk_ota.reporting import summarize
 
-        summarize(
-            terminalreporter, config.stash[TALLY], config.stash[RUN], config.stash.get(REPORT, "")
-        )
+        tally = config.stash[TALLY]
+        summarize(terminalreporter, tally, config.stash[RUN], config.stash.get(REPORT, ""))
+        for trouble in tally.trouble:
+            terminalreporter.line(f"blynk-ota: evidence lost: {trouble}", red=True)
 
 
 def _has_evidence(config: pytest.Config) -> bool:

@@ -1,19 +1,25 @@
-"""A run's folder, its run.json, and what its tests came to. Light: no rig is known here."""
+"""A run's folder, its run.json and results, and what its tests came to. Light: knows no rig."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_blynk_ota.evidence.bundle import write_json
+from pytest_blynk_ota.evidence.bundle import append_lines, write_json
+from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
+from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
+from pytest_blynk_ota.evidence.run import RUN
 
 PREFIX = "blynk_ota_"
 """Our properties of a report begin so; JUnit XML shows them under the same names."""
@@ -23,14 +29,11 @@ RIG_ERROR = PREFIX + "rig_error"
 USAGE_ERROR = PREFIX + "usage_error"
 """The test asked for something that cannot be done, or is written wrongly: the error's class."""
 
+TOLD = "blynk_ota_told"
+"""The attribute of a report by which the process that ran the test says more of it, redacted."""
+
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes of a pytest that was not stopped on its way."""
-WORST_FIRST = ("firmware", "rig", "error", "xpassed", "passed", "xfailed", "skipped")
-"""What one test can come to; of two phases of a test the worse word counts.
-
-``error``: neither the firmware nor the rack: a fixture that raised, a request that cannot be
-carried out, a worker that died.
-"""
 
 
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:
@@ -66,23 +69,36 @@ def renew(folder: Path) -> Path:
         OSError: it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "run.json").exists():
-        (folder / "run.json").unlink()
+    if (folder / RUN).exists():
+        for name in (RUN, RESULTS, MANIFEST, "report.html", "summary.md"):
+            (folder / name).unlink(missing_ok=True)
+        for log in folder.glob("virtual-rack*.log"):
+            log.unlink()
         shutil.rmtree(folder / "tests", ignore_errors=True)
     return folder
 
 
 def begin(folder: Path, data: Mapping[str, Any]) -> None:
-    """Write run.json, once; until the end it says ``complete: false``."""
-    path = folder / "run.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**data, "started": _now()})
+    """Write run.json, once, by the first worker that comes here; until the end of the run it says
+    ``complete: false``."""
+    path = folder / RUN
+    if path.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = folder / f"{RUN}.{os.getpid()}.begun"
+    write_json(mine, {**data, "id": secrets.token_hex(8), "started": _now()})
+    with contextlib.suppress(FileExistsError):  # another worker was faster
+        os.link(mine, path)
+    mine.unlink()
 
 
 def end(folder: Path, tally: Tally, *, complete: bool) -> None:
-    """Complete run.json with what came out."""
-    path = folder / "run.json"
+    """Complete run.json with what came out, and write the manifest of all that is there.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
+    path = folder / RUN
     data = json.loads(path.read_text(encoding="utf-8"))
     counts = tally.counts()
     data |= {
@@ -92,6 +108,7 @@ def end(folder: Path, tally: Tally, *, complete: bool) -> None:
         "finished": _now(),
     }
     write_json(path, data)
+    write_json(folder / MANIFEST, manifest_of(folder))
 
 
 def report(folder: Path) -> str:
@@ -112,6 +129,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _iso(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+
+
 def result_of(counts: Mapping[str, int], complete: bool) -> str:
     """The word in run.json: a firmware failure outweighs a rack error, and both a stopped run."""
     if counts.get("firmware"):
@@ -124,7 +145,7 @@ def result_of(counts: Mapping[str, int], complete: bool) -> str:
 def word(report: pytest.TestReport) -> str | None:
     """What a report says of its test; None if nothing yet, or if the test uses no rig."""
     properties = dict(report.user_properties)
-    if report.when not in ("setup", "call", "teardown"):  # pytest-xdist: the worker died
+    if report.when not in PHASES:  # pytest-xdist: the worker died
         return "error"
     if not {RIG, RIG_ERROR}.intersection(properties):
         return None
@@ -139,22 +160,104 @@ def word(report: pytest.TestReport) -> str | None:
     return "passed" if report.when == "call" else None
 
 
-class Tally:
-    """A pytest plugin that keeps what each test on the rig came to, where all reports arrive."""
+@dataclass
+class _Test:
+    """One test while its reports come in."""
 
-    def __init__(self) -> None:
+    started: float
+    word: str | None = None
+    seconds: float = 0.0
+    told: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, report: pytest.TestReport, said: str | None) -> None:
+        """Take one report: of two phases that failed, what the worse one says stays."""
+        self.seconds += report.duration
+        told = dict(getattr(report, TOLD, {}))
+        if said is not None and (self.word is None or _worse(said, self.word)):
+            self.word = said
+            self.told |= told
+        else:
+            self.told = told | {key: value for key, value in self.told.items() if value}
+
+    def result(self, report: pytest.TestReport, word: str) -> TestResult:
+        """Its line. A worker that died told nothing, so the report speaks for it."""
+        told = self.told
+        died = None if report.when in PHASES else str(report.longrepr)
+        return TestResult(
+            id=told.get("id") or report.nodeid,
+            folder=told.get("folder"),
+            word=word,
+            seconds=round(self.seconds, 3),
+            started=_iso(self.started) if self.started else None,
+            worker=_worker(report),
+            boards=tuple(told.get("boards") or ()),
+            message=told.get("message") or (died and died.splitlines()[0]),
+            text=told.get("text") or died,
+            rerun=told.get("rerun"),
+        )
+
+
+PHASES = ("setup", "call", "teardown")
+
+
+def _worse(said: str, before: str) -> bool:
+    return WORST_FIRST.index(said) < WORST_FIRST.index(before)
+
+
+def _worker(report: pytest.TestReport) -> str | None:
+    """The worker of pytest-xdist that ran a test; None without."""
+    gateway = getattr(getattr(report, "node", None), "gateway", None)
+    found = getattr(report, "worker_id", None) or getattr(gateway, "id", None)
+    return str(found) if found else None
+
+
+class Tally:
+    """A pytest plugin that keeps what each test on the rig came to, where all reports arrive.
+
+    Args:
+        run: gives the folder of the run; None as long as there is none.
+
+    Attributes:
+        rack_errors: reports of the rack's faults.
+        trouble: what could not be written, in words.
+    """
+
+    def __init__(self, run: Callable[[], Path | None] = lambda: None) -> None:
+        self._run = run
         self._words: dict[str, str] = {}
+        self._open: dict[tuple[str, str | None], _Test] = {}
+        self._waiting: list[str] = []
         self.rack_errors: list[pytest.TestReport] = []
+        self.trouble: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one report."""
         said = word(report)
-        if said is None:
-            return
-        before = self._words.get(report.nodeid, said)
-        self._words[report.nodeid] = min(said, before, key=WORST_FIRST.index)
+        key = report.nodeid, _worker(report)
+        test = self._open.setdefault(key, _Test(getattr(report, "start", 0.0)))
+        test.take(report, said)
+        if said is not None:
+            before = self._words.get(report.nodeid, said)
+            self._words[report.nodeid] = said if _worse(said, before) else before
         if report.failed and RIG_ERROR in dict(report.user_properties):
             self.rack_errors.append(report)
+        if report.when in ("setup", "call"):
+            return
+        del self._open[key]
+        if test.word is not None:
+            self._waiting.append(test.result(report, test.word).to_json())
+            self.write()
+
+    def write(self) -> None:
+        """Append the lines of the tests that ended to results.jsonl, once there is a run."""
+        folder = self._run()
+        if not self._waiting or folder is None or not (folder / RUN).exists():
+            return
+        try:
+            append_lines(folder / RESULTS, self._waiting)
+        except OSError as error:
+            self.trouble.append(f"{folder / RESULTS} is not whole: {error.strerror}")
+        self._waiting.clear()
 
     def counts(self) -> Counter[str]:
         """Tests by what they came to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
-from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.evidence.bundle import TestBundle
-from pytest_blynk_ota.evidence.event import SCHEMA
-from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
+from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
+from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
@@ -25,7 +26,10 @@ from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
+from pytest_blynk_ota.verdict.again import judge_again
 
+PROVE = "PYTEST_BLYNK_OTA_PROVE"
+"""Where this variable is set, each test's evidence is read back and judged again at its end."""
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
 
 
@@ -40,6 +44,7 @@ class Options:
         old, new: firmware files.
         elf: the ELF file of the firmware, or a folder of them.
         command: the command line of this run.
+        worker: the worker of pytest-xdist that this is; None without.
     """
 
     root: Path
@@ -49,6 +54,7 @@ class Options:
     new: Path | None
     elf: Path | None = None
     command: Sequence[str] = ()
+    worker: str | None = None
 
 
 class Session:
@@ -103,9 +109,15 @@ class Session:
                 f'into it and say "none", with the token'
             )
         if section.token:
-            secret(section.token, f"{where}, token")
+            self._learn(secret(section.token, f"{where}, token"), f"token of {section.name}")
         elif section.provision and section.provision.kind != "none" and not section.is_virtual:
-            secret(section.provision.wifi, f"{where}, provision.wifi")
+            wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
+            self._learn(wifi.partition(":")[2], "Wi-Fi passphrase")
+
+    def _learn(self, value: str, name: str) -> None:
+        """Known before run.json is written: the command line may hold a secret."""
+        if len(value) >= MIN_SECRET_CHARS:
+            self.redactor.learn(value, name)
 
     @cached_property
     def sections(self) -> Sequence[BoardSection]:
@@ -143,7 +155,7 @@ class Session:
 
     def begin(self) -> None:
         """Write run.json: from now on there is a run."""
-        runs.begin(self._run(), run_data(self))
+        runs.begin(self._run(), self.redactor.clean(run_data(self)))
 
     def check(self) -> None:
         """Raises RigError if a part of the rack in use has died."""
@@ -166,7 +178,7 @@ class Session:
 
     def bundle(self, test_id: str) -> TestBundle:
         """Start the evidence of a test: from now on events go there."""
-        bundle = TestBundle(self._run(), test_id, self.redactor)
+        bundle = TestBundle(self._run(), test_id, self.redactor, self.options.worker)
         self.recorder.switch(bundle.timeline)
         if self._rig is not None:
             self._rig.mend()
@@ -182,6 +194,8 @@ class Session:
             final = judged_at_the_end(bundle.timeline.events(), results)
         finally:  # the evidence is written, whatever the judge stumbles over
             bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
+        if os.environ.get(PROVE):
+            _prove(bundle)
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""
@@ -203,6 +217,20 @@ class Session:
             self._rig = None
 
 
+def _prove(bundle: TestBundle) -> None:
+    """Raises EvidenceError if what was written is not read and judged as it was live."""
+    stored = read_test(bundle.folder)
+    live = [event.to_json() for event in bundle.timeline.events()]
+    wrong = [str(mark) for mark in stored.marks]
+    if live != [event.to_json() for event in stored.events]:
+        wrong.append("the stored events are not those that were seen")
+    for again in judge_again(stored.events, stored.verdicts, ended=stored.ended):
+        if again.stored is not None and not again.same:
+            wrong += again.differs.values() or [again.error]
+    if wrong:
+        raise EvidenceError(f"{bundle.folder}: judged otherwise than live: {'; '.join(wrong)}")
+
+
 def _compiles_in(section: BoardSection) -> bool:
     return section.provision is not None and section.provision.kind == "image"
 
@@ -222,7 +250,7 @@ def run_data(session: Session) -> dict[str, Any]:
     """run.json at the start of a run; a run that is killed keeps it as it is."""
     boards = session.config.board
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "rig": session.config.rig.name,
         "rig_kind": "virtual" if all(board.is_virtual for board in boards) else "real",
         "rig_file": str(session.path),

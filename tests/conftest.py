@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
+# Each run on the virtual rack that a test starts proves that its bundle is judged as it was live.
+os.environ["PYTEST_BLYNK_OTA_PROVE"] = "1"
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """``-n auto`` is two workers a core: most tests wait for a board, a port or a child.

@@ -11,129 +11,150 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.evidence.event import Event
+    from pytest_blynk_ota.evidence.marks import Mark
+    from pytest_blynk_ota.verdict.again import Again
 
 RIG_FAILED = 3
 DIFFERS = 4
-NEWER = frozenset({"flash", "metrics"})
-"""Keys that a verdict stored by an earlier version does not have."""
+Row = Mapping[str, Any]
 
 
 @click.command("judge")
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each operation.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a line, for each operation and each flaw.",
+)
 def command(bundles: tuple[Path, ...], as_json: bool) -> None:
     """Decide again from stored evidence: the same verdict, or what differs.
 
-    BUNDLES are folders of single tests, or of whole runs.
+    BUNDLES are folders of single tests, of whole runs, or of several runs. Each file of a run is
+    compared with its manifest: one that was cut, edited, added or lost is named.
 
     Exit code 0: the same verdicts; 3: the same, but an operation has no verdict because the rig
-    failed; 4: a stored verdict differs, or evidence is incomplete.
+    failed; 4: a stored verdict differs, or evidence is incomplete, changed or unreadable.
 
     Example: blynk-ota judge .blynk-ota/runs/20261123T203000-virtual
     """
-    from pytest_blynk_ota.errors import EvidenceError
-
     code = 0
     for bundle in bundles:
-        told = False
-        for folder in _tests(bundle):
-            try:
-                for row in _judged(folder):
-                    told = True
-                    code = max(code, _code(row))
-                    click.echo(json.dumps(row) if as_json else _line(row))
-            except EvidenceError as error:
-                told = True
-                code = DIFFERS
-                click.echo(f"blynk-ota: {error}", err=True)
-        if not told:  # cut short before its first operation, say
+        judged = False
+        for row in _rows(bundle):
+            judged = judged or "operation" in row or "error" in row
+            code = max(code, _code(row))
+            _tell(row, as_json)
+        if not judged:  # cut short before its first operation, say
             code = DIFFERS
             click.echo(f"blynk-ota: {bundle}: no operation began, so there is no verdict", err=True)
     sys.exit(code)
 
 
-def _tests(bundle: Path) -> Sequence[Path]:
-    """The folders of a run's tests; of anything else, the folder itself."""
-    return sorted(path.parent for path in bundle.glob("tests/*/events.jsonl")) or [bundle]
+def _rows(bundle: Path) -> Iterator[Row]:
+    """A row for each flaw, each operation and each thing that cannot be read."""
+    from pytest_blynk_ota.errors import EvidenceError
+    from pytest_blynk_ota.evidence.bundle import EVENTS
+    from pytest_blynk_ota.evidence.files import is_there
+    from pytest_blynk_ota.evidence.run import find_runs
+
+    runs = [] if is_there(bundle / EVENTS) else find_runs(bundle)
+    if not runs:
+        yield from _test_rows(bundle, _run_of(bundle), alone=True)
+    for folder in runs:
+        try:
+            yield from _run_rows(folder)
+        except EvidenceError as error:
+            yield {"bundle": str(folder), "error": str(error)}
 
 
-def _code(row: Mapping[str, Any]) -> int:
-    return DIFFERS if not row["same"] else RIG_FAILED if row["error"] else 0
+def _run_rows(folder: Path) -> Iterator[Row]:
+    from pytest_blynk_ota.evidence.run import read_run
+
+    run = read_run(folder)
+    yield from (_flaw(folder, mark) for mark in run.marks)
+    for test in run.tests:
+        if test.folder is not None:
+            yield from _test_rows(test.folder, folder, known=run.marks)
 
 
-def _judged(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """A row for each operation of a test.
-
-    Raises:
-        EvidenceError: the evidence cannot be read.
-    """
-    from pytest_blynk_ota.evidence.bundle import read_bundle
-
-    events, stored = read_bundle(folder)
-    begun = [
-        int(event.data.get("number", 0))
-        for event in events
-        if (event.source, event.kind) == ("ota", "operation")
-    ]
-    by_number = {row.pop("operation", None): row for row in stored}
-    ended = (folder / "verdict.json").is_file()
-    for number in begun:
-        now = _verdict(folder, events, number)
-        yield _row(folder, number, now, by_number.pop(number, None), ended=ended)
-    for number, before in by_number.items():
-        lost = {"outcome": None, "error": "EvidenceError: the events hold no such operation"}
-        yield _row(folder, number, lost, before, ended=ended)
+def _run_of(folder: Path) -> Path | None:
+    """The run that a test's folder lies in."""
+    above = folder.resolve().parent
+    return above.parent if above.name == "tests" else None
 
 
-def _verdict(folder: Path, events: Sequence[Event], number: int) -> Mapping[str, Any]:
-    from pytest_blynk_ota.errors import EvidenceError, RigError
-    from pytest_blynk_ota.verdict import judge
+def _test_rows(
+    folder: Path, run: Path | None, *, known: Sequence[Mark] = (), alone: bool = False
+) -> Iterator[Row]:
+    from pytest_blynk_ota.errors import EvidenceError
+    from pytest_blynk_ota.evidence.bundle import read_test
+    from pytest_blynk_ota.evidence.run import marks_of_test
+    from pytest_blynk_ota.verdict.again import judge_again
 
+    where = run or folder
     try:
-        return judge(events, number).to_json()
-    except RigError as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise EvidenceError(
-            f"{folder}: operation {number} cannot be judged, its events are edited or foreign "
-            f"({what})"
-        ) from error
+        if alone and run is not None:
+            known = marks_of_test(run, folder.resolve().name)
+            yield from (_flaw(where, mark) for mark in known)
+        bundle = read_test(folder)
+    except EvidenceError as error:
+        yield {"bundle": str(folder), "error": str(error)}
+        return
+    name = f"tests/{folder.resolve().name}/" if run is not None else ""
+    for mark in bundle.marks:
+        yield _flaw(where, mark, name)
+    for again in judge_again(bundle.events, bundle.verdicts, ended=bundle.ended):
+        yield _row(folder, run, again)
 
 
-def _row(
-    folder: Path,
-    number: int,
-    now: Mapping[str, Any],
-    before: Mapping[str, Any] | None,
-    *,
-    ended: bool,
-) -> Mapping[str, Any]:
-    """What is said of one operation. A failed rig leaves no verdict, then as now."""
-    failed_both_times = before is None and ended and "error" in now
-    differs = sorted(
-        key
-        for key in now
-        if before is not None
-        and now[key] != before.get(key)
-        and (key in before or key not in NEWER)
-    )
+def _flaw(folder: Path, mark: Mark, name: str = "") -> Row:
+    told = mark.to_json()
+    return {"bundle": str(folder), **told, "file": name + told["file"]}
+
+
+def _row(folder: Path, run: Path | None, again: Again) -> Row:
     return {
         "bundle": str(folder),
-        "operation": number,
-        "outcome": now.get("outcome"),
-        "error": now.get("error"),
-        "stored": before and before.get("outcome"),
-        "same": failed_both_times or (before is not None and not differs),
-        "differs_in": differs,
+        "run": str(run) if run else None,
+        "operation": again.number,
+        "outcome": again.now and again.now.get("outcome"),
+        "error": again.error or None,
+        "by_rig": again.by_rig,
+        "stored": again.stored and again.stored.get("outcome"),
+        "same": again.same,
+        "differs_in": sorted(again.differs),
+        "differs": list(again.differs.values()),
     }
 
 
-def _line(row: Mapping[str, Any]) -> str:
-    head = f"{Path(row['bundle']).name} #{row['operation']}: {row['outcome'] or row['error']}"
+def _code(row: Row) -> int:
+    if not row.get("same"):
+        return DIFFERS
+    return RIG_FAILED if row["error"] else 0
+
+
+def _tell(row: Row, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(row))
+    if "operation" in row:
+        if not as_json:
+            click.echo("\n".join(_lines(row)))
+    elif "mark" in row:
+        click.echo(
+            f"blynk-ota: {row['bundle']}: {row['file']}: {row['mark']}: {row['text']}", err=True
+        )
+    else:
+        click.echo(f"blynk-ota: {row['error']}", err=True)
+
+
+def _lines(row: Row) -> Iterator[str]:
+    """An operation in words, with its whole path: two runs may have one name and the same tests."""
+    head = f"{row['bundle']} #{row['operation']}: {row['outcome'] or row['error']}"
     if row["same"]:
-        return f"{head} (the same)"
-    if row["stored"] is None:
-        return f"{head} (no verdict was stored: the run was cut short, or the rig failed)"
-    return f"{head} (stored: {row['stored']}; differs in {', '.join(row['differs_in'])})"
+        yield f"{head} (the same)"
+    elif row["stored"] is None:
+        yield f"{head} (no verdict was stored: the run was cut short, or the rig failed)"
+    else:
+        yield f"{head} (stored: {row['stored']})"
+        yield from (f"  {difference}" for difference in row["differs"])

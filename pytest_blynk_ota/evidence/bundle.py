@@ -7,21 +7,29 @@ says ``"complete": false``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.event import SCHEMA, Event, read_events
+from pytest_blynk_ota.errors import EvidenceError, RigError
+from pytest_blynk_ota.evidence.event import SCHEMA, Event, parse_events
+from pytest_blynk_ota.evidence.files import NoSuchFile, decoded, kind_of, read_bytes, read_json
+from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.timeline import Timeline
+from pytest_blynk_ota.evidence.timeline import Sink, Timeline
 
 MAX_NAME_CHARS = 100
-VIEWS = ("serial.log", "http.jsonl", "flash.json", "verdict.json")
+EVENTS = "events.jsonl"
+VERDICT = "verdict.json"
+MAX_TRIES = 10_000
+"""A test that is run again in one run has a folder of its own; so often it is not."""
+MAX_FIRST_BYTES = 1 << 20
 
 
 def folder_name(test_id: str) -> str:
@@ -38,22 +46,42 @@ class TestBundle:
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
-    def __init__(self, run: Path, test_id: str, redactor: Redactor) -> None:
-        self.folder = run / "tests" / folder_name(test_id)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._events = self.folder / "events.jsonl"
-        for name in ("events.jsonl", *VIEWS):  # a rerun of one test in one run replaces it
-            (self.folder / name).unlink(missing_ok=True)
-        for old in self.folder.glob("coredump-*"):
-            old.unlink()
-        self.timeline = Timeline(redactor=redactor, path=self._events)
-        self.timeline.add("test", "started", id=test_id)
+    def __init__(
+        self, run: Path, test_id: str, redactor: Redactor, worker: str | None = None
+    ) -> None:
+        self.id = redactor.text(test_id)  # a parameter of a test may be a secret
+        self.folder = _claim(run / "tests", folder_name(self.id))
+        self.timeline = Timeline(redactor=redactor, path=self.folder / EVENTS)
+        told: dict[str, Any] = {"worker": worker} if worker else {}
+        self.timeline.add("test", "started", id=test_id, **told)
 
     def finish(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
-        """Write the views and close the timeline."""
+        """Write the views and close the timeline.
+
+        Raises:
+            RigError: not all of it could be written.
+        """
         self.timeline.add("test", "finished", verdicts=len(verdicts))
-        self.timeline.close()
-        write_views(self.folder, self.timeline.events(), verdicts)
+        try:
+            self.timeline.close()
+            write_views(self.folder, self.timeline.events(), verdicts)
+        except OSError as error:
+            raise RigError(f"the evidence in {self.folder} is not whole: {error}") from error
+
+
+def _claim(tests: Path, name: str) -> Path:
+    """A folder that nobody has, made for one test: no two processes ever write the same file.
+
+    A test that is run again in one run, by a plugin or by several workers, has a number behind
+    its name from the second time on.
+    """
+    tests.mkdir(parents=True, exist_ok=True)
+    for number in range(1, MAX_TRIES):
+        folder = tests / (name if number == 1 else f"{name}.{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise RigError(f"{tests}: {name} was run {MAX_TRIES} times in one run")
 
 
 def write_views(
@@ -67,46 +95,142 @@ def write_views(
         if (event.source, event.kind) == ("uart", "line"):
             name = f"{event.board} " if len(boards) > 1 else ""
             lines.append(f"[{event.t - start:10.4f}] {name}{event.data['text']}\n")
-    (folder / "serial.log").write_text("".join(lines), encoding="utf-8")
-    (folder / "http.jsonl").write_text(
-        "".join(event.to_json() + "\n" for event in events if event.source == "delivery"),
-        encoding="utf-8",
-    )
+    write_text(folder / "serial.log", "".join(lines))
+    http = [event.to_json() + "\n" for event in events if event.source == "delivery"]
+    write_text(folder / "http.jsonl", "".join(http))
     flash = [dict(event.data) for event in events if event.source == "flash"]
     write_json(folder / "flash.json", {"schema": SCHEMA, "reads": flash})
-    write_json(folder / "verdict.json", {"schema": SCHEMA, "verdicts": list(verdicts)})
+    write_json(folder / VERDICT, {"schema": SCHEMA, "verdicts": list(verdicts)})
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON file whole: a reader never sees half of it."""
     half = path.with_name(f"{path.name}.{os.getpid()}.part")
-    half.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(half, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     half.replace(path)
 
 
-def read_bundle(folder: Path) -> tuple[list[Event], list[dict[str, Any]]]:
-    """The events of a test's folder, and the verdicts stored beside them (none if killed).
+def write_text(path: Path, text: str) -> None:
+    """Write a text file and have it on the disk; half a pair of UTF-16, which is no UTF-8, is
+    written as its escape."""
+    with path.open("wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append whole lines to a file that only this process writes, and have them on the disk.
 
     Raises:
-        EvidenceError: the folder holds no evidence, or it cannot be read.
+        OSError: they cannot be written.
     """
-    path = folder / "events.jsonl"
+    sink = Sink(path)
+    for line in lines:
+        sink.write(line)
+    sink.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The stored evidence of one test.
+
+    Attributes:
+        folder: where it is.
+        events: in the order seen; what a kill left of them.
+        verdicts: what was stored of each operation; None if nothing was.
+        marks: what is wrong, by file in the folder.
+    """
+
+    folder: Path
+    events: Sequence[Event]
+    verdicts: Sequence[Mapping[str, Any]] | None
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the test came to its end, so that nothing more was to be seen."""
+        return _ended(self.events)
+
+
+def read_test(folder: Path) -> Bundle:
+    """Read the folder of one test. A kill leaves a readable one, with a mark.
+
+    Raises:
+        EvidenceError: it holds no events, or they cannot be read.
+    """
+    path = folder / EVENTS
     try:
-        with path.open(encoding="utf-8") as lines:
-            events, torn = read_events(lines)
-    except OSError as error:
-        raise EvidenceError(f"{path}: {error.strerror}; expected the folder of one test") from error
-    except (ValueError, UnicodeDecodeError) as error:
+        data = read_bytes(path)
+    except NoSuchFile as error:
+        raise EvidenceError(f"{error}; expected the folder of one test") from error
+    events, torn = _events(path, data)
+    verdicts, bad = _verdicts(folder)
+    marks = [*_flaws(events, torn=torn, verdicts=verdicts), *bad]
+    return Bundle(folder, events, verdicts, tuple(marks))
+
+
+def first_event(folder: Path) -> Event | None:
+    """The first event of a test; None if there is none that can be read."""
+    path = folder / EVENTS
+    try:
+        if kind_of(path):
+            return None
+        with path.open("rb") as file:
+            return Event.from_json(file.readline(MAX_FIRST_BYTES).decode("utf-8"))
+    except (EvidenceError, OSError, ValueError, RecursionError):
+        return None
+
+
+def _events(path: Path, data: bytes) -> tuple[list[Event], bool]:
+    """The whole lines; and whether half of one is left at the end."""
+    body, _, tail = data.rpartition(b"\n")
+    try:
+        events = parse_events(decoded(body, path))
+    except ValueError as error:
         raise EvidenceError(f"{path}: {error}") from error
-    stored = folder / "verdict.json"
-    if not stored.is_file():
-        return events, []
-    if torn or not events or (events[-1].source, events[-1].kind) != ("test", "finished"):
-        raise EvidenceError(
-            f"{path}: its end is missing: the test was finished and judged, but the last whole "
-            f"event is #{events[-1].seq if events else 0}"
-        )
+    if not tail.strip():
+        return events, False
     try:
-        return events, list(json.loads(stored.read_text(encoding="utf-8"))["verdicts"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise EvidenceError(f"{stored}: is no verdict file: {error}") from error
+        return [*events, Event.from_json(tail.decode("utf-8"))], False
+    except (ValueError, RecursionError):
+        return events, True
+
+
+def _ended(events: Sequence[Event]) -> bool:
+    return bool(events) and (events[-1].source, events[-1].kind) == ("test", "finished")
+
+
+def _flaws(
+    events: Sequence[Event], *, torn: bool, verdicts: Sequence[Mapping[str, Any]] | None
+) -> Iterator[Mark]:
+    """What the events say of themselves: whether one is missing, and whether there is an end."""
+    if torn:
+        yield Mark(EVENTS, Flaw.CUT, "it ends in half a line")
+    gap = next((at for at, event in enumerate(events, 1) if event.seq != at), None)
+    if gap is not None:
+        what = f"expected event #{gap} on line {gap}, found #{events[gap - 1].seq}"
+        yield Mark(EVENTS, Flaw.EDITED, what)
+    if not _ended(events):
+        last = f"the last whole event is #{events[-1].seq}" if events else "it holds no event"
+        yield Mark(EVENTS, Flaw.CUT, f"the end of the test is missing: {last}")
+    elif verdicts is None:
+        yield Mark(VERDICT, Flaw.MISSING, "the test ended, and nothing says as what")
+    elif events[-1].data.get("verdicts") != len(verdicts):
+        what = f"it holds {len(verdicts)}, the test ended with {events[-1].data.get('verdicts')!r}"
+        yield Mark(VERDICT, Flaw.EDITED, what)
+
+
+def _verdicts(folder: Path) -> tuple[list[Mapping[str, Any]] | None, list[Mark]]:
+    """The stored verdicts; None, with the reason, if there are none."""
+    path = folder / VERDICT
+    try:
+        rows = read_json(path).get("verdicts")
+    except NoSuchFile:
+        return None, []
+    except EvidenceError as error:
+        what = str(error).removeprefix(f"{path}: ")
+        return None, [Mark(VERDICT, Flaw.UNREADABLE, what)]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return None, [Mark(VERDICT, Flaw.EDITED, "verdicts: expected a list of objects")]
+    return rows, []

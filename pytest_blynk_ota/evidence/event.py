@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 SCHEMA = 1
+MAX_SECONDS = 1e12
+"""No clock that we stamp events with goes as far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +50,105 @@ class Event:
 
     @classmethod
     def from_json(cls, line: str) -> Event:
-        """Read one line back. Raises ValueError or KeyError on anything else."""
-        row = json.loads(line)
-        if row["schema"] != SCHEMA:
-            raise ValueError(f"schema {row['schema']}, expected {SCHEMA}")
-        return cls(
-            row["seq"], row["t"], row["wall"], row["source"], row["kind"], row["board"], row["data"]
-        )
+        """Read one line back. Raises ValueError on anything else."""
+        return cls.of(json.loads(line))
 
-
-def read_events(lines: Iterable[str]) -> tuple[list[Event], int]:
-    """Read JSON lines; returns the events and how many trailing bytes-lines were torn.
-
-    A killed run may leave one half line at the end; that one is counted, not an error. Anything
-    else that does not parse raises ValueError with its line number.
-    """
-    events: list[Event] = []
-    rows = [line for line in lines if line.strip()]
-    for number, line in enumerate(rows, 1):
+    @classmethod
+    def of(cls, row: Any) -> Event:
+        """The event of a line that was parsed. Raises ValueError, which names the field."""
         try:
-            events.append(Event.from_json(line))
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(rows) and not line.endswith("\n"):
-                return events, 1
-            raise ValueError(f"line {number}: {error}") from error
-    return events, 0
+            seq, t, wall, board = row["seq"], row["t"], row["wall"], row["board"]
+            event = cls(seq, t, wall, row["source"], row["kind"], board, row["data"])
+            if (
+                row["schema"] == SCHEMA
+                and type(seq) is int
+                and (type(t) is float or type(t) is int)
+                and (type(wall) is float or type(wall) is int)
+                and -MAX_SECONDS < t < MAX_SECONDS  # NaN is not
+                and -MAX_SECONDS < wall < MAX_SECONDS
+                and type(event.source) is str
+                and type(event.kind) is str
+                and (board is None or type(board) is str)
+                and type(event.data) is dict
+            ):
+                return event
+        except (KeyError, TypeError):
+            pass
+        raise ValueError(_whats_wrong(row))
+
+
+NUMBER = "a finite number"
+FIELDS: Mapping[str, str] = {
+    "schema": f"the number {SCHEMA}",
+    "seq": "a whole number",
+    "t": NUMBER,
+    "wall": NUMBER,
+    "source": "text",
+    "kind": "text",
+    "board": "text or null",
+    "data": "an object",
+}
+
+
+def _whats_wrong(row: Any) -> str:
+    """The first field of a line that is not as it must be, in words."""
+    if not isinstance(row, dict):
+        return f"expected an object with {', '.join(FIELDS)}, got {shown(row)}"
+    good: Mapping[str, Any] = {
+        "schema": lambda value: value == SCHEMA,
+        "seq": lambda value: type(value) is int,
+        "t": _finite,
+        "wall": _finite,
+        "source": lambda value: isinstance(value, str),
+        "kind": lambda value: isinstance(value, str),
+        "board": lambda value: value is None or isinstance(value, str),
+        "data": lambda value: isinstance(value, dict),
+    }
+    for name, expected in FIELDS.items():
+        if name not in row:
+            return f"{name} is missing, expected {expected}"
+        if not good[name](row[name]):
+            return f"{name}: expected {expected}, got {shown(row[name])}"
+    return "it is no event"
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MAX_SECONDS
+
+
+MAX_SHOWN_CHARS = 60
+
+
+def shown(value: Any) -> str:
+    """A value of a broken file, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
+
+
+def parse_events(text: str) -> list[Event]:
+    """The events of whole JSON lines; empty lines are passed over.
+
+    Raises:
+        ValueError: a line is no event; it names the line and the field.
+    """
+    lines = text.split("\n")
+    whole = _at_once([line for line in lines if line and not line.isspace()])
+    if whole is not None:
+        return whole
+    events = []
+    for number, line in enumerate(lines, 1):
+        if line and not line.isspace():
+            try:
+                events.append(Event.from_json(line))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: {error}") from error
+    return events
+
+
+def _at_once(lines: Sequence[str]) -> list[Event] | None:
+    """All lines in one call of the parser, which is faster; None if one is bad."""
+    try:
+        rows = json.loads(f"[{','.join(lines)}]")
+        return [Event.of(row) for row in rows] if len(rows) == len(lines) else None
+    except (ValueError, RecursionError):
+        return None

@@ -6,11 +6,12 @@ to the timeline of the running test. Readers never consume: a wait starts at a c
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.redact import Redactor
@@ -33,6 +34,43 @@ class Record(Protocol):
     ) -> None: ...
 
 
+class Sink:
+    """A file of lines that outlives its writer.
+
+    Each line goes to the kernel in one piece before the next: a process that is killed, by
+    whatever, loses none. To the disk it is forced when the file is closed: the host itself must
+    lose its power to lose what came before. Forcing each line would cost more than a run.
+
+    A line that cannot be written, on a full disk say, is the last one: what comes behind half a
+    line could not be read. The error is kept for :meth:`close`, as a test must not fail for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._lost: OSError | None = None
+
+    def write(self, line: str) -> None:
+        """Append one line, whole."""
+        if self._lost is not None:
+            return
+        # Half a pair of UTF-16 is no UTF-8; in JSON its escape means the same.
+        rest = memoryview(line.encode("utf-8", "backslashreplace") + b"\n")
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._lost = error
+
+    def close(self) -> None:
+        """Force it to the disk. Raises OSError for what could not be written."""
+        with self._file:
+            if self._lost is None:
+                os.fsync(self._file.fileno())
+                return
+        raise OSError(self._lost.errno, self._lost.strerror, str(self._path))
+
+
 class Timeline:
     """An append-only list of events, safe to use from several threads."""
 
@@ -48,7 +86,7 @@ class Timeline:
         self._events: list[Event] = []
         self._grew = threading.Condition()
         self._wakes = 0
-        self._sink: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        self._sink = Sink(path) if path else None
         self.folder = path.parent if path else None
 
     def __len__(self) -> int:
@@ -79,8 +117,7 @@ class Timeline:
             )
             self._events.append(event)
             if self._sink:
-                self._sink.write(event.to_json() + "\n")
-                self._sink.flush()
+                self._sink.write(event.to_json())
             self._grew.notify_all()
         return event
 
@@ -140,11 +177,15 @@ class Timeline:
             self._grew.notify_all()
 
     def close(self) -> None:
-        """Close the file. The events stay readable in memory."""
+        """Have the file on the disk, and close it. The events stay readable in memory.
+
+        Raises:
+            OSError: an event could not be written; no later one was then.
+        """
         with self._grew:
-            if self._sink:
-                self._sink.close()
-                self._sink = None
+            sink, self._sink = self._sink, None
+        if sink:
+            sink.close()
 
 
 class Recorder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -326,7 +327,8 @@ class Rig:
         if section.is_virtual:
             if self._virtual is None:
                 names = [board.name for board in self.config.board if board.is_virtual]
-                log = self._run / "virtual-rack.log"
+                worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # each has a rack of its own
+                log = self._run / f"virtual-rack{worker and '-'}{worker}.log"
                 self._virtual = VirtualRack(self._path, names, log, self.recorder)
             port = self._virtual.ports[section.name]
             return port.url, HttpOutlet(port.outlet) if section.power else None

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_bundle
-from pytest_blynk_ota.evidence.event import Event, read_events
+from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_test
+from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.session import Session
@@ -68,16 +68,18 @@ def test_a_recorder_follows_the_switch_to_another_timeline():
     assert [event.kind for event in second.events()] == ["c"]
 
 
-def test_a_torn_last_line_is_counted_and_the_rest_is_read():
+def test_a_torn_last_line_is_marked_and_the_rest_is_read(tmp_path):
     whole = Event(1, 0, 0, "a", "b", None, {}).to_json()
-    events, torn = read_events([whole + "\n", whole[:20]])
-    assert (len(events), torn) == (1, 1)
+    (tmp_path / "events.jsonl").write_text(whole + "\n" + whole[:20])
+    stored = read_test(tmp_path)
+    assert len(stored.events) == 1
+    assert "events.jsonl: cut: it ends in half a line" in map(str, stored.marks)
 
 
 def test_a_torn_line_in_the_middle_names_its_number():
     whole = Event(1, 0, 0, "a", "b", None, {}).to_json() + "\n"
     with pytest.raises(ValueError, match="line 1"):
-        read_events(["{\n", whole])
+        parse_events("{\n" + whole)
 
 
 def test_a_bundle_holds_events_and_views(tmp_path):
@@ -87,14 +89,16 @@ def test_a_bundle_holds_events_and_views(tmp_path):
     bundle.finish([{"outcome": "UPGRADED"}])
     assert "hello" in (bundle.folder / "serial.log").read_text()
     assert "/f" in (bundle.folder / "http.jsonl").read_text()
-    events, verdicts = read_bundle(bundle.folder)
+    stored = read_test(bundle.folder)
+    events, verdicts = stored.events, stored.verdicts
+    assert not stored.marks
     assert [event.source for event in events] == ["test", "uart", "delivery", "test"]
     assert verdicts == [{"outcome": "UPGRADED"}]
 
 
 def test_a_folder_without_events_is_no_evidence(tmp_path):
     with pytest.raises(EvidenceError, match="expected the folder of one test"):
-        read_bundle(tmp_path)
+        read_test(tmp_path)
 
 
 def test_two_tests_never_share_a_folder():
@@ -105,7 +109,7 @@ def test_a_rerun_does_not_keep_the_verdict_of_the_run_before(tmp_path):
     TestBundle(tmp_path, "t", Redactor()).finish([{"outcome": "UPGRADED"}])
     killed = TestBundle(tmp_path, "t", Redactor())
     killed.timeline.close()
-    assert read_bundle(killed.folder)[1] == []
+    assert read_test(killed.folder).verdicts is None
 
 
 def test_a_judge_that_stumbles_does_not_cost_the_evidence(tmp_path):
@@ -115,16 +119,20 @@ def test_a_judge_that_stumbles_does_not_cost_the_evidence(tmp_path):
     bundle.timeline.add("ota", "operation", "a", number=1)  # says nothing that a judge needs
     with pytest.raises(KeyError):
         Session.finish(session, bundle, [broken])
-    events, verdicts = read_bundle(bundle.folder)
+    stored = read_test(bundle.folder)
+    events, verdicts = stored.events, stored.verdicts
     assert events[-1].kind == "finished"
     assert verdicts == [{"operation": 1}]
 
 
-def test_a_finished_bundle_without_its_end_is_refused(tmp_path):
+def test_a_finished_bundle_without_its_end_is_marked(tmp_path):
     bundle = TestBundle(tmp_path, "t", Redactor())
     bundle.timeline.add("uart", "line", "a", text="hello")
     bundle.finish([])
     path = bundle.folder / "events.jsonl"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(EvidenceError, match="its end is missing"):
-        read_bundle(bundle.folder)
+    marks = [str(mark) for mark in read_test(bundle.folder).marks]
+    assert marks == [
+        "events.jsonl: cut: it ends in half a line",
+        "events.jsonl: cut: the end of the test is missing: the last whole event is #2",
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from plugin_runs import living, wait_until
 
-from pytest_blynk_ota.evidence.bundle import read_bundle
+from pytest_blynk_ota.evidence.bundle import read_test
 
 SLOW = """
 from pathlib import Path
@@ -54,8 +54,7 @@ def in_mid_download(background, *arguments: str):
 
 def read_only_bundle(run):
     (folder,) = run.folder.glob(".blynk-ota/runs/*/tests/*")
-    events, _ = read_bundle(folder)
-    return events
+    return read_test(folder).events
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["alone", "xdist"])

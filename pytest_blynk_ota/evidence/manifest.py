@@ -1,0 +1,98 @@
+"""manifest.json: the digest of each file of a run, written when it ends.
+
+It shows what was changed, lost or added afterwards, by accident or in good faith. It is no
+signature: who edits a file can write a manifest that fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence.files import kind_of, walk
+from pytest_blynk_ota.evidence.marks import Flaw, Mark
+
+MANIFEST_SCHEMA = 1
+MANIFEST = "manifest.json"
+NOT_IN_IT = frozenset({MANIFEST, "report.html", "summary.md"})
+"""Itself, and what is written from the others and may be written again."""
+CHUNK_BYTES = 1 << 20
+
+
+def manifest_of(root: Path) -> dict[str, Any]:
+    """The manifest of a run as it stands now. Raises EvidenceError or OSError."""
+    files = {name: _entry(root / name) for name in _names(root) if not kind_of(root / name)}
+    return {"schema": MANIFEST_SCHEMA, "files": files}
+
+
+def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterator[Mark]:
+    """How the files of a run differ from its manifest.
+
+    Args:
+        root: the folder of the run.
+        manifest: what ``manifest.json`` holds.
+        under: only what lies in this folder of it, such as ``tests/x``.
+
+    Raises:
+        EvidenceError: it is no manifest.
+    """
+    expected = _files(manifest)
+    inside = f"{under}/" if under else ""
+    there = set(_names(root / under, inside))
+    for name in sorted({name for name in expected if name.startswith(inside)} | there):
+        if name not in there:
+            yield Mark(name, Flaw.MISSING, "it was there when the run ended")
+        elif name not in expected:
+            yield Mark(name, Flaw.EXTRA, "it was not there when the run ended")
+        elif mark := _change(root, name, expected[name]):
+            yield mark
+
+
+def _names(root: Path, inside: str = "") -> Iterator[str]:
+    for name in walk(root):
+        if inside or (name not in NOT_IN_IT and not name.endswith(".part")):
+            yield inside + name
+
+
+def _change(root: Path, name: str, entry: Mapping[str, Any]) -> Mark | None:
+    try:
+        if kind := kind_of(root / name):
+            return Mark(name, Flaw.FOREIGN, f"it is {kind}, it was a file when the run ended")
+        size = (root / name).stat().st_size
+        if size != entry["bytes"]:
+            flaw = Flaw.CUT if size < entry["bytes"] else Flaw.EDITED
+            return Mark(name, flaw, f"it has {size} bytes, it had {entry['bytes']}")
+        if _entry(root / name)["sha256"] != entry["sha256"]:
+            return Mark(name, Flaw.EDITED, "its content is not what it was when the run ended")
+    except OSError as error:
+        return Mark(name, Flaw.UNREADABLE, error.strerror or str(error))
+    return None
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def _files(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    if manifest.get("schema") != MANIFEST_SCHEMA:
+        raise EvidenceError(
+            f"{MANIFEST}: schema: expected {MANIFEST_SCHEMA}, got {manifest.get('schema')!r}"
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise EvidenceError(f"{MANIFEST}: files: expected an object, got {files!r:.60}")
+    for name, entry in files.items():
+        good = isinstance(entry, dict) and (
+            isinstance(entry.get("sha256"), str) and type(entry.get("bytes")) is int
+        )
+        if not good:
+            raise EvidenceError(f"{MANIFEST}: files: {name!r:.80}: expected sha256 and bytes")
+    return files

@@ -1,0 +1,82 @@
+"""What the process that ran a test tells of it for results.jsonl: here, where secrets are known.
+
+Under pytest-xdist the controlling process writes the line, and knows neither the tokens that a
+worker's rig made up nor the rig file's.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_blynk_ota.reporting import Running
+from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, TOLD
+from pytest_blynk_ota.session import Session
+
+MAX_TEXT_CHARS = 200_000
+"""Of a longer text both ends are kept: a test may print for hours."""
+RERUN = PREFIX + "rerun"
+"""A property of this name gives the command that runs a test again; else it is made here."""
+OPTIONS = ("rig", "board", "old", "new")
+
+
+def tell(
+    item: pytest.Item, report: pytest.TestReport, session: Session, running: Running | None
+) -> None:
+    """Attach to a report what results.jsonl says of its test."""
+    clean = session.redactor.text
+    told: dict[str, Any] = {"id": clean(item.nodeid), "rerun": clean(_rerun(item, running))}
+    if running is not None:
+        told["folder"] = f"tests/{running.bundle.folder.name}"
+        told["boards"] = [running.place.name] if running.place else []
+    if message := _message(report):
+        told["message"] = clean(message)
+    if report.failed:
+        told["text"] = _short(clean(_text(report)))
+    setattr(report, TOLD, told)
+
+
+def _message(report: pytest.TestReport) -> str:
+    """The first line of what a report has to say."""
+    if hasattr(report, "wasxfail"):
+        return _first_line(str(report.wasxfail).removeprefix("reason: "))
+    if isinstance(report.longrepr, tuple):  # a skip: path, line, reason
+        return _first_line(str(report.longrepr[2]).removeprefix("Skipped: "))
+    if not report.failed:
+        return ""
+    if RIG_ERROR in dict(report.user_properties):
+        return _first_line(dict(report.sections).get("rack error", ""))
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return _first_line(crash.message if crash else report.longreprtext)
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _text(report: pytest.TestReport) -> str:
+    """All that pytest says of a failure, what it captured included."""
+    sections = [f"{f' {title} ':-^80}\n{content}" for title, content in report.sections]
+    return "\n".join([report.longreprtext, *sections])
+
+
+def _short(text: str) -> str:
+    if len(text) <= MAX_TEXT_CHARS:
+        return text
+    half = MAX_TEXT_CHARS // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _rerun(item: pytest.Item, running: Running | None) -> str:
+    """The command that runs a test again: the same rig, board and firmware."""
+    made: Callable[[str], object] = dict(item.user_properties).get
+    if said := made(RERUN):
+        return str(said)
+    given = {name: item.config.getoption(f"blynk_{name}") for name in OPTIONS}
+    if running is not None and running.place is not None:
+        given["board"] = running.place.name
+    options = [f"--{name}={value}" for name, value in given.items() if value]
+    return shlex.join(["pytest", item.nodeid, *options])
