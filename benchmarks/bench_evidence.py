@@ -91,7 +91,8 @@ def long_test(events: Sequence[Event], count: int) -> tuple[list[Event], list[in
 
 
 def _numbered(events: Sequence[Event]) -> list[Event]:
-    return [replace(event, seq=number) for number, event in enumerate(events, 1)]
+    """With the numbers and the times that they would have on the disk."""
+    return [replace(one, seq=seq, t=round(one.t, 6)) for seq, one in enumerate(events, 1)]
 
 
 def writing(known: int) -> None:
@@ -150,12 +151,14 @@ def watching(count: int) -> None:
     for many in (count // 2, count):
         timeline = Timeline()
         watcher = Watcher()
-        begun, started = time.process_time(), False
+        begun, started, looks = time.process_time(), False, 0
         for event in soak(short, many):
             timeline.add(event.source, event.kind, event.board, t=event.t, **event.data)
             started = started or _key(event) == ("ota", "operation")
+            looks += started
             if started and watcher(timeline.events(), event.t).over:
                 break
+        assert looks > many, f"the watch ended after {looks} looks, before the soak was over"
         costs.append((time.process_time() - begun) / many * 1e6)
     print(
         f"watching a soak: {costs[0]:.0f} us an event of {count // 2}, {costs[1]:.0f} us an event "

@@ -52,7 +52,7 @@ def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
         RigError: the rack failed, or the test proved nothing.
         EvidenceError: the events hold no such operation.
     """
-    events = [replace(event, t=round(event.t, STORED_DIGITS)) for event in events]
+    events = [_as_stored(event) for event in events]
     begin = find_operation(events, operation)
     case, partial = _case(begin, events)
     for check in BEFORE:
@@ -63,6 +63,12 @@ def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
     for raise_if in AFTER:
         raise_if(case, outcome)
     return _verdict(case, outcome, partial, events)
+
+
+def _as_stored(event: Event) -> Event:
+    """The event as it comes back from the disk; what came from there is not made again."""
+    t = round(event.t, STORED_DIGITS)
+    return event if t == event.t else replace(event, t=t)
 
 
 def find_operation(events: Sequence[Event], number: int | None) -> Operation:
