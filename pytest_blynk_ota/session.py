@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota import runs
+from pytest_blynk_ota import prove, runs
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.event import SCHEMA
@@ -182,6 +182,8 @@ class Session:
             final = judged_at_the_end(bundle.timeline.events(), results)
         finally:  # the evidence is written, whatever the judge stumbles over
             bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
+        if prove.asked_for():
+            prove.prove(bundle.folder, bundle.timeline.events())
 
     def place(self, name: str | None) -> Place:
         """The board of a test: the named one, or the first free one of those that may be used."""

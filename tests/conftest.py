@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
+# Each run on the virtual rack reads its evidence back and judges it again (pytest_blynk_ota/prove.py).
+os.environ.setdefault("BLYNK_OTA_PROVE", "1")
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """``-n auto`` is two workers a core: most tests wait for a board, a port or a child.

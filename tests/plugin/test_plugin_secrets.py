@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 from urllib.parse import quote, quote_plus
 
 from pytest_blynk_ota.rig.shipped import folder
@@ -50,6 +52,11 @@ def in_each_form(secret: str) -> set[bytes]:
     raw = secret.encode()
     shifted = {base64.b64encode(b"device:"[: 6 + n] + raw)[8:-4] for n in range(2)}
     texts = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), raw.hex()}
+    texts |= {
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+    }
     return {one.encode() for one in texts} | {base64.b64encode(raw).rstrip(b"=")} | shifted
 
 
@@ -69,7 +76,10 @@ def test_no_secret_of_any_profile_stands_in_a_file_of_the_run(pytester, run_fold
     files = [path for path in run_folder().rglob("*") if path.is_file()]
     assert sum(path.name == "events.jsonl" for path in files) == len(TOKENS)
     assert sum(path.read_bytes().count(b"[token of ") for path in files) >= len(TOKENS)
+    texts = {path: path.read_bytes() for path in files}
+    junit = (pytester.path / "junit.xml").read_text(encoding="utf-8")
+    texts[pytester.path / "junit.xml"] = html.unescape(junit).encode()
     for secret in (*TOKENS.values(), PASSPHRASE):
         for form in in_each_form(secret):
-            for path in (*files, pytester.path / "junit.xml"):
-                assert form not in path.read_bytes(), f"{form!r} stands in {path}"
+            for path, text in texts.items():
+                assert form not in text, f"{form!r} stands in {path}"
