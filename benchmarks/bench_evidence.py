@@ -173,7 +173,7 @@ def _well(well: bool) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--watched", type=int, default=4_000)
+    parser.add_argument("--watched", type=int, default=24_000)
     parser.add_argument("--secrets", type=int, default=100)
     told = parser.parse_args()
     for known in (2, told.secrets):
