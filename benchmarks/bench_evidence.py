@@ -1,104 +1,186 @@
-"""What evidence costs: writing it, against the run it is of; and judging 100,000 events again.
+"""What evidence costs: to write it during a run, to judge it afterwards, to watch it as it grows.
 
-    python benchmarks/bench_evidence.py [RUN]
+Writing: the CPU time of redaction, JSON and the file for the events of real runs, against the time
+that these runs took. Judging and watching: recorded runs made long, with many events inside one
+operation (a soak), and with many operations (a long test); their outcomes have to stay.
 
-RUN is the folder of a run; without it, the stored one of the tests is used. Writing is timed by
-adding its events once more, redacted, with as many secrets as a rack of eight boards has. Exit
-code 1: a figure is missed.
+    python benchmarks/bench_evidence.py [--events 100000] [--secrets 100]
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import gzip
 import secrets
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
-from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.evidence.manifest import manifest_of
+from pytest_blynk_ota.evidence.event import Event, read_events
 from pytest_blynk_ota.evidence.redact import Redactor
-from pytest_blynk_ota.evidence.run import read_run
-from pytest_blynk_ota.verdict.again import judge_again
+from pytest_blynk_ota.evidence.timeline import Timeline
+from pytest_blynk_ota.verdict import judge
+from pytest_blynk_ota.verdict.watch import Watcher
 
-STORED = Path(__file__).parents[1] / "tests" / "data" / "evidence" / "schema1" / "run"
-SECRETS = 16
-MAX_SHARE = 0.03
-EVENTS = 100_000
-MAX_JUDGE_S = 1.0
+FOLDER = Path(__file__).parents[1] / "tests" / "data" / "timelines"
+SOAK = "upgraded-edgent_new-three_times"
+WRITING_SHARE, JUDGING_S = 0.03, 1.0
+GAP_S = 10.0
+"""Between two copies of a run in a long test."""
 
 
-def writing(run: Path) -> float:
-    """The share of a run's time that writing its evidence takes."""
+def recorded(path: Path) -> list[Event]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return read_events(lines)[0]
+
+
+def soak(events: Sequence[Event], count: int) -> list[Event]:
+    """The first operation with so many events more: of the download, of the log, and signs of life
+    of the session, each kind at a place where it may stand."""
+    first = {key: at for at, one in reversed(list(enumerate(events))) if (key := _key(one))}
+    begun = first["ota", "operation"]
+    progress = next(at for at in range(begun, len(events)) if _key(events[at]) == _PROGRESS)
+    report = next(at for at in range(progress, len(events)) if _key(events[at]) == _REPORT)
+    session = events[report].data["session"]
+    heard = replace(events[report], kind="heard", data={"session": session, "what": "ping"})
+    line = replace(events[progress], source="uart", kind="line", data={"text": "I (1) main: ok"})
+    rows: list[Event] = []
+    for at, event in enumerate(events):
+        rows.append(event)
+        if at == progress:
+            rows += _between([event, line], event.t, events[at + 1].t, count // 2)
+        if at == report:
+            rows += _between([heard, line], event.t, events[at + 1].t, count - count // 2)
+    return _numbered(rows)
+
+
+_PROGRESS, _REPORT = ("delivery", "progress"), ("cloud", "report")
+
+
+def _key(event: Event) -> tuple[str, str]:
+    return event.source, event.kind
+
+
+def _between(what: Sequence[Event], begin: float, end: float, count: int) -> Iterator[Event]:
+    for n in range(count):
+        one = what[n % len(what)]
+        yield replace(one, t=begin + (end - begin) * n / count, board=what[0].board)
+
+
+def long_test(events: Sequence[Event], count: int) -> tuple[list[Event], list[int]]:
+    """The same run again and again up to so many events, and the numbers of its operations."""
+    span = events[-1].t - events[0].t + GAP_S
+    rows: list[Event] = []
+    numbers: list[int] = []
+    for again in range(max(1, count // len(events))):
+        for event in events:
+            data = dict(event.data)
+            for key in ("session", "conn"):
+                if isinstance(data.get(key), int):
+                    data[key] += 1000 * again
+            if isinstance(data.get("number"), int):
+                data["number"] += 1000 * again
+            if "offer" in data:
+                data["offer"] = f"{data['offer']}-{again}"
+            rows.append(replace(event, t=event.t + again * span, data=data))
+            if _key(event) == ("ota", "operation"):
+                numbers.append(data["number"])
+    return _numbered(rows), numbers
+
+
+def _numbered(events: Sequence[Event]) -> list[Event]:
+    """With the numbers and the times that they would have on the disk."""
+    return [replace(one, seq=seq, t=round(one.t, 6)) for seq, one in enumerate(events, 1)]
+
+
+def writing(known: int) -> None:
+    """The share of a run's time that its evidence takes."""
     redactor = Redactor()
-    for number in range(SECRETS):
-        redactor.learn(secrets.token_hex(16), f"token of {number}")
-    spent = lasted = 0.0
+    for number in range(known):
+        redactor.learn(secrets.token_hex(16), f"token of board {number}")
+    took = lasted = 0.0
+    count = 0
     with tempfile.TemporaryDirectory() as folder:
-        for test in read_run(run).tests:
-            stored = test.read()
-            lasted += stored.events[-1].wall - stored.events[0].wall
-            start = time.perf_counter()
-            bundle = TestBundle(Path(folder), test.id, redactor)
-            for event in stored.events[1:-1]:
-                bundle.timeline.add(event.source, event.kind, event.board, t=event.t, **event.data)
-            bundle.finish(stored.verdicts or ())
-            spent += time.perf_counter() - start
-        start = time.perf_counter()
-        manifest_of(Path(folder))
-        spent += time.perf_counter() - start
-    print(f"writing: {1000 * spent:.1f} ms of {lasted:.1f} s: {spent / lasted:.2%}")
-    return spent / lasted
-
-
-def long_events(run: Path) -> list[Event]:
-    """An operation of a run that has 100,000 events, as a long soak has: most are log lines."""
-    test = next(test for test in read_run(run).tests if test.verdicts())
-    events = list(test.events())
-    at = next(n for n, one in enumerate(events) if (one.source, one.kind) == ("ota", "watch_ended"))
-    line = next(one for one in events if (one.source, one.kind) == ("uart", "line"))
-    before = events[at - 1]
-    more = EVENTS - len(events)
-    step = (events[at].t - before.t) / (more + 1)
-    noise = [
-        replace(line, t=before.t + (n + 1) * step, data={**line.data, "text": f"[{n}] heap 181264"})
-        for n in range(more)
-    ]
-    return [
-        replace(event, seq=n) for n, event in enumerate([*events[:at], *noise, *events[at:]], 1)
-    ]
-
-
-def judging(events: Sequence[Event], run: Path) -> float:
-    """Wall seconds to read and judge a bundle of 100,000 events."""
-    test = next(test for test in read_run(run).tests if test.verdicts())
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        path.joinpath("events.jsonl").write_text("".join(one.to_json() + "\n" for one in events))
-        path.joinpath("verdict.json").write_text(json.dumps({"verdicts": list(test.verdicts())}))
-        start = time.perf_counter()
-        bundle = read_test(path)
-        read = time.perf_counter() - start
-        again = list(judge_again(bundle.events, bundle.verdicts, ended=bundle.ended))
-        whole = time.perf_counter() - start
+        for number, path in enumerate(sorted(FOLDER.glob("*.jsonl.gz"))):
+            events = recorded(path)
+            begun = time.process_time()
+            timeline = Timeline(redactor=redactor, path=Path(folder) / f"{number}.jsonl")
+            for event in events:
+                timeline.add(event.source, event.kind, event.board, t=event.t, **event.data)
+            timeline.close()
+            took += time.process_time() - begun
+            lasted += events[-1].t - events[0].t
+            count += len(events)
+    share = took / lasted
     print(
-        f"judging {len(events)} events: {whole:.2f} s, {read:.2f} s of it reading: "
-        f"{again[0].now and again[0].now['outcome']}"
+        f"writing, {known} secrets known: {count} events in {took:.3f} s CPU "
+        f"({took / count * 1e6:.1f} us each) of runs of {lasted:.0f} s at their real rate: "
+        f"{share:.2%} {_well(share <= WRITING_SHARE)} (at most {WRITING_SHARE:.0%})"
     )
-    return whole
 
 
-def main() -> int:
-    run = Path(sys.argv[1]) if sys.argv[1:] else STORED
-    share = writing(run)
-    events = long_events(run)
-    seconds = min(judging(events, run) for _ in range(3))
-    return int(share > MAX_SHARE or seconds > MAX_JUDGE_S)
+def judging(count: int) -> None:
+    short = recorded(FOLDER / f"{SOAK}.jsonl.gz")
+    first = next(e.data["number"] for e in short if _key(e) == ("ota", "operation"))
+    events = soak(short, count)
+    took = _judged("a soak", events, [first], short)
+    assert took >= 0
+    events, numbers = long_test(short, count)
+    _judged(f"a test of {len(numbers)} operations", events, numbers, short)
+
+
+def _judged(name: str, events: list[Event], numbers: list[int], short: list[Event]) -> float:
+    begun = time.process_time()
+    outcomes = [judge(events, number).outcome for number in numbers]
+    took = time.process_time() - begun
+    for number, outcome in zip(numbers, outcomes, strict=True):
+        assert outcome is judge(short, number % 1000).outcome, f"operation {number}: {outcome}"
+    print(
+        f"judging {name}, {len(events)} events: {took:.2f} s CPU "
+        f"{_well(took <= JUDGING_S)} (at most {JUDGING_S:g} s)"
+    )
+    return took
+
+
+def watching(count: int) -> None:
+    """A look at each event of the soak's operation, at half the events and at all."""
+    short = recorded(FOLDER / f"{SOAK}.jsonl.gz")
+    costs = []
+    for many in (count // 2, count):
+        timeline = Timeline()
+        watcher = Watcher()
+        begun, started, looks = time.process_time(), False, 0
+        for event in soak(short, many):
+            timeline.add(event.source, event.kind, event.board, t=event.t, **event.data)
+            started = started or _key(event) == ("ota", "operation")
+            looks += started
+            if started and watcher(timeline.events(), event.t).over:
+                break
+        assert looks > many, f"the watch ended after {looks} looks, before the soak was over"
+        costs.append((time.process_time() - begun) / many * 1e6)
+    print(
+        f"watching a soak: {costs[0]:.0f} us an event of {count // 2}, {costs[1]:.0f} us an event "
+        f"of {count} {_well(costs[1] <= 1.5 * costs[0])} (no more each, the longer it lasts)"
+    )
+
+
+def _well(well: bool) -> str:
+    return "OK" if well else "MISSED"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--watched", type=int, default=24_000)
+    parser.add_argument("--secrets", type=int, default=100)
+    told = parser.parse_args()
+    for known in (2, told.secrets):
+        writing(known)
+    judging(told.events)
+    watching(told.watched)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

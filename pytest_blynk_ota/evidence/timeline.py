@@ -104,6 +104,11 @@ class Timeline:
     ) -> Event:
         """Append one event, redacted, and write it out at once."""
         clean = self._redactor.clean(data)
+        if (source, kind) == (
+            "uart",
+            "line",
+        ) and "text" in clean:  # may have been cut in the middle of a secret
+            clean["text"] = self._redactor.line(clean["text"])
         with self._grew:
             now = self._clock()
             event = Event(

@@ -21,7 +21,7 @@ from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
-from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import Background
@@ -64,9 +64,9 @@ class Place:
     power: Power | None
     network: Network
     profile: Profile
-    token: str
+    token: str = field(repr=False)  # a failed assert shows its parts in the JUnit file, too
     ssid: str = ""
-    passphrase: str = ""
+    passphrase: str = field(default="", repr=False)
     lease: Lease | None = field(default=None, repr=False)
     busy: bool = False
 
@@ -118,6 +118,26 @@ class Rig:
         self._made_up: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
+        self._learn_all()
+
+    def _learn_all(self) -> None:
+        """Learn each secret that the rig file names, of boards that this run leaves alone too: they
+        may come to the cloud all the same."""
+        for section in self.config.board:
+            if section.token:
+                self._learn(os.environ.get(section.token.removeprefix("env:"), ""), section)
+            if section.provision is not None and section.provision.kind != "none":
+                wifi = section.provision.wifi
+                self._learn_wifi(os.environ.get(wifi.removeprefix("env:"), ""))
+
+    def _learn(self, token: str, section: BoardSection) -> None:
+        if len(token) >= MIN_SECRET_CHARS:  # a shorter one is no token: the cloud says so
+            self._redactor.learn(token, f"token of {section.name}")
+
+    def _learn_wifi(self, wifi: str) -> None:
+        passphrase = wifi.partition(":")[2]
+        if len(passphrase) >= MIN_SECRET_CHARS:  # WPA wants eight, and a router may not
+            self._redactor.learn(passphrase, "Wi-Fi passphrase")
 
     def __repr__(self) -> str:
         names = ", ".join(board.name for board in self.config.board)
@@ -370,14 +390,13 @@ class Rig:
                 f"{where}: it has neither a token nor a way to provision one; expected "
                 f'token = "env:NAME"{other}'
             )
-        self._redactor.learn(token, f"token of {section.name}")
+        self._learn(token, section)
         ssid = passphrase = ""
         if provisioned:
             assert section.provision is not None
             wifi = VIRTUAL_WIFI if section.is_virtual else secret(section.provision.wifi, where)
             ssid, _, passphrase = wifi.partition(":")
-            if len(passphrase) >= 8:
-                self._redactor.learn(passphrase, "Wi-Fi passphrase")
+            self._learn_wifi(wifi)
         self.cloud.add_device(section.name, token)
         power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
         return Place(
