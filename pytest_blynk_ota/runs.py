@@ -22,6 +22,8 @@ RIG_ERROR = PREFIX + "rig_error"
 """The rack's fault: the class of the error."""
 USAGE_ERROR = PREFIX + "usage_error"
 """The test asked for something that cannot be done, or is written wrongly: the error's class."""
+RERUN = PREFIX + "rerun"
+"""The command that runs the test again, with the same seed."""
 
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes of a pytest that was not stopped on its way."""
@@ -130,7 +132,6 @@ class Tally:
 
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
-        self.rack_errors: list[pytest.TestReport] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one report."""
@@ -139,8 +140,6 @@ class Tally:
             return
         before = self._words.get(report.nodeid, said)
         self._words[report.nodeid] = min(said, before, key=WORST_FIRST.index)
-        if report.failed and RIG_ERROR in dict(report.user_properties):
-            self.rack_errors.append(report)
 
     def counts(self) -> Counter[str]:
         """Tests by what they came to."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
+from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.event import SCHEMA
@@ -40,6 +41,7 @@ class Options:
         old, new: firmware files.
         elf: the ELF file of the firmware, or a folder of them.
         command: the command line of this run.
+        seed: of what tests leave to chance.
     """
 
     root: Path
@@ -49,6 +51,7 @@ class Options:
     new: Path | None
     elf: Path | None = None
     command: Sequence[str] = ()
+    seed: int = 0
 
 
 class Session:
@@ -191,10 +194,18 @@ class Session:
             firmware.build_with(self.rig.built_with(place))
         return place
 
-    def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:
+    def ota(
+        self,
+        place: Place,
+        bundle: TestBundle,
+        keep: Any,
+        *,
+        chance: Chance,
+        rollback: bool = True,
+    ) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""
         firmware = self.firmware(place.config)
-        return Ota(self.rig, place, firmware, bundle.folder, keep, rollback=rollback)
+        return Ota(self.rig, place, firmware, bundle.folder, keep, chance=chance, rollback=rollback)
 
     def close(self) -> None:
         """Close the rig."""
@@ -235,6 +246,7 @@ def run_data(session: Session) -> dict[str, Any]:
         },
         "tools": tool_versions(),
         "command": list(session.options.command),
+        "seed": session.options.seed,
         "complete": False,
         "result": "incomplete",
         "counts": {},
