@@ -440,7 +440,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_blynk_ota.terminal.end import say
 
         complete = config.stash.get(COMPLETE, False)
-        say(terminalreporter, _rows(config), config.stash[RUN], complete)
+        folder = config.stash[RUN]
+        say(terminalreporter, _rows(config), folder, rig_option(config), whole=complete)
         if said := config.stash.get(UNWRITTEN, ""):
             terminalreporter.write_line(said, yellow=True)
 

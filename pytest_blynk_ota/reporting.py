@@ -22,7 +22,7 @@ from pytest_blynk_ota.ota import judged_at_the_end
 from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, RUNNING, SESSION, flag_of
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import Place
-from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, USAGE_ERROR
+from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR
 from pytest_blynk_ota.session import Session, properties
 from pytest_blynk_ota.terminal.again import Start
 from pytest_blynk_ota.terminal.explain import EXPECTED, compared, said
@@ -139,6 +139,8 @@ class Running:
             error.args = (told.text,)  # nothing but this will say it: --assert=plain
         elif told and told.text not in str(error):
             error.add_note(told.text)
+        if told:
+            self.item.user_properties.append((SAID, told.text.splitlines()[0]))
         reasons = [f"because {reason}" for reason in about.reasons[:MAX_REASONS]]
         for line in (*reasons, *self.ways_on()):
             error.add_note(f"  {line}")
@@ -195,10 +197,9 @@ def again(item: pytest.Item) -> str:
 
 def test_id(item: pytest.Item) -> str:
     """pytest's id of a test, without the group that pytest-xdist adds to it with loadgroup."""
-    if item.config.getoption("dist", "no") == "loadgroup" and item.get_closest_marker(
-        "xdist_group"
-    ):
-        return item.nodeid.rpartition("@")[0] or item.nodeid
+    grouped = getattr(item.config.option, "loadgroup", False)
+    if grouped and item.get_closest_marker("xdist_group") and "@" in item.nodeid:
+        return item.nodeid.rpartition("@")[0]
     return item.nodeid
 
 

@@ -24,6 +24,8 @@ USAGE_ERROR = PREFIX + "usage_error"
 """The test asked for something that cannot be done, or is written wrongly: the error's class."""
 RERUN = PREFIX + "rerun"
 """The command that runs the test again, with the same seed."""
+SAID = PREFIX + "said"
+"""What a failed assert about a result expected, and what came."""
 
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit codes of a pytest that was not stopped on its way."""

@@ -27,6 +27,7 @@ CHECKOUTS = ("CI_PROJECT_DIR", "WORKSPACE")
 """Where GitLab and Jenkins say which folder they checked out to."""
 OUTPUT_LOGGED = ("system-out", "out-err", "all")
 """Values of pytest's junit_logging with which it writes a system-out itself."""
+NAME = "blynk-ota-junit"
 CAPTURED = "Captured stdout blynk-ota"
 """pytest takes sections of this kind into it."""
 
@@ -90,10 +91,10 @@ def seen_from(folder: Path, path: Path) -> str:
 
 
 def attach(config: pytest.Config, environ: Mapping[str, str]) -> None:
-    """Have the XML file say more, if one is written."""
+    """Have the XML file say more, if one is written and does not yet."""
     from _pytest.junitxml import xml_key
 
     xml = config.stash.get(xml_key, None)
-    if xml is not None:
+    if xml is not None and not config.pluginmanager.has_plugin(NAME):
         plugin = Junit(xml, environ, config.invocation_params.dir)
-        config.pluginmanager.register(plugin, "blynk-ota-junit")
+        config.pluginmanager.register(plugin, NAME)

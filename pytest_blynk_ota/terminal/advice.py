@@ -21,7 +21,7 @@ ADVICE: Mapping[str, str] = {
     "whose flash can be read",
 }
 """What helps in most cases; the message itself names the board, the port, the other process."""
-ANY = "blynk-ota rig check RIG finds mistakes in the rig file"
+ANY = "the rack's part that the message names; then run the test again"
 
 
 def advice(error: str) -> str:

@@ -12,17 +12,20 @@ from pytest_blynk_ota.terminal.rows import Row
 from pytest_blynk_ota.terminal.summary import last_line, summary
 
 
-def say(reporter: pytest.TerminalReporter, rows: Sequence[Row], folder: Path, whole: bool) -> None:
+def say(
+    reporter: pytest.TerminalReporter, rows: Sequence[Row], folder: Path, rig: str, *, whole: bool
+) -> None:
     """Say what came out, by whose fault, and what to do next; with ``-q`` the last line alone.
 
     Args:
         reporter: pytest's.
         rows: the tests on the rig.
         folder: of the run.
+        rig: as the user named it.
         whole: whether it ran to its end.
     """
     start = Start.of(reporter.config)
-    lines = list(summary(rows, start)) if reporter.config.get_verbosity() >= 0 else []
+    lines = list(summary(rows, start, folder, rig)) if reporter.config.get_verbosity() >= 0 else []
     if lines:
         reporter.section("blynk-ota")
     for text, markup in lines:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, USAGE_ERROR, WORST_FIRST, word
+from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR, WORST_FIRST, word
 
 SKIPPED = "Skipped: "
 NO_REASON = "no reason given"
@@ -115,14 +115,15 @@ def message(report: pytest.TestReport) -> str:
         text = str(where[2]) if isinstance(where, tuple) else str(where)
         return first_line(text.removeprefix(SKIPPED)) or NO_REASON
     rack = dict(report.sections).get("rack error")
+    told = dict(report.user_properties).get(SAID) if report.when == "call" else None
     crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    return first_line(str(rack or crash or report.longrepr))
+    return first_line(str(rack or told or crash or report.longrepr))
 
 
 def first_line(text: str) -> str:
     """The first line that says something, without what Python puts before an assert's words."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    for prefix in ("AssertionError: ", "assert expected "):
+    for prefix in ("AssertionError: ", "assert expected ", "pytest_blynk_ota.errors."):
         if line.startswith(prefix):
             line = line.removeprefix(prefix.removesuffix("expected "))
     return "".join(char if char.isprintable() else "�" for char in line)

@@ -22,6 +22,8 @@ MAX_TESTS = 5
 Lines = Iterator[tuple[str, Mapping[str, bool]]]
 """Text, and how the terminal shows it."""
 PLAIN: Mapping[str, bool] = {}
+JUDGED = frozenset(("firmware", "rig", "error", "xpassed"))
+"""Words of tests whose verdicts one may doubt."""
 FAINT: Mapping[str, bool] = {"light": True}
 
 
@@ -143,12 +145,24 @@ GROUPS: Sequence[Group] = (
 """In the order in which they matter."""
 
 
-def summary(rows: Sequence[Row], start: Start) -> Lines:
-    """The groups that have a test."""
+def summary(rows: Sequence[Row], start: Start, folder: Path, rig: str) -> Lines:
+    """The groups that have a test, and the commands that look at all of them.
+
+    Args:
+        rows: the tests on the rig.
+        start: how the run was started.
+        folder: of the run.
+        rig: as the user named it.
+    """
     for group in GROUPS:
         if mine := [row for row in rows if group.belongs(row)]:
             yield (group.one if len(mine) == 1 else group.many.format(n=len(mine))), group.markup
             yield from group.tell(mine, start)
+    words = {row.word for row in rows if row.evidence}
+    if "rig" in words:
+        yield f"check the rig file: {start.command('rig', 'check', rig)}", PLAIN
+    if words & JUDGED:
+        yield f"judge all again: {start.command('judge', start.near(folder))}", PLAIN
 
 
 def counts(rows: Sequence[Row]) -> str:
