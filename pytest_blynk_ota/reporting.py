@@ -173,7 +173,7 @@ class Running:
         if not self.results:
             lines = self.place.board.console.lines()[-MAX_LOG_LINES:] if self.place else ()
             text = "".join(f"    {line.text}\n" for line in lines) or "    (not one line)\n"
-            yield "board", f"last lines of the log:\n{text}evidence: {self.bundle.folder}"
+            yield "board", f"last lines of the log:\n{text}"
         if not self._told:
             yield "what next", "\n".join(self.ways_on())
 

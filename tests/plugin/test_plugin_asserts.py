@@ -23,7 +23,11 @@ def test_running(ota):
 
 
 @pytest.mark.parametrize("way", [["--assert=plain"], ["-n2"]], ids=["plain", "xdist"])
-def test_a_failing_assert_says_what_why_where_and_how_again(pytester, run_json, way):
+def test_a_failing_assert_says_what_why_where_and_how_again(
+    pytester, monkeypatch, run_json, run_folder, way
+):
+    step = pytester.path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
     pytester.makepyfile(test_it=TESTS)
     done = pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "--board=c3-a", *way, "--junitxml=j.xml"
@@ -37,13 +41,18 @@ def test_a_failing_assert_says_what_why_where_and_how_again(pytester, run_json, 
             "E   *evidence: .blynk-ota/runs/*/tests/test_it.py.test_running-*",
             "E   *judge again: *blynk-ota judge .blynk-ota/runs/*",
             "E   *run again: *pytest test_it.py::test_running -p no:cacheprovider --board=c3-a",
-            "*FAILED test_it.py::test_running - *result.running: expected '2.0.0'*",
+            "    *result.running: expected '2.0.0', got '1.0.0'",
+            "judge all again: *blynk-ota judge .blynk-ota/runs/*",
         ]
     )
     seed = run_json()["seed"]
     done.stdout.fnmatch_lines(f"E   *run again: *::test_outcome *--ota-seed={seed}")
     xml = (pytester.path / "j.xml").read_text()
     assert "expected UPGRADED, got DOWNLOAD_FAILED&#10;" in xml
+    assert re.search(r"^\[\[ATTACHMENT\|\.blynk-ota/runs/.+/serial\.log\]\]$", xml, re.MULTILINE)
+    table = (run_folder() / "summary.md").read_text()
+    assert re.search(r"test\\_running \| c3-a \| ❌ firmware \| DOWNLOAD\\_FAILED \| result", table)
+    assert step.read_text() == table
 
 
 def test_the_printed_commands_do_what_they_say(pytester, run_folder):

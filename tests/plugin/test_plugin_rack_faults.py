@@ -80,7 +80,9 @@ def test_next(board):
 """
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    done.stdout.fnmatch_lines(["*::test_next: RigError: the virtual rack (pid *) ended with -9*"])
+    done.stdout.fnmatch_lines(
+        ["  *::test_next", "    RigError: the virtual rack (pid *) ended with -9*"]
+    )
     assert "plugged in" not in done.stdout.str()
 
 
@@ -93,7 +95,7 @@ def test_a_rack_that_does_not_start_says_why_in_the_summary(pytester):
     pytester.makepyfile("def test_it(board): pass\n")
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--rig=rig.toml")
     done.stdout.fnmatch_lines(
-        ["*::test_it: RigError: *ended with 2: board a: flash file short.bin has 5 bytes*"]
+        ["  *::test_it", "    RigError: *ended with 2: board a: flash file short.bin has 5 bytes*"]
     )
 
 
