@@ -38,4 +38,6 @@ def attach(folder: Path, properties: Iterable[tuple[str, object]]) -> None:
     for file, kind in ATTACHED.items():
         path = folder / file
         if path.is_file():
-            allure.attach(path.read_bytes(), name=file, attachment_type=kind, extension=path.suffix)
+            allure.attach(
+                path.read_bytes(), name=file, attachment_type=kind, extension=path.suffix[1:]
+            )
