@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.shelf import Firmware
     from pytest_blynk_ota.runs import Tally
     from pytest_blynk_ota.session import Session
-    from pytest_blynk_ota.terminal.rows import Row, Rows
+    from pytest_blynk_ota.terminal.rows import Rows
 
 OPTIONS = {
     "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
@@ -62,8 +62,8 @@ RUN: pytest.StashKey[Path] = pytest.StashKey()
 TALLY: pytest.StashKey[Tally] = pytest.StashKey()
 ROWS: pytest.StashKey[Rows] = pytest.StashKey()
 COMPLETE: pytest.StashKey[bool] = pytest.StashKey()
-UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
-"""What of this run could not be written for others to read."""
+REPORT: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
+"""Where the report is, in words, and what of the run could not be written for others to read."""
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 """The test on the rig that runs now."""
 TO_WORKER = "blynk_ota_run"
@@ -430,8 +430,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         config.stash[COMPLETE] = complete
         from pytest_blynk_ota.ci import github
 
-        said = github.tell(config.stash[RUN], _rows(config), os.environ)
-        config.stash[UNWRITTEN] = said
+        told = runs.report(config.stash[RUN])
+        config.stash[REPORT] = (told, github.tell(config.stash[RUN], os.environ))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -440,15 +440,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_blynk_ota.terminal.end import say
 
         complete = config.stash.get(COMPLETE, False)
+        rows: Rows = config.stash[ROWS]
         folder = config.stash[RUN]
-        say(terminalreporter, _rows(config), folder, rig_option(config), whole=complete)
-        if said := config.stash.get(UNWRITTEN, ""):
-            terminalreporter.write_line(said, yellow=True)
-
-
-def _rows(config: pytest.Config) -> list[Row]:
-    kept: Rows = config.stash[ROWS]
-    return list(kept)
+        say(terminalreporter, list(rows), folder, rig_option(config), whole=complete)
+        told = config.stash.get(REPORT, ())
+        for sentence in told:
+            if sentence:
+                terminalreporter.write_line(f"blynk-ota: {sentence}")
 
 
 def _has_evidence(config: pytest.Config) -> bool:

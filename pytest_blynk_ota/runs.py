@@ -98,6 +98,20 @@ def end(folder: Path, tally: Tally, *, complete: bool) -> None:
     write_json(path, data)
 
 
+def report(folder: Path) -> str:
+    """Write report.html and summary.md beside the evidence; returns what to say of it.
+
+    The evidence is safe by now, and no fault of ours in showing it may lose the run.
+    """
+    from pytest_blynk_ota.report import write
+
+    try:
+        path = write.write_beside(folder)
+    except Exception as error:
+        return f"warning: no report was written: {type(error).__name__}: {error}"
+    return f"report: {os.path.relpath(path)}"
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -68,7 +68,7 @@ def _each(next_of: Callable[[Row, Start], Iterator[tuple[str, str]]]) -> Callabl
 
 def _more(count: int) -> Lines:
     if count > 0:
-        yield f"  … and {count} more: summary.md of the run names them all", PLAIN
+        yield f"  … and {count} more: report.html of the run has them all", PLAIN
 
 
 def _ways_on(row: Row, start: Start) -> Iterator[tuple[str, str]]:

@@ -51,7 +51,8 @@ def test_a_failing_assert_says_what_why_where_and_how_again(
     assert "expected UPGRADED, got DOWNLOAD_FAILED&#10;" in xml
     assert re.search(r"^\[\[ATTACHMENT\|\.blynk-ota/runs/.+/serial\.log\]\]$", xml, re.MULTILINE)
     table = (run_folder() / "summary.md").read_text()
-    assert re.search(r"test\\_running \| c3-a \| ❌ firmware \| DOWNLOAD\\_FAILED \| result", table)
+    assert "test\\_running" in table
+    assert "DOWNLOAD\\_FAILED" in table
     assert step.read_text() == table
 
 

@@ -1,0 +1,109 @@
+"""A test's events as the page tells of them: found by number, timed in seconds of the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.report.visible import said
+from pytest_blynk_ota.report.words import in_words
+
+MAX_SPEED = 10_000.0
+MAX_CITED = 12
+"""A reason that rests on more events shows the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """An event that a sentence rests on.
+
+    Attributes:
+        at: device seconds since the test began; None if the evidence holds no such event.
+        text: the event in words.
+    """
+
+    seq: int
+    at: float | None
+    source: str
+    text: str
+
+
+@dataclass
+class Story:
+    """Events in the order of their time, with what is asked of them again and again."""
+
+    events: Sequence[Event]
+    marks: list[str] = field(default_factory=list)
+
+    @cached_property
+    def by_seq(self) -> Mapping[int, Event]:
+        """Each event by its number; of two with one number the first."""
+        found: dict[int, Event] = {}
+        for event in self.events:
+            found.setdefault(event.seq, event)
+        return found
+
+    @cached_property
+    def speed(self) -> float:
+        """Device seconds in a second of the host, as the first operation says."""
+        for event in self.of("ota", "operation"):
+            speed = event.data.get("speed")
+            if isinstance(speed, int | float) and 0 < speed < MAX_SPEED:
+                return float(speed)
+        return 1.0
+
+    @cached_property
+    def seconds(self) -> float:
+        """Device seconds from the first event to the last."""
+        return self.at(self.events[-1]) if self.events else 0.0
+
+    def at(self, event: Event) -> float:
+        """Device seconds since the first event."""
+        return (event.t - self.events[0].t) * self.speed
+
+    def of(self, source: str, *kinds: str) -> Iterator[Event]:
+        """The events of a witness that have one of these kinds."""
+        return (event for event in self.events if event.source == source and event.kind in kinds)
+
+    def operation(self, number: Any) -> Event | None:
+        """The event with which an operation began."""
+        for event in self.of("ota", "operation"):
+            if event.data.get("number") == number:
+                return event
+        return None
+
+    def cite(self, numbers: Iterable[int]) -> tuple[Cited, ...]:
+        """What a sentence rests on; numbers that the evidence does not hold are kept."""
+        return tuple(self._cited(number) for number in list(numbers)[:MAX_CITED])
+
+    def _cited(self, seq: int) -> Cited:
+        event = self.by_seq.get(seq)
+        if event is None:
+            return Cited(seq, None, "", "the evidence holds no such event")
+        return Cited(seq, self.at(event), said(event.source, 20), in_words(event))
+
+    def first_at(self, numbers: Iterable[int]) -> float | None:
+        """When the first of these events was seen."""
+        times = [self.at(self.by_seq[number]) for number in numbers if number in self.by_seq]
+        return min(times, default=None)
+
+
+def numbers(value: Any) -> list[int]:
+    """The whole numbers of a list; nothing of anything else."""
+    if not isinstance(value, list | tuple):
+        return []
+    return [one for one in value if isinstance(one, int) and not isinstance(one, bool)]
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

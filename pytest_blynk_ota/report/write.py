@@ -1,0 +1,58 @@
+"""Writes the report of runs: the only place here that makes files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_blynk_ota.report import html, markdown
+from pytest_blynk_ota.report.history import last_good, passed
+from pytest_blynk_ota.report.model import Page, build
+from pytest_blynk_ota.report.source import read_run
+
+PAGE = "report.html"
+SUMMARY = "summary.md"
+NOTHING_PASSED = "{}: no test of it is on record as passed, so there is nothing to compare with"
+
+
+def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = False) -> Page:
+    """The page of these runs.
+
+    Args:
+        runs: their folders.
+        against: the run to compare with; otherwise the last good one beside them.
+        plain: leave the events unpacked, for browsers that cannot unpack.
+
+    Raises:
+        EvidenceError: a folder holds no evidence.
+    """
+    sources = [read_run(folder) for folder in runs]
+    other = read_run(against) if against else None
+    notes = [NOTHING_PASSED.format(against)] if other and not passed(other) else []
+    return build(sources, last_good(sources, other), plain=plain, notes=notes)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write the page whole: a reader never sees half of it. Raises OSError."""
+    _whole(path, html.render(page, path.parent))
+
+
+def write_beside(folder: Path) -> Path:
+    """Write report.html and summary.md into a run's folder; returns the page.
+
+    Raises:
+        EvidenceError: the folder holds no evidence.
+        OSError: a file cannot be written.
+    """
+    page = read([folder])
+    _whole(folder / SUMMARY, markdown.render(page))
+    write_page(page, folder / PAGE)
+    return folder / PAGE
+
+
+def _whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.{os.getpid()}.part")
+    half.write_text(text, encoding="utf-8", newline="\n")
+    half.replace(path)

@@ -1,0 +1,331 @@
+"""The page in a browser: what a reader sees and does. Opened from a file, with no network."""
+
+import pytest
+from report_runs import Folder, stalled, verdict
+
+from pytest_blynk_ota.report import html, write
+
+OVERLAPS = """(() => {
+  const boxes = [...document.querySelectorAll('.line .labels button:not([hidden])')]
+    .map((one) => one.getBoundingClientRect());
+  let found = 0;
+  boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b) => {
+    const beside = a.right <= b.left || b.right <= a.left;
+    if (!beside && a.top < b.bottom - 1 && b.top < a.bottom - 1) found++;
+  }));
+  return [boxes.length, found];
+})()"""
+ROWS = """[...document.querySelectorAll('.log .row:not([hidden])')].map((row) => row.textContent)"""
+AT = "document.querySelector('.log .row.at')?.textContent"
+VIEW = "blynkOta.shown().line.view()"
+CHOSEN = (
+    "[...document.querySelectorAll('#table tr.test:not([hidden])')].map((row) => row.dataset.key)"
+)
+WIDE = "document.documentElement.scrollWidth"
+
+
+def many(count, text="line {}"):
+    """A test with so many lines of log."""
+    rows = stalled()
+    lines = [
+        (1.0 + i * 2.5 / count, "uart", "line", {"text": text.format(i)}) for i in range(count)
+    ]
+    return sorted([*rows[:-1], *lines], key=lambda row: row[0]) + rows[-1:]
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """A run with one test of each kind, as a page."""
+    run = Folder(tmp_path_factory.mktemp("report") / "run")
+    run.add("test_stall")
+    run.add("test_rack", "rig", message="PortGone: it vanished", verdicts=[])
+    run.add("test_good", "passed", message=None, verdicts=[verdict("UPGRADED")])
+    run.add("test_busy", rows=many(5000))
+    return write.write_beside(run.path)
+
+
+def test_the_table_shows_each_test_and_no_test_itself(browser, report):
+    browser.open(report)
+    assert browser.js("document.querySelectorAll('#table tr.test').length") == 4
+    assert browser.js("[...document.querySelectorAll('article')].every((one) => !one.offsetParent)")
+
+
+def test_filters_leave_what_fits(browser, report):
+    browser.open(report)
+    browser.js("document.querySelector('.words [data-word=rig]').click()")
+    assert browser.js(CHOSEN) == ["t2"]
+    browser.js("document.querySelector('.words [data-word=rig]').click()")
+    browser.js(
+        "{ const one = document.getElementById('by-outcome'); one.value = 'UPGRADED';"
+        " one.dispatchEvent(new Event('change')) }"
+    )
+    assert browser.js(CHOSEN) == ["t3"]
+
+
+def test_text_filters_by_name_and_cause(browser, report):
+    browser.open(report)
+    browser.key("/", *"vanished")
+    assert browser.js(CHOSEN) == ["t2"]
+
+
+def test_a_click_on_a_heading_sorts_and_the_third_brings_the_groups_back(browser, report):
+    browser.open(report)
+    click = "document.querySelector('th[data-sort=name]').click()"
+    names = "[...document.querySelectorAll('#table tr.test a')].map((one) => one.textContent)"
+    before = browser.js(names)
+    browser.js(click)
+    assert browser.js(names) == sorted(before)
+    browser.js(click)
+    assert browser.js(names) == sorted(before, reverse=True)
+    browser.js(click)
+    assert browser.js(names) == before
+
+
+def test_keys_go_through_the_tests_and_back(browser, report):
+    browser.open(report)
+    browser.key("j", "j", "Enter")
+    assert browser.js("location.hash") == "#t1"
+    browser.key("j")
+    assert browser.js("location.hash") == "#t2"
+    browser.key("k", "k", "Escape")
+    assert browser.js("location.hash") == ""
+    assert browser.js("document.querySelector('tr.current').dataset.key") == "t0"
+
+
+def test_the_question_mark_shows_the_keys_and_escape_hides_them(browser, report):
+    browser.open(report)
+    browser.key("?")
+    assert browser.js("document.getElementById('help').open")
+    browser.key("Escape")
+    assert not browser.js("document.getElementById('help').open")
+
+
+def test_a_click_on_a_reason_marks_its_event_in_log_and_time_line(browser, report):
+    browser.open(report, "#t0")
+    browser.js("document.querySelector('#t0 .reasons .ev:nth-of-type(2)').click()")
+    browser.drawn()
+    assert browser.js("location.hash") == "#t0/10"
+    assert browser.js(AT).startswith("#1026.000 s")
+    a, b = browser.js(VIEW)
+    assert a < 26 < b
+    assert not browser.js("document.querySelector('.line .cursor').hidden")
+
+
+def test_a_link_to_an_event_opens_there(browser, report):
+    browser.open(report, "#t1/2500")
+    assert browser.js(AT).startswith("#2500")
+
+
+def test_zoom_and_pan_by_keys_and_wheel(browser, report):
+    browser.open(report, "#t0")
+    a, b = browser.js(VIEW)
+    browser.key("+")
+    c, d = browser.js(VIEW)
+    assert d - c == pytest.approx((b - a) / 2)
+    browser.key("ArrowRight")
+    assert browser.js(VIEW)[0] > c
+    browser.key("0")
+    whole = browser.js(VIEW)
+    x, y = browser.js("(() => { const r = document.querySelector('.line').getBoundingClientRect();"
+                      " return [r.left + r.width / 2, r.top + 40] })()")  # fmt: skip
+    browser.click(x, y)
+    browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-200)
+    browser.drawn()
+    e, f = browser.js(VIEW)
+    assert f - e < whole[1] - whole[0]
+
+
+def test_a_drag_moves_the_time_line(browser, report):
+    browser.open(report, "#t0")
+    browser.key("+", "+")
+    before = browser.js(VIEW)
+    x, y = browser.js("(() => { const r = document.querySelector('.line').getBoundingClientRect();"
+                      " return [r.left + r.width / 2, r.top + 10] })()")  # fmt: skip
+    browser.mouse("mousePressed", x, y, button="left", clickCount=1)
+    browser.mouse("mouseMoved", x - 100, y, button="left", buttons=1)
+    browser.mouse("mouseReleased", x - 100, y, button="left", clickCount=1)
+    browser.drawn()
+    assert browser.js(VIEW)[0] > before[0]
+
+
+def test_the_log_follows_the_cursor(browser, report):
+    browser.open(report, "#t1")
+    browser.js("document.querySelector('.line').scrollIntoView()")
+    left, width, top = browser.js(
+        "(() => { const r = document.querySelector('.line').getBoundingClientRect();"
+        " return [r.left, r.width, r.top] })()"
+    )
+    browser.mouse("mouseMoved", left + width * 0.8, top + 60)
+    browser.drawn()
+    a, b = browser.js(VIEW)
+    gutter = 104
+    wanted = a + (width * 0.8 - gutter) / (width - gutter) * (b - a)
+    times = [float(row.split(" s")[0][-6:].lstrip("#")) for row in browser.js(ROWS)]
+    assert min(times) - 0.2 <= wanted <= max(times) + 0.2
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("zooms", [0, 3, 6])
+def test_no_label_stands_on_another(browser, report, width, zooms):
+    browser.open(report, "#t0", width=width)
+    browser.key("0", *"+" * zooms)
+    count, overlaps = browser.js(OVERLAPS)
+    assert overlaps == 0
+    assert count > 0 or zooms
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("place", ["", "#t0", "#t1"])
+def test_nothing_is_wider_than_the_window(browser, report, width, place):
+    browser.open(report, place, width=width)
+    assert browser.js(WIDE) <= width
+
+
+def test_of_a_long_log_only_the_rows_in_sight_exist(browser, report):
+    browser.open(report, "#t1")
+    assert browser.js("document.querySelectorAll('.log .row').length") < 60
+    browser.js("document.querySelector('.log').scrollTop = 1e9")
+    browser.drawn()
+    assert any(row.endswith("test ends") for row in browser.js(ROWS))
+
+
+def test_the_log_of_a_red_test_opens_where_it_failed(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    rows = many(5000)
+    number = next(i for i, row in enumerate(rows, 1) if row[3].get("text") == "line 4000")
+    finding = {"name": "late", "severity": "error", "text": "x", "events": [number]}
+    message = "the test passed, but there are error findings:"
+    run.add(rows=rows, message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    browser.open(write.write_beside(run.path), "#t0")
+    assert any(row.endswith("line 4000") for row in browser.js(ROWS))
+
+
+def test_the_log_can_be_searched(browser, report):
+    browser.open(report, "#t1")
+    browser.key("/", *"line 1234")
+    assert [row.split("line ")[-1] for row in browser.js(ROWS)] == ["1234"]
+
+
+def test_a_dark_system_gets_a_dark_page_and_the_switch_wins(browser, report):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    browser.media(prefers_color_scheme="dark")
+    browser.open(report)
+    dark = browser.js(ground)
+    browser.key("t")
+    assert browser.js("document.documentElement.dataset.theme") == "light"
+    assert browser.js(ground) != dark
+    browser.key("t")
+    assert browser.js(ground) == dark
+    browser.key("t")
+    browser.media(prefers_color_scheme="light")
+    assert browser.js(ground) != dark
+
+
+def test_on_paper_all_text_stands_and_no_control(browser, report):
+    browser.open(report)
+    browser.media(media="print")
+    shown = "document.querySelector({!r}).getClientRects().length"
+    assert browser.js(shown.format("#t3 h2"))
+    assert browser.js(shown.format("#t0 .sources"))
+    for control in ("#theme", ".filters", "#t0 .evidence"):
+        assert not browser.js(shown.format(control))
+    assert browser.pdf().startswith(b"%PDF")
+
+
+def test_without_scripts_all_text_is_there(browser, report):
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.load(report.as_uri())
+        root = browser.ask("DOM.getDocument")["root"]["nodeId"]
+        node = browser.ask("DOM.querySelector", nodeId=root, selector="#t0 .fault")["nodeId"]
+        assert browser.ask("DOM.getBoxModel", nodeId=node)["model"]["height"] > 10
+    finally:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_browser_that_cannot_unpack_says_so_and_plain_pages_need_not(browser, report, tmp_path):
+    broken = tmp_path / "old.html"
+    text = report.read_text()
+    broken.write_text(
+        text.replace("<head>", "<head><script>delete DecompressionStream</script>", 1)
+    )
+    browser.open(broken, "#t0")
+    assert "cannot unpack" in browser.js("document.querySelector('.trouble').textContent")
+    plain = html.render(write.read([report.parent], plain=True))
+    broken.write_text(
+        plain.replace("<head>", "<head><script>delete DecompressionStream</script>", 1)
+    )
+    browser.open(broken, "#t0")
+    assert browser.js(ROWS)
+
+
+HOSTILE = (
+    "</script><script>window.hacked=1</script>",
+    "<img src=x onerror='window.hacked=1'>",
+    "<!--<script>window.hacked=1</script>",
+    "\x00\x1b[31m\x07 \ud800 \u202etxt.exe",
+    "x" * 20000,
+    "' onmouseover='window.hacked=1",
+)
+
+
+def test_hostile_text_is_text_in_the_browser_too(browser, tmp_path):
+    run = Folder(tmp_path / "run", rig=HOSTILE[0])
+    for place, said in enumerate(HOSTILE):
+        rows = stalled()
+        rows[3] = (0.2, "cloud", "report", {"session": 3, "version": said, "build": said})
+        rows.insert(4, (0.3, "uart", "line", {"text": said}))
+        rows.insert(4, (0.3, "uart", "crash", {"what": said, "text": said}))
+        row = verdict(reasons=[{"text": said, "events": [4, 5, 6]}])
+        run.add(f"test_{place}", rows=rows, verdicts=[row], message=said, text=said, boards=[said])
+    page = write.write_beside(run.path)
+    for place in range(len(HOSTILE)):
+        browser.open(page, f"#t{place}/6")
+        browser.js("document.querySelectorAll('.line .labels button').forEach((b) => b.click())")
+        browser.drawn()
+        assert browser.js(WIDE) <= 1280
+    assert browser.js("window.hacked === undefined")
+
+
+def test_progress_is_in_the_log_when_asked_for(browser, report):
+    browser.open(report, "#t0")
+    progress = "#8connection 2: 60,000 bytes written, 40,000 acknowledged"
+    rows = "[...document.querySelectorAll('.log .row:not([hidden])')].map((row) =>"
+    rows += " row.querySelector('.seq').textContent + row.querySelector('.text').textContent)"
+    assert progress not in browser.js(rows)
+    browser.js("[...document.querySelectorAll('.tools label')].at(-1).click()")
+    browser.drawn()
+    assert progress in browser.js(rows)
+
+
+def test_each_metric_has_a_lane_with_its_unit(browser, report):
+    browser.open(report, "#t0")
+    names = "[...document.querySelectorAll('.line .name')].map((one) => one.textContent)"
+    assert browser.js(names)[-1] == "free heapB"
+    assert browser.js("document.querySelectorAll('.line .uplot').length") == 2
+
+
+def test_what_a_reason_rests_on_has_its_label_when_others_have_no_room(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    crowd = [(1.0 + i / 1000, "uart", "reset", {"cause": f"cause {i}"}) for i in range(1000)]
+    rows = sorted([*stalled(), *crowd], key=lambda row: row[0])
+    number = next(i for i, row in enumerate(rows, 1) if row[3].get("cause") == "cause 700")
+    run.add(rows=rows, verdicts=[verdict(reasons=[{"text": "loop", "events": [number]}])])
+    browser.open(write.write_beside(run.path), "#t0")
+    labels = "[...document.querySelectorAll('.labels button:not([hidden])')]"
+    labels += ".map((one) => one.textContent)"
+    shown = [text for text in browser.js(labels) if text.startswith("reset cause")]
+    assert shown == ["reset cause 700"]
+
+
+def test_dense_events_share_ticks_and_labels_come_back_on_zoom(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    crowd = [(1.0 + i / 1000, "uart", "reset", {"cause": f"cause {i}"}) for i in range(1000)]
+    run.add(rows=sorted([*stalled(), *crowd], key=lambda row: row[0]))
+    browser.open(write.write_beside(run.path), "#t0")
+    assert browser.js(OVERLAPS)[0] < 20
+    browser.js("blynkOta.shown().line.show(30, 31)")
+    browser.drawn()
+    count, overlaps = browser.js(OVERLAPS)
+    assert count >= 20
+    assert overlaps == 0

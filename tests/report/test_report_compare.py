@@ -1,0 +1,93 @@
+"""A test beside the last good run of it."""
+
+import pytest
+from report_runs import Folder, stalled, verdict
+
+
+@pytest.fixture
+def good(tmp_path):
+    """The run of the night before, beside the run."""
+    return Folder(tmp_path / "runs" / "20261125T020000-lab1", started="2026-11-25T02:00:00+00:00")
+
+
+def comparison(made):
+    return made.tests[0].comparison
+
+
+def test_the_last_good_run_is_found_beside_the_run(run, good, page, tmp_path):
+    older = Folder(tmp_path / "runs" / "older", started="2026-11-20T02:00:00+00:00")
+    older.add(word="passed")
+    good.add(word="passed")
+    run.add()
+    assert comparison(page(run)).run == good.path.name
+
+
+def test_a_run_in_which_the_test_failed_is_passed_over(run, good, page, tmp_path):
+    older = Folder(tmp_path / "runs" / "older", started="2026-11-20T02:00:00+00:00")
+    older.add(word="passed")
+    good.add(word="firmware")
+    run.add()
+    assert comparison(page(run)).run == "older"
+
+
+def test_a_later_run_or_one_of_another_rig_is_no_earlier_run(run, page, tmp_path):
+    Folder(tmp_path / "runs" / "later", started="2026-11-27T00:00:00+00:00").add(word="passed")
+    Folder(tmp_path / "runs" / "lab2", rig="lab2", started="2026-11-20").add(word="passed")
+    run.add()
+    made = page(run)
+    assert comparison(made) is None
+    assert made.tests[0].no_comparison == "No earlier good run of this test was found."
+
+
+def test_a_run_given_by_hand_wins(run, good, page, tmp_path):
+    other = Folder(tmp_path / "elsewhere" / "release", rig="lab9")
+    other.add(word="passed")
+    good.add(word="passed")
+    run.add()
+    assert comparison(page(run, against=other.path)).run == "release"
+
+
+def test_a_run_given_by_hand_in_which_nothing_passed_is_said_to_be_none(run, good, page):
+    good.add(word="firmware")
+    run.add()
+    made = page(run, against=good.path)
+    assert (comparison(made), len(made.marks)) == (None, 1)
+    assert made.marks[0].endswith("so there is nothing to compare with")
+
+
+def test_figures_are_shown_with_their_change(run, good, page):
+    good.add(word="passed", verdicts=[verdict("UPGRADED", seconds=25.0)])
+    run.add()
+    rows = {row.name: row for row in comparison(page(run)).figures}
+    assert (rows["Duration"].here, rows["Duration"].there) == ("50.0 s", "25.0 s")
+    assert rows["Duration"].change == "+100 %"
+    assert rows["Downloads"].change == "same"
+    assert rows["Reset to login"].here == "2.0 s"
+
+
+def test_what_came_first_differently_is_named_with_what_came_before(run, good, page):
+    healthy = [row for row in stalled() if row[2] != "fault"]
+    good.add(word="passed", rows=healthy)
+    run.add()
+    found = comparison(page(run)).difference
+    assert (found.witness, found.here) == ("firmware server", "fault fired: stall after=50%")
+    assert found.there == "download ended: fin by device"
+    assert (found.seq, found.at) == (10, pytest.approx(26.0))
+    assert found.before == "answers HTTP 200, 204800 bytes"
+
+
+def test_two_witnesses_in_another_order_are_no_difference(run, good, page):
+    rows = stalled()
+    at = next(i for i, row in enumerate(rows) if row[2] == "ota_sent")
+    swapped = [*rows[:at], (rows[at][0] + 0.15, *rows[at][1:]), *rows[at + 1 :]]
+    good.add(word="passed", rows=sorted(swapped, key=lambda row: row[0]))
+    run.add()
+    assert comparison(page(run)).difference is None
+
+
+def test_what_came_before_the_operation_is_no_difference(run, good, page):
+    rows = stalled()
+    restored = [*rows[:2], (0.15, "uart", "reset", {"cause": "POWERON"}), *rows[2:]]
+    good.add(word="passed", rows=restored)
+    run.add()
+    assert comparison(page(run)).difference is None

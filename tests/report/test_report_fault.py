@@ -1,0 +1,127 @@
+"""The line at the top of a red test: whose fault, when, why."""
+
+import pytest
+from report_runs import stalled, verdict
+
+GOT = "assert expected UPGRADED, got {}"
+CRASH = (3.2, "uart", "crash", {"what": "panic", "text": "Guru Meditation Error"})
+
+
+def with_row(row):
+    return sorted([*stalled(), row], key=lambda one: one[0])
+
+
+def without_fault(*more):
+    rows = [row for row in stalled() if row[2] != "fault"]
+    return sorted([*rows, *more], key=lambda one: one[0])
+
+
+@pytest.fixture
+def fault(run, page):
+    def of(word="firmware", **more):
+        run.add(word=word, **more)
+        return page(run).tests[0].fault
+
+    return of
+
+
+def test_a_stall_that_the_test_asked_for_had_to_be_borne_by_the_firmware(fault):
+    found = fault()
+    assert (found.who, found.under, found.events) == ("firmware", "network", (10, 7, 13))
+    assert found.line == (
+        "The firmware did not get over what the test did to the network at 26.0 s: "
+        "stall after=50%. Expected UPGRADED, got STALLED: download 1 ended: stalled"
+    )
+
+
+def test_a_fault_of_an_earlier_download_excuses_nothing(fault):
+    again = {"conn": 5, "offer": "o2", "attempt": 2}
+    second = (3.2, "delivery", "response", {**again, "status": 200, "announced": 204800})
+    found = fault(rows=with_row(second))
+    assert (found.who, found.under) == ("network", "")
+
+
+def test_a_stall_that_nobody_asked_for_is_the_networks(fault):
+    found = fault(rows=without_fault())
+    assert (found.who, found.under) == ("network", "")
+    assert "download 1 ended: stalled" in found.line
+
+
+def test_a_crash_is_the_firmwares_at_the_second_of_the_crash(fault):
+    found = fault(
+        message=GOT.format("REVERTED"), verdicts=[verdict("REVERTED")], rows=with_row(CRASH)
+    )
+    assert (found.who, found.at) == ("firmware", pytest.approx(64.0))
+    assert "it crashed: Guru Meditation Error" in found.because
+
+
+def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
+    finding = {"name": "late", "severity": "error", "text": "a reset after the end", "events": [15]}
+    message = "the test passed, but there are error findings:"
+    found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    assert (found.who, found.at) == ("firmware", pytest.approx(60.0))
+    assert found.line.endswith('because of the finding "late": a reset after the end')
+
+
+def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
+    rows = with_row((1.5, "uart", "port_lost", {"why": "gone"}))
+    found = fault("rig", message="PortGone: /dev/ttyUSB0 vanished", verdicts=[], rows=rows)
+    assert (found.who, found.at) == ("rack", pytest.approx(30.0))
+    assert found.because == "PortGone: /dev/ttyUSB0 vanished"
+
+
+def test_a_cloud_that_the_test_made_bad_is_named(fault):
+    rows = without_fault((1.05, "cloud", "fault", {"text": "silent"}))
+    found = fault(message=GOT.format("OFFLINE"), verdicts=[verdict("OFFLINE")], rows=rows)
+    assert (found.who, found.under) == ("firmware", "cloud")
+
+
+def test_a_network_that_the_test_took_away_is_named(fault):
+    rows = without_fault((1.05, "test", "action", {"what": "ap.off"}))
+    found = fault(rows=rows)
+    assert (found.under, found.at) == ("network", pytest.approx(21.0))
+
+
+def test_a_network_that_the_test_gave_back_before_the_download_is_not(fault):
+    off, on = {"what": "ap.off"}, {"what": "ap.on"}
+    found = fault(rows=without_fault((1.02, "test", "action", off), (1.05, "test", "action", on)))
+    assert found.under == ""
+
+
+def test_a_refused_image_is_told_in_the_words_of_the_refusal(fault):
+    reasons = [
+        {"text": "download 1 ended: complete", "events": [7]},
+        {"text": "it refused the file: bad hash", "events": [11]},
+    ]
+    refused = verdict("REJECTED", reasons=reasons, downloads=[])
+    found = fault(message=GOT.format("REJECTED"), verdicts=[refused], rows=without_fault())
+    assert (found.who, found.because) == ("firmware", "it refused the file: bad hash")
+    assert found.at == pytest.approx(28.0)
+
+
+def test_a_mistake_of_the_test_is_the_tests(fault):
+    found = fault("error", message="AttributeError: shipp", verdicts=[])
+    assert found.line == "The test failed, because AttributeError: shipp"
+
+
+def test_an_assertion_on_something_else_is_not_blamed_on_anybody(fault):
+    found = fault(message="assert 'cut' == 'complete'", verdicts=[verdict("UPGRADED")])
+    assert found.who == "unclear"
+    assert "assert 'cut' == 'complete'; the outcome of its last operation is UPGRADED" in found.line
+
+
+def test_the_failing_operation_is_the_one_with_the_outcome_that_was_got(fault):
+    first = verdict("REVERTED", reasons=[{"text": "New was started 2 times", "events": [15]}])
+    second = verdict("UPGRADED", operation=2)
+    found = fault(message=GOT.format("REVERTED"), verdicts=[first, second], rows=stalled())
+    assert found.because == "New was started 2 times"
+
+
+def test_an_upgrade_where_none_was_wanted_is_the_firmwares(fault):
+    found = fault(message="assert expected REJECTED, got UPGRADED", verdicts=[verdict("UPGRADED")])
+    assert found.because == "it took the image: the test expected REJECTED, got UPGRADED"
+
+
+@pytest.mark.parametrize("word", ["passed", "skipped", "xfailed", "xpassed"])
+def test_only_red_tests_have_a_fault(fault, word):
+    assert fault(word) is None

@@ -1,0 +1,301 @@
+"""What a report shows of runs, before it is a page."""
+
+import json
+import os
+
+import pytest
+from report_runs import SPEED, Folder, seal, stalled, verdict
+
+from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.report import html, markdown, write
+
+
+def only(page):
+    (test,) = page.tests
+    return test
+
+
+def test_a_test_shows_its_word_outcome_and_reasons_with_their_events(run, page):
+    run.add()
+    test = only(page(run))
+    (operation,) = test.operations
+    assert (test.word, operation.outcome) == ("firmware", "STALLED")
+    assert operation.reasons[0].text == "download 1 ended: stalled"
+    assert [event.seq for event in operation.reasons[0].events] == [7, 10, 13]
+    assert operation.reasons[0].events[1].text == "fault fired: stall after=50%"
+    assert operation.reasons[0].events[1].at == pytest.approx(1.3 * SPEED)
+
+
+def test_a_cited_event_that_is_gone_is_said_to_be_gone(run, page):
+    run.add(verdicts=[verdict(reasons=[{"text": "because", "events": [99]}])])
+    (event,) = only(page(run)).operations[0].reasons[0].events
+    assert (event.at, event.text) == (None, "the evidence holds no such event")
+
+
+def test_red_tests_come_first(run, page):
+    for name, word in (("a", "passed"), ("b", "rig"), ("c", "firmware"), ("d", "skipped")):
+        run.add(name, word)
+    assert [test.word for test in page(run).tests] == ["firmware", "rig", "passed", "skipped"]
+
+
+def test_runs_of_two_machines_make_one_page(tmp_path, page):
+    first, second = Folder(tmp_path / "a" / "run"), Folder(tmp_path / "b" / "run", rig="lab2")
+    first.add("one")
+    second.add("two", "passed")
+    made = page(first, second)
+    assert [test.name for test in made.tests] == ["one", "two"]
+    assert [run.rig for run in made.runs] == ["lab1", "lab2"]
+
+
+def test_two_results_of_one_name_are_both_kept_and_marked(tmp_path, page):
+    first, second = Folder(tmp_path / "a" / "run"), Folder(tmp_path / "b" / "run")
+    first.add()
+    second.add(word="passed")
+    tests = page(first, second).tests
+    assert [test.word for test in tests] == ["firmware", "passed"]
+    assert all("2 results have this id: each is shown" in test.marks for test in tests)
+
+
+def test_a_test_without_evidence_is_listed(run, page):
+    run.add("gone", "error", message="worker 'gw1' crashed", folder=None)
+    test = next(test for test in page(run).tests if test.name == "gone")
+    assert (test.word, test.events, test.operations) == ("error", 0, ())
+
+
+def test_the_duration_is_the_devices(run, page):
+    run.add()
+    assert only(page(run)).device_seconds == pytest.approx(3.6 * SPEED)
+
+
+def test_a_download_shows_its_rate(run, page):
+    run.add()
+    (row,) = only(page(run)).operations[0].downloads
+    assert (row["bytes"], row["rate"]) == ("102,400 of 204,800", "3.2")
+
+
+def crash(t, **more):
+    return (t, "uart", "crash", {"what": "panic", "text": "Guru Meditation Error", **more})
+
+
+def test_crashes_in_the_same_words_are_told_once_with_the_first_moment(run, page):
+    run.add(rows=[*stalled()[:-1], crash(3.2), crash(3.3), crash(3.4, pc="0x400d1234")])
+    first, second = only(page(run)).crashes
+    assert (first.times, first.at, second.times) == (2, pytest.approx(64.0), 1)
+    assert second.facts == "PC 0x400d1234"
+
+
+def test_a_crash_is_decoded_where_the_events_say_how(run, page):
+    frames, decoded = ["0x400d1234", "0x400d5678"], ["loop at main.cpp:12", "app_main at x.c:3"]
+    known = crash(3.2, core=0, backtrace=frames, decoded=decoded, elf="new.elf")
+    run.add(rows=[*stalled()[:-1], known, crash(3.3, backtrace=frames)])
+    first, second = only(page(run)).crashes
+    assert (first.lines, first.facts) == (tuple(decoded), "core 0, decoded with new.elf")
+    assert second.lines == tuple(frames)
+
+
+def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
+    run.add()
+    made = markdown.render(page(run))
+    assert (
+        "| **firmware** | test\\_it.py::test\\_it | STALLED | The firmware did not get over" in made
+    )
+
+
+def test_markdown_stays_text_whatever_the_evidence_says(run, page):
+    run.add(word="rig", message="<img src=x> | [a](b) `c` @team\nsecond")
+    row = markdown.render(page(run)).splitlines()[-1]
+    assert "&lt;img src=x&gt; \\| \\[a\\]\\(b\\) \\`c\\` \\@team␤second" in row
+
+
+def test_report_and_summary_are_written_beside_the_evidence(run):
+    run.add()
+    assert write.write_beside(run.path) == run.path / "report.html"
+    assert (run.path / "summary.md").read_text().startswith("# lab1")
+    assert not list(run.path.glob("*.part"))
+
+
+def test_a_path_without_evidence_is_an_error_that_names_it(tmp_path, page):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EvidenceError, match=r"empty.*expected a run"):
+        write.read([tmp_path / "empty"])
+
+
+def test_the_folder_of_one_test_is_a_report_too(run, page):
+    folder = run.add()
+    made = write.read([folder])
+    assert only(made).operations[0].outcome == "STALLED"
+    assert "one test's folder" in made.marks[0]
+
+
+def cut(folder):
+    text = (folder / "events.jsonl").read_text()
+    (folder / "events.jsonl").write_text(text[: len(text) // 2])
+
+
+def foreign(folder):
+    (folder / "events.jsonl").write_bytes(b"\x7fELF\x00\xff" * 50)
+
+
+def deep(folder):
+    (folder / "verdict.json").write_text("[" * 100_000)
+
+
+def wrong_kinds(folder):
+    (folder / "verdict.json").write_text(
+        json.dumps({"verdicts": [3, verdict(reasons=7, downloads=[1], versions={}, seconds=1e999)]})
+    )
+
+
+def no_verdict(folder):
+    (folder / "verdict.json").unlink()
+
+
+def empty(folder):
+    (folder / "events.jsonl").write_text("")
+
+
+def numbers_out_of_reach(folder):
+    rows = stalled()
+    rows[3] = (1e300, "cloud", "report", {"version": "1"})
+    rows[4] = (1.0, "ota", "operation", {"op": "ship", "number": 1, "speed": -1})
+    (folder / "events.jsonl").write_text(
+        "".join(
+            json.dumps({"schema": 1, "seq": 10**30 if i == 5 else i, "t": t, "wall": t,
+                        "source": source, "kind": kind, "board": None, "data": data}) + "\n"
+            for i, (t, source, kind, data) in enumerate(rows, 1)
+        )
+    )  # fmt: skip
+
+
+def a_pipe(folder):
+    (folder / "events.jsonl").unlink()
+    os.mkfifo(folder / "events.jsonl")
+
+
+def a_link(folder):
+    (folder / "verdict.json").unlink()
+    (folder / "verdict.json").symlink_to("/etc/passwd")
+
+
+DAMAGE = {
+    "a pipe": (a_pipe, "missing, or no file"),
+    "a link": (a_link, "no verdict.json"),
+    "cut": (cut, "its end is missing"),
+    "foreign": (foreign, "no event"),
+    "deep": (deep, "verdict.json is no JSON"),
+    "wrong kinds": (wrong_kinds, ""),
+    "no verdict": (no_verdict, "no verdict.json"),
+    "empty": (empty, "no event"),
+    "numbers out of reach": (numbers_out_of_reach, "lines are no events"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_evidence_gets_a_mark_and_a_page(run, page, text, how):
+    damage, mark = DAMAGE[how]
+    damage(run.add())
+    test = only(page(run))
+    assert any(mark in one for one in test.marks) or not mark
+    assert test.key in text(run)
+
+
+def test_a_run_that_was_killed_says_so(tmp_path, page):
+    run = Folder(tmp_path / "run", complete=False, result="incomplete")
+    run.add()
+    assert "not complete" in page(run).marks[0]
+
+
+def test_a_folder_that_leads_out_of_the_run_is_not_read(run, page, tmp_path):
+    run.add("other")
+    (tmp_path / "secret").mkdir()
+    run.add("it", folder="../../secret")
+    test = next(test for test in page(run).tests if test.id.endswith("::it"))
+    assert (test.folder, test.events) == ("", 0)
+    assert "is missing" in test.marks[0]
+
+
+def test_a_linked_folder_is_no_test(run, page, tmp_path):
+    run.add()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "events.jsonl").write_text("")
+    (run.path / "tests" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert only(page(run)).name == "test_it"
+
+
+def test_events_are_told_in_the_order_of_their_time(run, page):
+    rows = stalled()
+    late = (0.05, "uart", "line", {"text": "seen first, said last"})
+    run.add(rows=[*rows[:-1], late, rows[-1]])
+    assert only(page(run)).last_lines[0] == "seen first, said last"
+
+
+def test_evidence_below_the_page_is_a_link_and_elsewhere_a_path(run, page, tmp_path):
+    folder = run.add("a b#c")
+    made = page(run)
+    assert 'href="tests/a%20b%23c/"' in html.render(made, run.path)
+    assert f"<code>{folder}</code>" in html.render(made, tmp_path / "elsewhere")
+    assert 'href="../' not in html.render(made, tmp_path / "elsewhere")
+
+
+def test_a_run_that_is_as_it_was_written_has_no_mark(run, page):
+    run.add()
+    seal(run.path)
+    write.write_beside(run.path)  # its own pages are no change
+    made = page(run)
+    assert (made.marks, only(made).marks) == ((), ())
+
+
+def edited(folder):
+    text = (folder / "verdict.json").read_text()
+    (folder / "verdict.json").write_text(text.replace("STALLED", "UPGRADED"))
+
+
+def added(folder):
+    (folder / "more.log").write_text("x")
+
+
+def lost(folder):
+    (folder / "verdict.json").unlink()
+
+
+def replaced_by_a_link(folder):
+    (folder / "verdict.json").rename(folder.parent / "elsewhere.json")
+    (folder / "verdict.json").symlink_to("../elsewhere.json")
+
+
+TAMPERED = {
+    edited: "verdict.json was changed after the run ended",
+    added: "more.log was not there when the run ended",
+    lost: "verdict.json is missing; it was there when the run ended",
+    replaced_by_a_link: "verdict.json cannot be read",
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED, ids=lambda how: how.__name__)
+def test_a_file_that_is_not_as_it_was_is_marked_at_its_test(run, page, how):
+    folder = run.add()
+    seal(run.path)
+    how(folder)
+    made = page(run)
+    assert f"tests/test_it/{TAMPERED[how]}" in only(made).marks
+    assert made.marks[-1].endswith("when the run ended")
+
+
+def test_an_edited_head_is_marked_at_the_run(run, page):
+    run.add()
+    seal(run.path)
+    (run.path / "run.json").write_text((run.path / "run.json").read_text().replace("lab1", "lab2"))
+    assert page(run).marks[0] == "run.json was changed after the run ended"
+
+
+def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_path, page):
+    run = Folder(tmp_path / "run", schema=2)
+    run.add()
+    assert page(run).marks[0].startswith("manifest.json is missing")
+
+
+@pytest.mark.parametrize("manifest", ["[]", "{}", '{"files": 3}', '{"files": {"run.json": 1}}'])
+def test_a_manifest_that_is_none_vouches_for_nothing(run, page, manifest):
+    run.add()
+    (run.path / "manifest.json").write_text(manifest)
+    assert page(run).marks[-1].endswith("not as they were when the run ended")
