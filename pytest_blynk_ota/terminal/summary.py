@@ -18,6 +18,8 @@ from pytest_blynk_ota.terminal.rows import Row
 
 MAX_TESTS = 5
 """Tests shown of a group; the others are counted."""
+MAX_CHARS = 200
+"""Of what a test says."""
 
 Lines = Iterator[tuple[str, Mapping[str, bool]]]
 """Text, and how the terminal shows it."""
@@ -57,13 +59,17 @@ def _each(next_of: Callable[[Row, Start], Iterator[tuple[str, str]]]) -> Callabl
             boards = f" on {', '.join(row.boards)}" if row.boards else ""
             yield f"  {row.id}{boards}", PLAIN
             if row.message:
-                yield f"    {row.message}", PLAIN
+                yield f"    {_cut(row.message)}", PLAIN
             for name, text in next_of(row, start):
                 yield f"    {name:<9} {text}", FAINT
         if more := len(rows) - MAX_TESTS:
             yield from _more(more)
 
     return tell
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 
 def _more(count: int) -> Lines:
@@ -91,7 +97,7 @@ def _reasons(rows: Sequence[Row], start: Start) -> Lines:
     """Why tests were skipped, the most frequent reason first."""
     found = Counter(row.message for row in rows).most_common()
     for reason, count in found[:MAX_TESTS]:
-        yield f"  {count} × {reason}", PLAIN
+        yield f"  {count} × {_cut(reason)}", PLAIN
     if more := sum(count for _, count in found[MAX_TESTS:]):
         yield from _more(more)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_blynk_ota.runs import WORST_FIRST
 from pytest_blynk_ota.terminal.advice import advice
 from pytest_blynk_ota.terminal.again import Start
 from pytest_blynk_ota.terminal.rows import Row, first_line
@@ -55,6 +56,26 @@ def test_a_long_group_is_cut_and_the_others_counted(start):
     assert text.splitlines()[0] == f"{MAX_TESTS + 3} firmware failures"
     assert "and 3 more" in text
     assert f"t::{MAX_TESTS}" not in text
+
+
+def test_the_whole_is_no_longer_than_a_few_screens_whatever_went_wrong(start):
+    words = [*WORST_FIRST, *WORST_FIRST]
+    rows = [
+        Row(
+            f"t::{word}{n}",
+            word,
+            "x" * 9_000 + str(n),
+            "E" * (n % 2),
+            ("a",),
+            rerun="p",
+            evidence="e",
+        )
+        for word in words
+        for n in range(200)
+    ]
+    lines = said(rows, start).splitlines()
+    assert len(lines) < 130
+    assert max(map(len, lines)) < 240
 
 
 def test_the_last_line_says_that_a_run_was_stopped():
