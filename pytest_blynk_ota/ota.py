@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
+from pytest_blynk_ota.chance import Chance, drawn
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault, flat, parse_all
 from pytest_blynk_ota.delivery.slowness import slowness_s
@@ -62,6 +63,7 @@ class Ota:
         firmware: Old, New and what is derived from them.
         evidence: the folder of this test.
         keep: called with each result as it is made; one of a number that was before replaces it.
+        chance: the dice of this test.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Ota:
         evidence: Path,
         keep: Callable[[Result], None],
         *,
+        chance: Chance | None = None,
         rollback: bool = True,
     ) -> None:
         self._rig = rig
@@ -79,6 +82,7 @@ class Ota:
         self._firmware = firmware
         self._evidence = evidence
         self._keep = keep
+        self._chance = chance or Chance(drawn(), "")
         self._rollback = rollback
         self._number = 0
         self._last: Result | None = None
@@ -92,6 +96,14 @@ class Ota:
 
     def __repr__(self) -> str:
         return f"<ota on {self._place.name}: {self._firmware!r}>"
+
+    @property
+    def seed(self) -> int:
+        """A number of this test for what it leaves to chance: ``faults.random(seed=ota.seed)``.
+
+        Another in each run; with the run's ``--ota-seed`` the same again.
+        """
+        return self._chance.seed
 
     def restore(self) -> None:
         """Bring Old back and wait until it has settled.
@@ -279,7 +291,7 @@ class Ota:
             image: what to ship; the firmware's New if None.
             torn: variants of each torn flash operation.
             members: cuts really made of each kind.
-            seed: gives the same cuts again; drawn, and told, if None.
+            seed: gives the same cuts again; drawn from the run's seed if None.
             timeout: of each shipment, as for ``ship``.
 
         Raises:
@@ -290,7 +302,8 @@ class Ota:
         check_arguments(image, (), None, timeout)
         profile = self._profile(offered)
         wait_s = default_deadline_s(profile, len(offered.data), 1)
-        plan = sweep_plan(torn, members, seed, timeout, wait_s, profile.self_test_s)
+        thrown = self._chance.draw() if seed is None else seed
+        plan = sweep_plan(torn, members, thrown, timeout, wait_s, profile.self_test_s)
         if self._number:
             self.restore()
         return sweep(self, self._rig, self._place, offered, plan, self._evidence)

@@ -6,6 +6,7 @@ options alone.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from datetime import datetime
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.shelf import Firmware
     from pytest_blynk_ota.runs import Tally
     from pytest_blynk_ota.session import Session
+    from pytest_blynk_ota.terminal.rows import Rows
 
 OPTIONS = {
     "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
@@ -43,6 +45,7 @@ OPTIONS = {
         "where the evidence goes; an earlier run in it is replaced "
         "(default: .blynk-ota/runs/TIME-RIG)",
     ),
+    "ota_seed": ("N", "what tests leave to chance comes out as in the run that named this number"),
 }
 DEFAULT_RIG = "virtual"
 MARKERS = (
@@ -51,28 +54,39 @@ MARKERS = (
     "fixture-firmware, network, ap, link, netem, dns",
     "baseline(rollback=True): what the baseline of this test differs in",
 )
+NOT_AGAIN = ("evidence", "ota_seed")
+"""Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+SEED: pytest.StashKey[int] = pytest.StashKey()
 RUN: pytest.StashKey[Path] = pytest.StashKey()
 TALLY: pytest.StashKey[Tally] = pytest.StashKey()
-REPORT: pytest.StashKey[str] = pytest.StashKey()
-"""Where the report is, in words."""
+ROWS: pytest.StashKey[Rows] = pytest.StashKey()
+COMPLETE: pytest.StashKey[bool] = pytest.StashKey()
+REPORT: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
+"""Where the report is, in words, and what of the run could not be written for others to read."""
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 """The test on the rig that runs now."""
 TO_WORKER = "blynk_ota_run"
+SEED_TO_WORKER = "blynk_ota_seed"
 FROM_WORKER = "blynk_ota_usage"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("blynk-ota", "firmware updates over Blynk")
     for name, (metavar, text) in OPTIONS.items():
-        group.addoption(f"--{name}", metavar=metavar, dest=f"blynk_{name}", help=text)
+        group.addoption(flag_of(name), metavar=metavar, dest=f"blynk_{name}", help=text)
         parser.addini(name, f"blynk-ota: {text}")
+
+
+def flag_of(name: str) -> str:
+    """An option as it is typed."""
+    return "--" + name.replace("_", "-")
 
 
 def option(config: pytest.Config, name: str) -> str | None:
     """An option from the command line, else from the ini file, else None."""
     value = config.getoption(f"blynk_{name}") or config.getini(name)
-    return str(value) if value else None
+    return str(value) if value not in (None, "") else None
 
 
 def path_option(config: pytest.Config, name: str) -> Path | None:
@@ -103,8 +117,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line(
             "filterwarnings", "ignore:record_xml_attribute is an experimental feature"
         )
+        config.addinivalue_line(
+            "filterwarnings", "ignore:record_xml_attribute is incompatible with junit_family"
+        )
     if TO_WORKER in (worker := getattr(config, "workerinput", {})):
         config.stash[RUN] = Path(worker[TO_WORKER])
+        config.stash[SEED] = worker[SEED_TO_WORKER]
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -125,6 +143,7 @@ def pytest_configure_node(node: Any) -> None:
         config.stash[RUN] = folder or runs.shared(config.rootpath, rig_option(config), now)
         keep_tally(config)
     node.workerinput[TO_WORKER] = str(config.stash[RUN])
+    node.workerinput[SEED_TO_WORKER] = seed_of(config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -157,13 +176,28 @@ def run_folder(config: pytest.Config) -> Path:
     return config.stash[RUN]
 
 
+def seed_of(config: pytest.Config) -> int:
+    """The seed of this run's chance, the same in all its processes. Raises UsageError."""
+    if SEED not in config.stash:
+        from pytest_blynk_ota import chance
+
+        given = option(config, "ota_seed")
+        config.stash[SEED] = chance.drawn() if given is None else chance.parsed(given)
+    return config.stash[SEED]
+
+
 def keep_tally(config: pytest.Config) -> None:
     """Count the tests on the rig, in the process that all reports come to."""
     if TALLY not in config.stash and not is_worker(config):
+        from pytest_blynk_ota.ci import junit
         from pytest_blynk_ota.runs import Tally
+        from pytest_blynk_ota.terminal.rows import Rows
 
         config.stash[TALLY] = Tally(lambda: config.stash.get(RUN, None))
+        config.stash[ROWS] = Rows()
         config.pluginmanager.register(config.stash[TALLY], "blynk-ota-tally")
+        config.pluginmanager.register(config.stash[ROWS], "blynk-ota-rows")
+        junit.attach(config, os.environ)
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -180,6 +214,7 @@ def session_of(config: pytest.Config) -> Session:
             elf=path_option(config, "elf"),
             command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
             worker=getattr(config, "workerinput", {}).get("workerid"),
+            seed=seed_of(config),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]
@@ -189,7 +224,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Options that were given by hand are checked at once: under xdist, before any worker."""
     config = session.config
     if is_worker(config) or not any(
-        option(config, name) for name in ("rig", "board", "old", "new", "elf")
+        option(config, name) for name in ("rig", "board", "old", "new", "elf", "ota_seed")
     ):
         return
     from pytest_blynk_ota.errors import UsageError
@@ -338,6 +373,7 @@ def ota(
         _blynk_ota_place,
         _blynk_ota_test.bundle,
         _blynk_ota_test.keep,
+        chance=_blynk_ota_test.chance,
         rollback=marker is None or marker.kwargs.get("rollback", True),
     )
     made.restore()
@@ -346,7 +382,12 @@ def ota(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    yield
+    try:
+        yield
+    except AssertionError as error:
+        if RUNNING in item.config.stash:
+            item.config.stash[RUNNING].explain(error)
+        raise
     if RUNNING in item.config.stash:
         item.config.stash[RUNNING].fail_on_findings()
 
@@ -378,7 +419,7 @@ def pytest_assertrepr_compare(
 ) -> list[str] | None:
     if RUNNING not in config.stash:
         return None
-    return config.stash[RUNNING].explain(op, left, right)
+    return config.stash[RUNNING].compared(op, left, right)
 
 
 @pytest.hookimpl(trylast=True)
@@ -397,18 +438,28 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             runs.end(config.stash[RUN], tally, complete=complete)
         except OSError as error:  # a full disk costs the run its end, not the results
             tally.trouble.append(f"{error.filename} cannot be written: {error.strerror}")
-        config.stash[REPORT] = runs.report(config.stash[RUN])
+        config.stash[COMPLETE] = complete
+        from pytest_blynk_ota.ci import github
+
+        told = runs.report(config.stash[RUN])
+        config.stash[REPORT] = (told, github.tell(config.stash[RUN], os.environ))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     if _has_evidence(config):
-        from pytest_blynk_ota.reporting import summarize
+        from pytest_blynk_ota.terminal.end import say
 
-        tally = config.stash[TALLY]
-        summarize(terminalreporter, tally, config.stash[RUN], config.stash.get(REPORT, ""))
-        for trouble in tally.trouble:
-            terminalreporter.line(f"blynk-ota: evidence lost: {trouble}", red=True)
+        complete = config.stash.get(COMPLETE, False)
+        rows: Rows = config.stash[ROWS]
+        folder = config.stash[RUN]
+        say(terminalreporter, list(rows), folder, rig_option(config), whole=complete)
+        told = config.stash.get(REPORT, ())
+        for sentence in told:
+            if sentence:
+                terminalreporter.write_line(f"blynk-ota: {sentence}")
+        for trouble in config.stash[TALLY].trouble:
+            terminalreporter.write_line(f"blynk-ota: evidence lost: {trouble}", red=True)
 
 
 def _has_evidence(config: pytest.Config) -> bool:

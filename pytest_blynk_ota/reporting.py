@@ -6,7 +6,6 @@ that is how a rack's fault is kept apart from a firmware's failure in every form
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,33 +13,27 @@ from pathlib import Path
 import pytest
 
 from pytest_blynk_ota.air import AirStatus
+from pytest_blynk_ota.chance import Chance
+from pytest_blynk_ota.ci import allure
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
-from pytest_blynk_ota.marks import lacking, named
+from pytest_blynk_ota.marks import PLACE, lacking, named
 from pytest_blynk_ota.ota import judged_at_the_end
-from pytest_blynk_ota.plugin import RUNNING, SESSION
+from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, RUNNING, SESSION, flag_of
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.rack import Place
-from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, USAGE_ERROR, Tally
+from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR
 from pytest_blynk_ota.session import Session, properties
+from pytest_blynk_ota.terminal.again import Start
+from pytest_blynk_ota.terminal.explain import EXPECTED, compared, said
 from pytest_blynk_ota.verdict.outcome import Outcome
 
 MAX_REASONS = 4
-"""pytest cuts a comparison after eight lines."""
 MAX_LOG_LINES = 20
 NOT_THE_FIRMWARE = (UsageError, TypeError, NameError, AttributeError, LookupError, ImportError)
 """Errors of the test itself: it asked for what cannot be done, or is written wrongly."""
 PACKAGE = Path(__file__).parent
 FIXTURES = (PACKAGE / "plugin.py", PACKAGE / "embedded.py")
-EXPECTED = {
-    "is": "expected",
-    "==": "expected",
-    "is not": "expected anything but",
-    "!=": "expected anything but",
-    "in": "expected one of",
-    "not in": "expected none of",
-}
-"""How a comparison of an outcome is put into words; others are left to pytest."""
 
 
 @dataclass
@@ -51,6 +44,7 @@ class Running:
         item: the test.
         session: the session.
         bundle: its evidence.
+        chance: its dice.
         results: what its operations returned, in order.
         place: its board, once it has one.
     """
@@ -58,15 +52,18 @@ class Running:
     item: pytest.Item
     session: Session
     bundle: TestBundle
+    chance: Chance
     results: list[Result] = field(default_factory=list)
     place: Place | None = None
+    _about: Result | None = None
+    _told: bool = False
 
     @classmethod
     def begin(cls, item: pytest.Item, session: Session) -> Running:
         """Open the evidence of a test."""
         bundle = session.bundle(item.nodeid)
         item.user_properties.append((PREFIX + "evidence", str(bundle.folder)))
-        return cls(item, session, bundle)
+        return cls(item, session, bundle, Chance(session.options.seed, test_id(item)))
 
     def keep(self, result: Result) -> None:
         """Keep what an operation returned; a deeper look at one takes its place."""
@@ -74,8 +71,11 @@ class Running:
         self.results[:] = sorted([*before, result], key=lambda one: one.number)
 
     def finish(self) -> None:
-        """Close the evidence."""
+        """Close the evidence, and show it where reports are written."""
         self.session.finish(self.bundle, self.results)
+        if allure.wanted(self.item.config):
+            ours = [row for row in self.item.user_properties if row[0].startswith(PREFIX)]
+            allure.attach(self.bundle.folder, ours)
 
     def take_place(self, name: str | None) -> Place:
         """Take the board of the test. Raises RigError."""
@@ -106,16 +106,17 @@ class Running:
             if finding.severity == "error" and finding.name not in expected
         ]
         if unexpected:
+            self._told = True
             lines = "\n".join(f"  {finding}" for finding in unexpected)
             pytest.fail(
                 f"the test passed, but there are error findings:\n{lines}\n"
-                f"evidence: {self.bundle.folder}\n"
-                f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})",
+                f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})\n"
+                + "\n".join(self.ways_on()),
                 pytrace=False,
             )
 
-    def explain(self, op: str, left: object, right: object) -> list[str] | None:
-        """The first lines of a failed comparison; the rest is a section of the report."""
+    def compared(self, op: str, left: object, right: object) -> list[str] | None:
+        """The first line of a failed comparison of an outcome or a status."""
         if op not in EXPECTED:
             return None
         for got, wanted in ((left, right), (right, left)):
@@ -123,10 +124,35 @@ class Running:
                 continue
             for result in reversed(self.results):
                 if got in (result.outcome, result.air_status):
-                    reasons = [f"because {reason}" for reason in result.reasons[:MAX_REASONS]]
-                    head = f"{EXPECTED[op]} {_words(wanted)}, got {got!s}"
-                    return [head, *reasons, f"evidence: {result.evidence}"]
+                    self._about = result
+                    return [compared(got, op, wanted)]
         return None
+
+    def explain(self, error: AssertionError) -> None:
+        """Have a failed assert about a result say what was expected, what came, and why."""
+        told = said(error, self.results[-1] if self.results else None)
+        about = told.result if told else self._about
+        self._about = None
+        if about is None:
+            return
+        if told and not error.args:
+            error.args = (told.text,)  # nothing but this will say it: --assert=plain
+        elif told and told.text not in str(error):
+            error.add_note(told.text)
+        if told:
+            self.item.user_properties.append((SAID, told.text.splitlines()[0]))
+        reasons = [f"because {reason}" for reason in about.reasons[:MAX_REASONS]]
+        for line in (*reasons, *self.ways_on()):
+            error.add_note(f"  {line}")
+        self._told = True
+
+    def ways_on(self) -> Iterator[str]:
+        """Where the evidence is, and the commands that decide and run again."""
+        start = Start.of(self.item.config)
+        folder = start.near(self.bundle.folder)
+        yield f"evidence: {folder}"
+        yield f"judge again: {start.command('judge', folder)}"
+        yield f"run again: {again(self.item)}"
 
     def story(self) -> Iterator[tuple[str, str]]:
         """Sections for a failing test: each operation as judged; without one, the last log.
@@ -147,18 +173,48 @@ class Running:
         if not self.results:
             lines = self.place.board.console.lines()[-MAX_LOG_LINES:] if self.place else ()
             text = "".join(f"    {line.text}\n" for line in lines) or "    (not one line)\n"
-            yield "board", f"last lines of the log:\n{text}evidence: {self.bundle.folder}"
+            yield "board", f"last lines of the log:\n{text}"
+        if not self._told:
+            yield "what next", "\n".join(self.ways_on())
 
 
-def _words(wanted: object) -> str:
-    if isinstance(wanted, list | tuple | set | frozenset):
-        return ", ".join(sorted(str(one) for one in wanted))
-    return str(wanted)
+def again(item: pytest.Item) -> str:
+    """The command that runs a test once more: on the same board, with the same dice."""
+    config = item.config
+    given = {
+        flag_of(name): str(value)
+        for name in OPTIONS
+        if name not in NOT_AGAIN and (value := config.getoption(f"blynk_{name}"))
+    }
+    running = config.stash.get(RUNNING, None)
+    if running is not None and running.item is item:
+        if running.place is not None and not _chosen_by_name(item):
+            given.setdefault("--board", running.place.name)
+        if running.chance.used:
+            given["--ota-seed"] = str(running.chance.run_seed)
+    return Start.of(config).again(test_id(item), given)
+
+
+def test_id(item: pytest.Item) -> str:
+    """pytest's id of a test, without the group that pytest-xdist adds to it with loadgroup."""
+    grouped = getattr(item.config.option, "loadgroup", False)
+    if grouped and item.get_closest_marker("xdist_group") and "@" in item.nodeid:
+        return item.nodeid.rpartition("@")[0]
+    return item.nodeid
+
+
+def _chosen_by_name(item: pytest.Item) -> bool:
+    """Whether the test's own name, the ini file or the rig says which board it runs on."""
+    named = PLACE in getattr(getattr(item, "callspec", None), "params", {})
+    alone = len(item.config.stash[SESSION].sections) == 1
+    return named or alone
 
 
 def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """What JUnit XML says of a test: its rig at the start, its outcomes after the call."""
     rig = item.config.stash[SESSION].config
+    item.user_properties[:] = [row for row in item.user_properties if row[0] != RERUN]
+    item.user_properties.append((RERUN, again(item)))
     if call.when == "setup":
         virtual = all(board.is_virtual for board in rig.board)
         item.user_properties += [
@@ -229,16 +285,3 @@ def _as_rig_error(item: pytest.Item, report: pytest.TestReport, error: RigError)
         report.when = "setup"
     if item.config.option.tbstyle == "auto":  # the way through our code helps nobody
         report.longrepr = f"{type(error).__name__}: {error}"
-
-
-def summarize(reporter: pytest.TerminalReporter, tally: Tally, folder: Path, page: str) -> None:
-    """One line with the result, the evidence and the report; rack errors by themselves."""
-    if tally.rack_errors:
-        reporter.section("rack errors (not the firmware's fault)", yellow=True)
-        for report in tally.rack_errors:
-            text = dict(report.sections).get("rack error", "rack error")
-            reporter.line(f"{report.nodeid}: {text.splitlines()[0]}")
-    words = ", ".join(f"{number} {word}" for word, number in sorted(tally.counts().items()))
-    reporter.line(f"blynk-ota: {words or 'no test ran'}; evidence in {os.path.relpath(folder)}")
-    if page:
-        reporter.line(f"blynk-ota: {page}")

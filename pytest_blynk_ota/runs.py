@@ -28,6 +28,10 @@ RIG_ERROR = PREFIX + "rig_error"
 """The rack's fault: the class of the error."""
 USAGE_ERROR = PREFIX + "usage_error"
 """The test asked for something that cannot be done, or is written wrongly: the error's class."""
+RERUN = PREFIX + "rerun"
+"""The command that runs the test again, with the same seed."""
+SAID = PREFIX + "said"
+"""What a failed assert about a result expected, and what came."""
 
 TOLD = "blynk_ota_told"
 """The attribute of a report by which the process that ran the test says more of it, redacted."""
@@ -218,7 +222,6 @@ class Tally:
         run: gives the folder of the run; None as long as there is none.
 
     Attributes:
-        rack_errors: reports of the rack's faults.
         trouble: what could not be written, in words.
     """
 
@@ -227,7 +230,6 @@ class Tally:
         self._words: dict[str, str] = {}
         self._open: dict[tuple[str, str | None], _Test] = {}
         self._waiting: list[str] = []
-        self.rack_errors: list[pytest.TestReport] = []
         self.trouble: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -239,8 +241,6 @@ class Tally:
         if said is not None:
             before = self._words.get(report.nodeid, said)
             self._words[report.nodeid] = said if _worse(said, before) else before
-        if report.failed and RIG_ERROR in dict(report.user_properties):
-            self.rack_errors.append(report)
         if report.when in ("setup", "call"):
             return
         del self._open[key]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
+from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.errors import EvidenceError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
@@ -45,6 +46,7 @@ class Options:
         elf: the ELF file of the firmware, or a folder of them.
         command: the command line of this run.
         worker: the worker of pytest-xdist that this is; None without.
+        seed: of what tests leave to chance.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class Options:
     elf: Path | None = None
     command: Sequence[str] = ()
     worker: str | None = None
+    seed: int = 0
 
 
 class Session:
@@ -205,10 +208,18 @@ class Session:
             firmware.build_with(self.rig.built_with(place))
         return place
 
-    def ota(self, place: Place, bundle: TestBundle, keep: Any, *, rollback: bool = True) -> Ota:
+    def ota(
+        self,
+        place: Place,
+        bundle: TestBundle,
+        keep: Any,
+        *,
+        chance: Chance,
+        rollback: bool = True,
+    ) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""
         firmware = self.firmware(place.config)
-        return Ota(self.rig, place, firmware, bundle.folder, keep, rollback=rollback)
+        return Ota(self.rig, place, firmware, bundle.folder, keep, chance=chance, rollback=rollback)
 
     def close(self) -> None:
         """Close the rig."""
@@ -263,6 +274,7 @@ def run_data(session: Session) -> dict[str, Any]:
         },
         "tools": tool_versions(),
         "command": list(session.options.command),
+        "seed": session.options.seed,
         "complete": False,
         "result": "incomplete",
         "counts": {},

@@ -33,8 +33,12 @@ MAX_FIRST_BYTES = 1 << 20
 
 
 def folder_name(test_id: str) -> str:
-    """A test's folder: its id with unsafe characters replaced, told apart by a short hash."""
-    plain = re.sub(r"[^A-Za-z0-9_.\[\]-]+", "_", test_id.replace("::", ".").replace("/", "."))
+    """A test's folder: its id with unsafe characters replaced, told apart by a short hash.
+
+    Brackets are among them: they are patterns to a shell and to what uploads artifacts, and GitLab
+    takes no attachment from such a path.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", test_id.replace("::", ".").replace("/", "."))
     plain = plain.strip("._") or "test"
     if plain == test_id and len(plain) <= MAX_NAME_CHARS:
         return plain

@@ -55,7 +55,7 @@ def test_a_killed_rack_is_an_error_everywhere(pytester, run_folder, run_json, ju
     done.assert_outcomes(errors=1)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     output = done.stdout.str()
-    assert "rack errors (not the firmware's fault)" in output
+    assert "of the rack: " in output
     assert "ended with -9" in output
     properties, tags = junit()["test_it"]
     assert "error" in tags
@@ -80,7 +80,9 @@ def test_next(board):
 """
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    done.stdout.fnmatch_lines(["*::test_next: RigError: the virtual rack (pid *) ended with -9*"])
+    done.stdout.fnmatch_lines(
+        ["  *::test_next", "    RigError: the virtual rack (pid *) ended with -9*"]
+    )
     assert "plugged in" not in done.stdout.str()
 
 
@@ -93,7 +95,7 @@ def test_a_rack_that_does_not_start_says_why_in_the_summary(pytester):
     pytester.makepyfile("def test_it(board): pass\n")
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--rig=rig.toml")
     done.stdout.fnmatch_lines(
-        ["*::test_it: RigError: *ended with 2: board a: flash file short.bin has 5 bytes*"]
+        ["  *::test_it", "    RigError: *ended with 2: board a: flash file short.bin has 5 bytes*"]
     )
 
 
