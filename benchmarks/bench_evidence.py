@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_blynk_ota.evidence.event import Event, read_events
+from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.verdict import judge
@@ -33,7 +33,7 @@ GAP_S = 10.0
 
 def recorded(path: Path) -> list[Event]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return read_events(lines)[0]
+        return parse_events(lines.read())
 
 
 def soak(events: Sequence[Event], count: int) -> list[Event]:
