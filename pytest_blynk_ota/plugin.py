@@ -46,6 +46,11 @@ OPTIONS = {
         "(default: .blynk-ota/runs/TIME-RIG)",
     ),
     "ota_seed": ("N", "what tests leave to chance comes out as in the run that named this number"),
+    "ota_live": (
+        "auto|line|plain|off",
+        "how far each board is: a line for each at the bottom of a terminal, or plain lines; "
+        "auto: the first, or with -v the second where there is no terminal",
+    ),
 }
 DEFAULT_RIG = "virtual"
 MARKERS = (
@@ -54,7 +59,7 @@ MARKERS = (
     "fixture-firmware, network, ap, link, netem, dns",
     "baseline(rollback=True): what the baseline of this test differs in",
 )
-NOT_AGAIN = ("evidence", "ota_seed")
+NOT_AGAIN = ("evidence", "ota_seed", "ota_live")
 """Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
@@ -142,6 +147,7 @@ def pytest_configure_node(node: Any) -> None:
         folder = runs.renew(chosen) if chosen else None
         config.stash[RUN] = folder or runs.shared(config.rootpath, rig_option(config), now)
         keep_tally(config)
+        watch(config)
     node.workerinput[TO_WORKER] = str(config.stash[RUN])
     node.workerinput[SEED_TO_WORKER] = seed_of(config)
 
@@ -200,6 +206,19 @@ def keep_tally(config: pytest.Config) -> None:
         junit.attach(config, os.environ)
 
 
+def watch(config: pytest.Config) -> None:
+    """Show how far each board is, in the process that the user sees."""
+    if is_worker(config):
+        return
+    from pytest_blynk_ota.errors import UsageError
+    from pytest_blynk_ota.terminal import live
+
+    try:
+        live.begin(config, option(config, "ota_live"), lambda: config.stash.get(RUN, None))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def session_of(config: pytest.Config) -> Session:
     """The session's state, made on first use. Raises UsageError."""
     if SESSION not in config.stash:
@@ -241,6 +260,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not ours:
         return
     keep_tally(config)
+    watch(config)
     from pytest_blynk_ota import marks
     from pytest_blynk_ota.errors import UsageError
 
@@ -408,7 +428,9 @@ def pytest_runtest_makereport(
         tell(item, report, call.excinfo)
     if ours:
         from pytest_blynk_ota import told
+        from pytest_blynk_ota.reporting import link
 
+        link(item, report)
         running = item.config.stash.get(RUNNING, None)
         told.tell(item, report, item.config.stash[SESSION], running)
     return report

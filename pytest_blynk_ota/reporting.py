@@ -14,7 +14,7 @@ import pytest
 
 from pytest_blynk_ota.air import AirStatus
 from pytest_blynk_ota.chance import Chance
-from pytest_blynk_ota.ci import allure
+from pytest_blynk_ota.ci import allure, html
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.marks import PLACE, lacking, named
@@ -228,6 +228,12 @@ def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
                 (PREFIX + "air_status", str(result.air_status)),
                 (PREFIX + "reason", str(next(iter(result.reasons), ""))),
             ]
+
+
+def link(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Have pytest-html's page lead to the evidence."""
+    if RUNNING in item.config.stash:
+        html.link(item.config, report, item.config.stash[RUNNING].bundle.folder)
 
 
 def tell(

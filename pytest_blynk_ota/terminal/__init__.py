@@ -7,5 +7,10 @@ rows       what each test came to, out of the reports
 advice     what to do about an error of the rack
 summary    the groups at the end: pure
 end        the same, where pytest prints its own
+phases     how far a running test is, out of its events: pure
+line       that, as one line of some width: pure
+tail       the events of a running test, read as they are written
+screen     lines under pytest's own, gone before it writes
+live       the two together: a line per board, or plain lines
 =========  ==========================================================================
 """

@@ -46,7 +46,9 @@ SIGNS: Mapping[type[ast.cmpop], str] = {
 }
 TURNED: Mapping[str, str] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 """The same comparison with its sides changed; others are the same either way, or have no other."""
-OPERATIONS = ("ship", "offer", "relayed")
+INSIDE: Mapping[str, str] = {"in": "in it", "not in": "not in it"}
+"""The same of what is looked for in a result."""
+OPERATIONS = ("ship", "offer", "relayed", "deep_check")
 """Calls that give a result: the newest one stands for them."""
 LOOKS = ("len", "sorted", "list", "tuple", "set", "str", "any", "all", "sum", "min", "max")
 """Built-in functions that may be called again."""
@@ -187,7 +189,10 @@ def _words(test: ast.expr, look: _Look) -> Iterator[str]:
 
 def _compared(left: ast.expr, sign: str, right: ast.expr, look: _Look) -> str:
     """Of two sides the one that speaks of a result is what came."""
-    if next(look.results(left), None) is None and sign not in ("in", "not in"):
+    if next(look.results(left), None) is None:
+        if sign in INSIDE:
+            wanted = f"{_shown(look.value(left))} {INSIDE[sign]}"
+            return f"{_source(right)}: expected {wanted}, got {_shown(look.value(right))}"
         left, sign, right = right, TURNED.get(sign, sign), left
     return compared(look.value(left), sign, look.value(right), _source(left))
 
