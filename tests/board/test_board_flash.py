@@ -98,7 +98,6 @@ def test_a_restore_writes_what_differs_and_little_else(device):
     small = device.restore(baseline(app, seq=2))
     assert (small.wrote_bytes, small.regions) == (4096, ("otadata",))
     assert small.serial_bytes <= 40_000
-    assert small.seconds < 0.6
 
 
 def test_a_restored_megabyte_stands_in_flash(device):
@@ -106,7 +105,6 @@ def test_a_restored_megabyte_stands_in_flash(device):
     done = device.restore(baseline(app))
     assert "app0" in done.regions
     assert done.serial_bytes > 1 << 20
-    assert done.seconds < 6  # about 1.2 s on an idle machine
     with device._in_loader() as loader:
         assert loader.read(APP0, 64) == app[:64]
         loader.start_stub()
