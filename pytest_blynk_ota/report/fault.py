@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.story import Story, numbers
-from pytest_blynk_ota.report.visible import said
+from pytest_blynk_ota.report.visible import MAX_LINE_CHARS, said
 
 FIRMWARE, NETWORK, CLOUD, RACK, TEST = "firmware", "network", "cloud", "rack", "test"
 UNCLEAR = "unclear"
@@ -164,7 +164,7 @@ def _finding(case: Case) -> Fault | None:
     for finding in case.rows("findings"):
         if finding.get("severity") == "error":
             name, events = said(finding.get("name"), 60), numbers(finding.get("events"))
-            because = f'of the finding "{name}": {said(finding.get("text"))}'
+            because = f'of the finding "{name}": {_sentence(finding.get("text"))}'
             who = FINDING_OF.get(name, FIRMWARE)
             return Fault(who, case.story.first_at(events), because, tuple(events))
     return None
@@ -178,16 +178,16 @@ def _of_outcome(case: Case) -> Fault | None:
     because, events = _told(case)
     at = case.story.first_at(events)
     if crash is not None:
-        because = f"it crashed: {_crash(crash)}; {because}"
+        because = f"it crashed: {_sentence(crash.data.get('text'), 200)}; {because}"
         at, events = case.story.at(crash), [crash.seq, *events]
     own = case.seen("power", "off")
     cut = f"; the test had cut its power at {case.story.at(own[0]):.1f} s" if own else ""
     return Fault(FIRMWARE, at, because + cut, tuple(events))
 
 
-def _crash(event: Event) -> str:
-    """The chip's words within a sentence: no full stop of their own, no columns of blanks."""
-    return " ".join(said(event.data.get("text"), 200).split()).rstrip(".")
+def _sentence(text: Any, limit: int = MAX_LINE_CHARS) -> str:
+    """A chip's words within a sentence: no full stop before a semicolon, no columns of blanks."""
+    return " ".join(said(text, limit).split()).replace(".;", ";").rstrip(".")
 
 
 TELLING = {

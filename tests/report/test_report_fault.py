@@ -71,6 +71,14 @@ def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     assert found.line.endswith('because of the finding "late": a reset after the end')
 
 
+def test_a_crash_in_a_finding_brings_no_full_stop_before_the_semicolon(fault):
+    text = "Core  0 panic'ed. Exception was unhandled.; then reset 0xc"
+    finding = {"name": "crash", "severity": "error", "text": text, "events": [15]}
+    message = "the test passed, but there are error findings:"
+    found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    assert found.because.endswith("Core 0 panic'ed. Exception was unhandled; then reset 0xc")
+
+
 def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
     rows = with_row((1.5, "uart", "port_lost", {"why": "gone"}))
     found = fault("rig", message="PortGone: /dev/ttyUSB0 vanished", verdicts=[], rows=rows)
