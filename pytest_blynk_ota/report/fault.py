@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.story import Story, numbers
-from pytest_blynk_ota.report.visible import said
+from pytest_blynk_ota.report.visible import MAX_LINE_CHARS, said
 
 FIRMWARE, NETWORK, CLOUD, RACK, TEST = "firmware", "network", "cloud", "rack", "test"
 UNCLEAR = "unclear"
@@ -52,6 +52,7 @@ class Fault:
         because: the rest of the sentence "X failed because ...".
         events: what that rests on.
         under: what the test itself had made bad at that moment: ``network``, ``cloud`` or nothing.
+        what: the fault by which it did so.
     """
 
     who: str
@@ -59,6 +60,7 @@ class Fault:
     because: str
     events: tuple[int, ...] = ()
     under: str = ""
+    what: str = ""
 
     @property
     def line(self) -> str:
@@ -66,8 +68,14 @@ class Fault:
         when = "" if self.at is None else f" at {self.at:.1f} s"
         if self.under:
             return (
-                f"The {self.who} did not get over what the test did to the {self.under}{when}: "
-                f"{self.because}"
+                f"The test's fault {self.what} came{when}, and the {self.who} did not get over "
+                f"it: {self.because}"
+            )
+        if self.who == RACK:
+            because = self.because.rstrip(".")
+            return (
+                f"The rack failed{when.replace(' at ', ', noticed at ')}, because {because}. "
+                "This says nothing of the firmware: run it again."
             )
         if self.who == UNCLEAR:
             return f"It is not clear what failed{when}: {self.because}"
@@ -156,7 +164,7 @@ def _finding(case: Case) -> Fault | None:
     for finding in case.rows("findings"):
         if finding.get("severity") == "error":
             name, events = said(finding.get("name"), 60), numbers(finding.get("events"))
-            because = f'of the finding "{name}": {said(finding.get("text"))}'
+            because = f'of the finding "{name}": {_sentence(finding.get("text"))}'
             who = FINDING_OF.get(name, FIRMWARE)
             return Fault(who, case.story.first_at(events), because, tuple(events))
     return None
@@ -170,11 +178,16 @@ def _of_outcome(case: Case) -> Fault | None:
     because, events = _told(case)
     at = case.story.first_at(events)
     if crash is not None:
-        because = f"it crashed: {said(crash.data.get('text'), 200)}; {because}"
+        because = f"it crashed: {_sentence(crash.data.get('text'), 200)}; {because}"
         at, events = case.story.at(crash), [crash.seq, *events]
     own = case.seen("power", "off")
     cut = f"; the test had cut its power at {case.story.at(own[0]):.1f} s" if own else ""
     return Fault(FIRMWARE, at, because + cut, tuple(events))
+
+
+def _sentence(text: Any, limit: int = MAX_LINE_CHARS) -> str:
+    """A chip's words within a sentence: no full stop before a semicolon, no columns of blanks."""
+    return " ".join(said(text, limit).split()).replace(".;", ";").rstrip(".")
 
 
 TELLING = {
@@ -219,13 +232,28 @@ def _injected(case: Case) -> Fault | None:
     data = first.data
     what = said(data.get("fault") or data.get("text") or data.get("what"), 120)
     because, events = _told(case)
+    after, then = _afterwards(case, first)
     return Fault(
         FIRMWARE,
         case.story.at(first),
-        f"{what}. Expected {case.wanted}, got {case.outcome}: {because}",
-        tuple(dict.fromkeys([first.seq, *events])),
+        f"{after}expected {case.wanted}, got {case.outcome}: {because}",
+        tuple(dict.fromkeys([first.seq, *then, *events])),
         under=CLOUD if first.source == "cloud" else NETWORK,
+        what=what,
     )
+
+
+def _afterwards(case: Case, fault: Event) -> tuple[str, list[int]]:
+    """When the device ended the download after the fault, and when it restarted next."""
+    ends = (one for one in case.seen("delivery", "ended") if one.data.get("by") == "device")
+    end = next((one for one in ends if one.t >= fault.t), None)
+    if end is None:
+        return "", []
+    told = f"it gave up at {case.story.at(end):.1f} s"
+    reset = next((one for one in case.seen("uart", "reset") if one.t >= end.t), None)
+    if reset is None:
+        return f"{told}; ", [end.seq]
+    return f"{told} and restarted at {case.story.at(reset):.1f} s; ", [end.seq, reset.seq]
 
 
 def _last_download(case: Case) -> float:

@@ -41,6 +41,7 @@ def _beside(runs: Sequence[RunSource]) -> list[RunSource]:
     begun = [said(run.head.get("started")) for run in runs if run.head.get("started")]
     if not begun:
         return []
+    same = {_which(run) for run in runs}
     found = []
     for parent in dict.fromkeys(folder.parent for folder in own):
         for head in parent.glob("*/run.json"):
@@ -52,10 +53,16 @@ def _beside(runs: Sequence[RunSource]) -> list[RunSource]:
         run
         for run in read
         if run is not None
+        and _which(run) not in same
         and said(run.head.get("rig")) in rigs
         and "" < said(run.head.get("started")) <= min(begun)
     ]
     return sorted(earlier, key=lambda run: said(run.head.get("started")), reverse=True)
+
+
+def _which(run: RunSource) -> tuple[str, tuple[str, ...]]:
+    """What a copy of a run shares with it: when it began, and its tests."""
+    return said(run.head.get("started")), tuple(test.id for test in run.tests)
 
 
 def _age(folder: Path) -> float:

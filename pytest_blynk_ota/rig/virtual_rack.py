@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,16 @@ PROGRAM = (sys.executable, "-m", "pytest_blynk_ota.virtual")
 START_TIMEOUT_S = 30.0
 """Wall seconds for the process to announce its boards; it needs well under one."""
 STOP_TIMEOUT_S = 5.0
+
+
+def _ended(code: int) -> str:
+    """How a process ended, from its return code: a negative one is the signal that ended it."""
+    if code >= 0:
+        return f"ended with {code}"
+    try:
+        return f"was killed ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"was killed (signal {-code})"
 
 
 def problems_of(path: Path) -> list[str]:
@@ -137,7 +148,7 @@ class VirtualRack:
             return "the virtual rack closed its output"
         # The first line alone stands in pytest's summary: the last word, which says why, is in it.
         *before, why = self._last_words() or [""]
-        head = f"the virtual rack (pid {self.pid}) ended with {code}" + (f": {why}" if why else "")
+        head = f"the virtual rack (pid {self.pid}) {_ended(code)}" + (f": {why}" if why else "")
         return "\n".join([head, *(f"    {line}" for line in before)])
 
     def check(self) -> None:

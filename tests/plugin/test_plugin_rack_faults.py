@@ -56,7 +56,7 @@ def test_a_killed_rack_is_an_error_everywhere(pytester, run_folder, run_json, ju
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     output = done.stdout.str()
     assert "of the rack: " in output
-    assert "ended with -9" in output
+    assert "was killed (SIGKILL)" in output
     properties, tags = junit()["test_it"]
     assert "error" in tags
     assert "failure" not in tags
@@ -81,7 +81,7 @@ def test_next(board):
     )
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     done.stdout.fnmatch_lines(
-        ["  *::test_next", "    RigError: the virtual rack (pid *) ended with -9*"]
+        ["  *::test_next", "    RigError: the virtual rack (pid *) was killed (SIGKILL)*"]
     )
     assert "plugged in" not in done.stdout.str()
 

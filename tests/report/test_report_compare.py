@@ -39,6 +39,13 @@ def test_a_later_run_or_one_of_another_rig_is_no_earlier_run(run, page, tmp_path
     assert made.tests[0].no_comparison == "No earlier good run of this test was found."
 
 
+def test_a_copy_of_the_run_is_no_earlier_run(run, page, tmp_path):
+    copy = Folder(tmp_path / "runs" / "copy")
+    copy.add(word="passed")
+    run.add()
+    assert comparison(page(run)) is None
+
+
 def test_a_run_given_by_hand_wins(run, good, page, tmp_path):
     other = Folder(tmp_path / "elsewhere" / "release", rig="lab9")
     other.add(word="passed")

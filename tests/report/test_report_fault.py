@@ -27,10 +27,11 @@ def fault(run, page):
 
 def test_a_stall_that_the_test_asked_for_had_to_be_borne_by_the_firmware(fault):
     found = fault()
-    assert (found.who, found.under, found.events) == ("firmware", "network", (10, 7, 13))
+    assert (found.who, found.under, found.events) == ("firmware", "network", (10, 13, 15, 7))
     assert found.line == (
-        "The firmware did not get over what the test did to the network at 26.0 s: "
-        "stall after=50%. Expected UPGRADED, got STALLED: download 1 ended: stalled"
+        "The test's fault stall after=50% came at 26.0 s, and the firmware did not get over it: "
+        "it gave up at 58.0 s and restarted at 60.0 s; "
+        "expected UPGRADED, got STALLED: download 1 ended: stalled"
     )
 
 
@@ -55,6 +56,13 @@ def test_a_crash_is_the_firmwares_at_the_second_of_the_crash(fault):
     assert "it crashed: Guru Meditation Error" in found.because
 
 
+def test_the_chips_words_on_a_crash_bring_no_full_stop_and_no_columns_into_the_sentence(fault):
+    told = {"what": "panic", "text": "Core  0 panic'ed. Exception was unhandled."}
+    rows = with_row((3.2, "uart", "crash", told))
+    found = fault(message=GOT.format("REVERTED"), verdicts=[verdict("REVERTED")], rows=rows)
+    assert found.because.startswith("it crashed: Core 0 panic'ed. Exception was unhandled; ")
+
+
 def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     finding = {"name": "late", "severity": "error", "text": "a reset after the end", "events": [15]}
     message = "the test passed, but there are error findings:"
@@ -63,11 +71,23 @@ def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     assert found.line.endswith('because of the finding "late": a reset after the end')
 
 
+def test_a_crash_in_a_finding_brings_no_full_stop_before_the_semicolon(fault):
+    text = "Core  0 panic'ed. Exception was unhandled.; then reset 0xc"
+    finding = {"name": "crash", "severity": "error", "text": text, "events": [15]}
+    message = "the test passed, but there are error findings:"
+    found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    assert found.because.endswith("Core 0 panic'ed. Exception was unhandled; then reset 0xc")
+
+
 def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
     rows = with_row((1.5, "uart", "port_lost", {"why": "gone"}))
     found = fault("rig", message="PortGone: /dev/ttyUSB0 vanished", verdicts=[], rows=rows)
     assert (found.who, found.at) == ("rack", pytest.approx(30.0))
     assert found.because == "PortGone: /dev/ttyUSB0 vanished"
+    assert found.line == (
+        "The rack failed, noticed at 30.0 s, because PortGone: /dev/ttyUSB0 vanished. "
+        "This says nothing of the firmware: run it again."
+    )
 
 
 def test_a_cloud_that_the_test_made_bad_is_named(fault):

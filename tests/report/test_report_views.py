@@ -97,7 +97,8 @@ def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
     run.add()
     made = markdown.render(page(run))
     assert (
-        "| **firmware** | test\\_it.py::test\\_it | STALLED | The firmware did not get over" in made
+        "| **firmware** | test\\_it.py::test\\_it | STALLED | The test's fault stall after=50%"
+        in made
     )
 
 

@@ -153,9 +153,9 @@
 
     sift();
     // The log opens where the test failed, else where the time line does.
-    const failed = it.article.querySelector(".fault .ev");
-    const place = failed && data.place.get(Number(failed.hash.split("/")[1]));
-    if (failed && place !== undefined) log.follow(data.t[place]);
+    const causes = [...it.article.querySelectorAll(".fault .ev")]
+      .map((link) => data.place.get(Number(link.hash.split("/")[1]))).filter((place) => place !== undefined);
+    if (causes.length) log.follow(data.t[Math.min(...causes)]);
     else if (line.view()[0] > 0) log.follow(line.view()[0]);
     Object.assign(it, {
       data, line, log,
