@@ -71,7 +71,7 @@ def test_a_test_cuts_links_and_moves_hosts_and_what_it_cannot_have_skips_it(
     said = done.stdout
     has_netem = "2 skipped" not in said
     assert ("4 passed" if has_netem else "2 passed, 2 skipped") in said, said
-    assert has_netem or said.count("has no sch_netem") == 2
+    assert has_netem or said.count("has no sch_netem") >= 2
     assert "noqueue" in said.splitlines()[-1], said
     (path,) = run_folder().glob("tests/*moved*/events.jsonl")
     events = [json.loads(row) for row in path.read_text().splitlines()]
