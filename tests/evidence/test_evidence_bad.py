@@ -337,3 +337,16 @@ def test_a_run_cut_behind_a_watch_has_no_verdict_that_the_whole_one_has_not(path
     for end in {cut for n in over for cut in (n + 1, n + 2, (n + len(events)) // 2)}:
         for again in judge_again(events[:end], None, ended=False):
             assert again.now in (None, whole[again.number])
+
+
+def test_a_test_that_its_worker_died_of_has_the_evidence_that_is_left_of_it(run):
+    rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    (died,) = [row for row in rows if row["folder"] == f"tests/{STALL}"]
+    died.update(folder=None, word="error", message="worker 'gw0' crashed")
+    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_json(run / "manifest.json", manifest_of(run))
+    stored = read_run(run)
+    (test,) = [test for test in stored.tests if test.word == "error"]
+    assert test.folder == run / "tests" / STALL
+    assert len(stored.tests) == 3
+    assert stored.marks == ()
