@@ -21,6 +21,8 @@ NOT_MODIFIED = 304
 LAST_SEGMENT_BYTES = 1460
 """The largest TCP segment on an Ethernet or a Wi-Fi."""
 
+BEGIN = ("ota", "operation")
+
 LIBRARY_KEYS = ("blynk", "ver")
 """Info keys that name the library's version: Arduino's, and that of the other clients."""
 
@@ -68,13 +70,17 @@ class Follower:
 
     def see(self, event: Event) -> None:
         """One event."""
-        if (event.source, event.kind) == ("ota", "operation"):
+        if (event.source, event.kind) == BEGIN:
             self._begin(event)
-        elif event.board in (self._board, None):
+        elif self.follows(event.board):
             self.shipment.advance(self.clock.at(event.t))
             heard = HEARD.get((event.source, event.kind))
             if heard is not None:
                 heard(self, event.data, self.clock.at(event.t))
+
+    def follows(self, board: str | None) -> bool:
+        """Whether events of a board count."""
+        return board is None or board == self._board
 
     def due_in(self, t: float) -> float | None:
         """Host seconds from ``t`` until time alone changes something; None: never."""
@@ -190,8 +196,18 @@ def air_history(events: Sequence[Event]) -> tuple[AirStatus, ...]:
 def followed(events: Sequence[Event]) -> Shipment:
     """The machine after these events."""
     follower = Follower()
+    passed: Event | None = None
     for event in events:
-        follower.see(event)
+        key = (event.source, event.kind)
+        if key in HEARD or key == BEGIN:
+            if passed is not None:
+                follower.see(passed)
+                passed = None
+            follower.see(event)
+        elif follower.follows(event.board) and (passed is None or event.t > passed.t):
+            passed = event  # of many log lines in a row, the latest lets the same time pass
+    if passed is not None:
+        follower.see(passed)
     return follower.shipment
 
 

@@ -88,7 +88,7 @@ def _test_rows(
     folder: Path, run: Path | None, *, known: Sequence[Mark] = (), alone: bool = False
 ) -> Iterator[Row]:
     from pytest_blynk_ota.errors import EvidenceError
-    from pytest_blynk_ota.evidence.bundle import read_test
+    from pytest_blynk_ota.evidence.bundle import many_objects, read_test
     from pytest_blynk_ota.evidence.run import marks_of_test
     from pytest_blynk_ota.verdict.again import judge_again
 
@@ -104,8 +104,9 @@ def _test_rows(
     name = f"tests/{folder.resolve().name}/" if run is not None else ""
     for mark in bundle.marks:
         yield _flaw(where, mark, name)
-    for again in judge_again(bundle.events, bundle.verdicts, ended=bundle.ended):
-        yield _row(folder, run, again)
+    with many_objects():
+        judged = list(judge_again(bundle.events, bundle.verdicts, ended=bundle.ended))
+    yield from (_row(folder, run, again) for again in judged)
 
 
 def _flaw(folder: Path, mark: Mark, name: str = "") -> Row:

@@ -53,8 +53,9 @@ def judge_again(
     Args:
         events: the events of the test.
         stored: its stored verdicts, each with its ``operation``; None if none were stored.
-        ended: whether the test came to its end. Where it did not, an operation that was still
-            watched has no verdict: what was not seen any more may have changed it.
+        ended: whether the test came to its end. Where it did not, its last operation has no
+            verdict: what was not seen any more may have changed it, behind its watch too, where
+            the flash is read and a late crash is heard.
     """
     left = [dict(row) for row in stored or ()]
     for at in (at for at, event in enumerate(events) if _is(event, "operation")):
@@ -80,12 +81,9 @@ def _is(event: Event, kind: str) -> bool:
 
 
 def _was_over(events: Sequence[Event], at: int) -> bool:
-    """Whether the watch of an operation ended, or the next one of its board began."""
+    """Whether the next operation of its board began: from then on nothing changes its verdict."""
     board = events[at].board
-    return any(
-        event.board == board and (_is(event, "watch_ended") or _is(event, "operation"))
-        for event in events[at + 1 :]
-    )
+    return any(event.board == board and _is(event, "operation") for event in events[at + 1 :])
 
 
 def _none(number: int, why: str, stored: Mapping[str, Any] | None) -> Again:

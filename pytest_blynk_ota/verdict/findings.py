@@ -42,7 +42,7 @@ SECRET = re.compile(
 """The marks that redaction leaves (evidence/redact.py). Not the token of a download URL, which old
 Edgent prints at each update and which is used up by then; not the echo of a typed command."""
 
-CONFIG_MODE = ("WAIT_CONFIG", "WAIT CONFIG", "Entering config")
+CONFIG_MODE = re.compile("WAIT_CONFIG|WAIT CONFIG|Entering config")
 """Words of both Edgents for a board that lost its settings (BlynkState.h, ConfigMode.h)."""
 
 Found = Iterator[Finding]
@@ -235,7 +235,7 @@ def offline_too_long(case: Case, outcome: Outcome) -> Found:
 def config_lost(case: Case, outcome: Outcome) -> Found:
     """The board asks to be configured."""
     for line in _lines(case.story):
-        if any(word in line.data["text"] for word in CONFIG_MODE):
+        if CONFIG_MODE.search(line.data["text"]):
             yield Finding(
                 "config lost",
                 ERROR,
@@ -272,7 +272,9 @@ def _free_heap(story: Story, boot: Boot) -> list[tuple[float, int]]:
     return [
         (int(found[1]), line.seq)
         for line in _lines(story)
-        if boot.tells(line.t, line.seq) and (found := HEAP.search(str(line.data["text"])))
+        if "heap" in (text := str(line.data["text"]).lower())
+        and boot.tells(line.t, line.seq)
+        and (found := HEAP.search(text))
     ]
 
 
@@ -310,7 +312,11 @@ def secret_in_log(case: Case, outcome: Outcome) -> Found:
 
 
 def _lines(story: Story) -> list[Noted]:
-    return [x for x in story.seen.lines if story.operation.t <= x.t <= story.until]
+    """What the board printed in the operation."""
+    if story.lines is None:  # several findings look at all of them
+        begin, end = story.operation.t, story.until
+        story.lines = [line for line in story.seen.lines if begin <= line.t <= end]
+    return story.lines
 
 
 Rule = Callable[[Case, Outcome], Found]

@@ -64,6 +64,8 @@ class Story:
     held: list[tuple[float, float]]
     uncounted: list[tuple[float, float]]
     downloads: list[DownloadSeen] = field(default_factory=list)
+    lines: list[Noted] | None = field(default=None, init=False, repr=False, compare=False)
+    """Those of the operation, once somebody has asked for them."""
 
     @property
     def window(self) -> list[Boot]:

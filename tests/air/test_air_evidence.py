@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 from air_device import NEW, OLD
 
 from pytest_blynk_ota.air import AirRules, AirStatus, air_history, air_status
-from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.air.follow import Follower, followed
+from pytest_blynk_ota.evidence.event import Event, parse_events
 
 S = AirStatus
+RECORDED = sorted((Path(__file__).parents[1] / "data" / "timelines").glob("*.jsonl.gz"))
 
 
 class Evidence:
@@ -123,3 +127,19 @@ def test_a_file_that_came_whole_is_downloaded_however_the_connection_ended(acked
 def test_a_reset_by_bytes_left_unread_stands_for_the_last_acknowledgement(written, status):
     evidence = Evidence().asked().ended("rst", by="device", acked=0, written=written)
     assert air_status(evidence.events) is status
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name.split(".")[0])
+def test_log_lines_in_a_row_let_the_same_time_pass_as_one_by_one(path):
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        events = parse_events(file.read())
+    begins = [n for n, event in enumerate(events) if event.kind == "operation"]
+    for begin in begins:
+        one_by_one = Follower()
+        for event in events[begin:]:
+            one_by_one.see(event)
+        assert vars_of(followed(events[begin:])) == vars_of(one_by_one.shipment)
+
+
+def vars_of(shipment):
+    return {name: value for name, value in vars(shipment).items() if name != "rules"}

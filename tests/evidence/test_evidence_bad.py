@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_blynk_ota.cli.judge import command
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.bundle import read_test, write_json
-from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.results import TestResult
 from pytest_blynk_ota.evidence.run import find_runs, read_run
@@ -26,6 +26,7 @@ STORED = Path(__file__).parents[1] / "data" / "evidence" / "schema1" / "run"
 STALL = "test_update.py.test_a_stall-a09eb0"
 UPGRADE = "test_update.py.test_an_upgrade-ecfede"
 RACK = "test_update.py.test_a_rack_that_dies-530788"
+RECORDED = sorted((Path(__file__).parents[1] / "data" / "timelines").glob("*.jsonl.gz"))
 WORDS = {STALL: "firmware", UPGRADE: "passed", RACK: "rig"}
 
 
@@ -325,3 +326,27 @@ def test_a_log_of_50_mb_is_read(run):
 def test_a_folder_without_evidence_is_no_run(tmp_path):
     with pytest.raises(EvidenceError, match=r"holds no run\.json"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name.split(".")[0])
+def test_a_run_cut_behind_a_watch_has_no_verdict_that_the_whole_one_has_not(path):
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        events = parse_events(file.read())
+    whole = {one.number: one.now for one in judge_again(events, None, ended=True)}
+    over = [n for n, event in enumerate(events) if event.kind == "watch_ended"]
+    for end in {cut for n in over for cut in (n + 1, n + 2, (n + len(events)) // 2)}:
+        for again in judge_again(events[:end], None, ended=False):
+            assert again.now in (None, whole[again.number])
+
+
+def test_a_test_that_its_worker_died_of_has_the_evidence_that_is_left_of_it(run):
+    rows = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    (died,) = [row for row in rows if row["folder"] == f"tests/{STALL}"]
+    died.update(folder=None, word="error", message="worker 'gw0' crashed")
+    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_json(run / "manifest.json", manifest_of(run))
+    stored = read_run(run)
+    (test,) = [test for test in stored.tests if test.word == "error"]
+    assert test.folder == run / "tests" / STALL
+    assert len(stored.tests) == 3
+    assert stored.marks == ()

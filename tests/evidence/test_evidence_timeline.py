@@ -1,5 +1,6 @@
 """The timeline: order, cursors, files that survive a kill."""
 
+import errno
 import threading
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.errors import EvidenceError, RigError
 from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_test
 from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.redact import Redactor
@@ -136,3 +137,46 @@ def test_a_finished_bundle_without_its_end_is_marked(tmp_path):
         "events.jsonl: cut: it ends in half a line",
         "events.jsonl: cut: the end of the test is missing: the last whole event is #2",
     ]
+
+
+def test_on_a_full_disk_nothing_comes_behind_half_a_line_and_the_rack_is_at_fault(
+    tmp_path, monkeypatch
+):
+    bundle = TestBundle(tmp_path, "t", Redactor())
+    sink, left = bundle.timeline._sink, [2]
+    real = sink._file
+
+    class Full:
+        """Takes two more lines, half of the next one, and then nothing any more."""
+
+        def write(self, data):
+            left[0] -= 1
+            if left[0] < -1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real.write(data if left[0] >= 0 else data[: len(data) // 2])
+
+        def __enter__(self):
+            return real.__enter__()
+
+        def __exit__(self, *error):
+            return real.__exit__(*error)
+
+    monkeypatch.setattr(sink, "_file", Full())
+    for n in range(5):
+        bundle.timeline.add("uart", "line", "a", text=f"line {n}")
+    assert len(bundle.timeline) == 6
+    with pytest.raises(RigError, match=r"events\.jsonl'?"):
+        bundle.finish([])
+    stored = read_test(bundle.folder)
+    assert [event.seq for event in stored.events] == [1, 2, 3]
+    assert not stored.ended
+    assert any("half a line" in mark.text for mark in stored.marks)
+
+
+def test_what_cannot_be_written_to_the_device_is_told_when_the_file_is_closed(tmp_path):
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    timeline = Timeline(path=tmp_path / "full.jsonl")
+    timeline.add("uart", "line", "a", text="lost")
+    with pytest.raises(OSError, match="No space left"):
+        timeline.close()
+    assert len(timeline.events()) == 1
