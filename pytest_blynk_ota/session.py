@@ -148,6 +148,7 @@ class Session:
                 new=self.options.new,
                 log=PROFILES[section.profile].log,
                 profile=PROFILES[section.profile].fixture,
+                bugs=section.bugs,
             )
         return self._firmware[section.name]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.behaviour_rules import (
+    BUG_IDS,
     CLAIM,
     COUNT_FROM_0,
     FLAG,
@@ -128,6 +129,7 @@ class Behaviour:
         least_rate: bytes a second below which a download is given up; 0: any rate.
         cloud_s: how long an unconfirmed image looks for its cloud before it goes back; 0: for ever.
         coredump: where a panic puts its core dump (CONFIG_ESP_COREDUMP_ENABLE_TO_…).
+        bugs: ids of the bugs planted in it (``bugs.py``); applications of profile ``reference``.
     """
 
     kind: Kind = "app"
@@ -158,6 +160,7 @@ class Behaviour:
     least_rate: float = 512.0
     cloud_s: float = 600.0
     coredump: Literal["none", "uart", "flash"] = "none"
+    bugs: tuple[str, ...] = ()
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], where: str = "behaviour") -> Behaviour:
@@ -178,8 +181,14 @@ class Behaviour:
                 raise FirmwareError(f"{where}: {key}: expected a table, not {part!r}")
             check(part, rules, f"{where}: {key}", tuple(rules))
             values[key] = shape(**part)
-        values["ports"] = tuple(values.get("ports", ()))
+        for key in ("ports", "bugs"):
+            values[key] = tuple(values.get(key, ()))
         behaviour = cls(**values)
+        if behaviour.bugs and behaviour.profile != "reference":
+            raise FirmwareError(
+                f'{where}: bugs: only profile "reference" has places for them, '
+                f"not {behaviour.profile!r}"
+            )
         if behaviour.confirm == "self_test" and behaviour.self_test is None:
             raise FirmwareError(f'{where}: confirm = "self_test" needs a self_test table')
         return behaviour
@@ -221,6 +230,7 @@ RULES: Mapping[str, Rule] = {
     "least_rate": NUMBER,
     "cloud_s": SECONDS,
     "coredump": one_of("none", "uart", "flash"),
+    "bugs": BUG_IDS,
     "self_test": TABLE,
     "settings": TABLE,
     "crash": TABLE,

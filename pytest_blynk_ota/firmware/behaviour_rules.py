@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
+from pytest_blynk_ota.firmware.bugs import BUGS
 from pytest_blynk_ota.firmware.words import did_you_mean
 
 PORT_LIMIT = 0x10000
@@ -42,6 +43,10 @@ def _is_ports(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(_is_port(one) for one in value)
 
 
+def _are_bugs(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(one in BUGS for one in value)
+
+
 def _is_claim(value: Any) -> bool:
     if isinstance(value, dict):
         return bool(value) and all(
@@ -58,6 +63,7 @@ COUNT = Rule("a whole number above 0", is_count)
 COUNT_FROM_0 = Rule("a whole number, 0 or more", lambda value: value == 0 or is_count(value))
 PORT = Rule("a port, 1 to 65535", _is_port)
 PORTS = Rule("a list of ports, 1 to 65535", _is_ports)
+BUG_IDS = Rule(f"a list of planted bugs, {min(BUGS)} to {list(BUGS)[-1]}", _are_bugs)
 CLAIM = Rule('"own", "nothing" or a table of version and build', _is_claim)
 TABLE = Rule("a table", lambda value: value is None)
 """None only: a table that is there is looked at with rules of its own."""

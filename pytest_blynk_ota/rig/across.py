@@ -109,6 +109,14 @@ def _speaks_what_it_dials(board: BoardSection) -> Mistakes:
         )
 
 
+def _bugs_are_of_the_reference(board: BoardSection) -> Mistakes:
+    if board.bugs and PROFILES[board.profile].fixture != "reference":
+        yield (
+            "bugs",
+            f"are planted in the firmware of profile reference, not in that of {board.profile}",
+        )
+
+
 RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
     _virtual_boards_leave_the_network_its_name,
     _port_is_of_a_known_form,
@@ -116,6 +124,7 @@ RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
     _usb_is_there_and_has_no_rate,
     _provisioned_as_its_firmware_reads,
     _speaks_what_it_dials,
+    _bugs_are_of_the_reference,
 )
 
 

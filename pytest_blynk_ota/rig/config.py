@@ -31,6 +31,7 @@ from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.campaign import LIFETIME_S
 from pytest_blynk_ota.delivery.faults import parse_all
 from pytest_blynk_ota.errors import ConfigError, FaultError, UsageError
+from pytest_blynk_ota.firmware.bugs import BUGS
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import metrics_fit, mistakes_across
@@ -204,6 +205,7 @@ class BoardSection(Section):
     elf: str | None = None
     metrics: Metrics = {}
     bootloader: Bootloader | None = None
+    bugs: list[Annotated[str, one_of("planted bug", BUGS)]] = []
     virtual: VirtualBoard | None = None
 
     @property

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.rig import shipped
 from pytest_blynk_ota.rig.words import near
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised when the same recipe gives other bytes, so that stale images are not found."""
 
 
@@ -129,11 +129,13 @@ class Firmware:
         new: Path | None = None,
         log: str = "quiet",
         profile: str | None = None,
+        bugs: Sequence[str] = (),
     ) -> None:
         self._kitchen = kitchen
         self._log = log
         self._profile = profile
-        self._built_with: Mapping[str, Any] = {}
+        self._bugs = tuple(bugs)
+        self._built_with: Mapping[str, Any] = {"bugs": self._bugs} if bugs else {}
         self.chip = chip
         self.old = read_image(old, "--old") if old else self.recipe("old")
         if new:
@@ -169,6 +171,7 @@ class Firmware:
         Args:
             behaviour: keys of a behaviour: ``settings``, or whom to trust.
         """
+        behaviour = {**behaviour, "bugs": self._bugs} if self._bugs else behaviour
         if behaviour != self._built_with:
             self._built_with = dict(behaviour)
             self.old, self.new = self._built(self.old), self._built(self.new)
@@ -182,6 +185,7 @@ class Firmware:
 
     def bootloader(self, *, rollback: bool = True) -> bytes:
         """A second-stage bootloader image for this board, with rollback on or off."""
+        rollback = rollback and "Z48" not in self._bugs  # that bug is the bootloader's
         name = "bootloader" if rollback else "bootloader-no-rollback"
         return self._kitchen.make(name, self.chip, log=self._log)
 

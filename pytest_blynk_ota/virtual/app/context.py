@@ -33,6 +33,10 @@ class Context:
     crash: CrashPlan
     ota: OtaOps
 
+    def has(self, bug: str) -> bool:
+        """Whether a bug of ``firmware/bugs.py`` is planted in this image."""
+        return bug in self.behaviour.bugs
+
 
 Command = Callable[[Sequence[str]], Awaitable[None]]
 """A console command: gets the words behind its name and prints its own answer."""

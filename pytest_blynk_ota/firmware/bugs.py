@@ -1,0 +1,99 @@
+"""The bugs that can be planted in the reference firmware, to prove that a suite finds them.
+
+Each stands for one that field firmware really had. A fixture image carries their ids in its
+behaviour (``bugs``); the virtual board then does it wrong in that one way. ``caught_by`` names the
+scenarios of the stock suite that have to fail with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One way to do an update wrong.
+
+    Attributes:
+        id: as ``Z7``.
+        what: what the firmware does wrong.
+        caught_by: ids of the scenarios that find it, the likeliest first.
+    """
+
+    id: str
+    what: str
+    caught_by: tuple[str, ...]
+
+
+def bug(id: str, what: str, caught_by: str) -> Bug:
+    return Bug(id, what, tuple(caught_by.split()))
+
+
+BUGS: Mapping[str, Bug] = {
+    one.id: one
+    for one in (
+        bug("Z1", "takes the first pause as the end", "D23 D22"),
+        bug("Z2", "bytes written never compared with Content-Length", "D12"),
+        bug("Z3", "any status taken as firmware", "D1 D6"),
+        bug("Z4", 'no Content-Length = done: otadata untouched, logs "successful"', "B23 D8"),
+        bug("Z5", "calls end(true): short data accepted", "D12 D20"),
+        bug("Z6", "MD5 check skipped when the header is upper case", "D15"),
+        bug("Z7", "compares only the first 16 characters of the MD5", "D15"),
+        bug("Z8", "no timeout on a stall", "D22 D24"),
+        bug("Z9", "timeout restarts at every byte, no overall limit", "D25"),
+        bug("Z10", "timeout too short: a healthy slow link fails", "D23 D26"),
+        bug("Z11", 'closed socket read as "no data"', "D20"),
+        bug("Z12", 'first byte late = "wrong magic"', "D49"),
+        bug("Z13", "retries for ever, no back-off", "D5 D1"),
+        bug("Z14", "after one failure takes no further try or offer", "D4"),
+        bug("Z15", '"Already running" at the second try in one boot', "D4 H9"),
+        bug("Z16", "retry writes on from the old offset without Range", "D32 D37"),
+        bug("Z17", "200 to a Range request taken as the rest of the file", "D37"),
+        bug("Z18", "redirect loop never ends", "D34"),
+        bug("Z19", "any TLS certificate accepted", "D43"),
+        bug("Z20", "auth token sent to the redirect target", "D35"),
+        bug("Z21", "crash (null client) on refused connection or DNS failure", "D40 D42"),
+        bug("Z22", "buffer overflow on a long header or URL", "D18 C16"),
+        bug("Z23", "HTTP client leaked at each failed try", "E7"),
+        bug("Z24", "task or timer leaked per try: the 17th in one boot fails", "E7"),
+        bug("Z25", "last partial 4 KB block not flushed", "H3"),
+        bug("Z26", "last block lost only when size % 4096 = 0", "H3"),
+        bug("Z27", "last sector not erased: old bits AND new bits", "H6 H3"),
+        bug("Z28", "FF blocks skipped without erasing", "H5"),
+        bug("Z29", "erases before checking the size, or writes past the slot", "I8"),
+        bug("Z30", "writes to the running slot", "H1 P3"),
+        bug("Z31", "always picks ota_0", "H2"),
+        bug("Z32", "boots by partition label, not by the free slot", "H2 E10"),
+        bug("Z33", "image not verified before the switch", "I5 I6"),
+        bug("Z34", "chip id not checked", "I1"),
+        bug("Z35", "checks magic only, not the hash", "I6 D29"),
+        bug("Z36", "erases both otadata sectors before writing", "P6"),
+        bug("Z37", "otadata entry of the running slot overwritten", "B25"),
+        bug("Z38", "switches slot before the last bytes are written", "P4 P5"),
+        bug("Z39", "restarts before otadata is written", "B23"),
+        bug("Z40", "boots old, reports new (version from NVS)", "B23"),
+        bug("Z41", "reports new before the reboot", "H10 P3"),
+        bug("Z42", "never reports the version", "C12 H10"),
+        bug("Z43", "reports a constant", "H10 I12"),
+        bug("Z44", "confirms at the first line of setup", "B1 B11"),
+        bug("Z45", "never confirms: next power cycle reverts", "H11"),
+        bug("Z46", "confirms on Wi-Fi, not on cloud login", "B12"),
+        bug("Z47", "self-test always true", "B11"),
+        bug("Z48", "rollback compiled out of the bootloader", "B1"),
+        bug("Z49", "after a rollback takes the same version again, for ever", "B24 C13"),
+        bug("Z50", "rollback leaves the config in the new format", "T3"),
+        bug("Z51", "NVS, Wi-Fi or token wiped", "T1"),
+        bug("Z52", "second trigger starts a second OTA task", "C1 C2"),
+        bug("Z53", "trigger in the first second after login ignored", "C4"),
+        bug("Z54", "OTA in the Blynk callback: heartbeat dies, watchdog bites", "D26 C18"),
+        bug("Z55", "feeds the watchdog in a stuck loop", "D22 B7"),
+        bug("Z56", "stays in config mode after a rejected token", "C9"),
+        bug("Z57", "goes to sleep in the download", "D26"),
+        bug("Z58", "unreachable cloud for seconds = bad image", "C6 E2"),
+        bug("Z59", "same-version loop: download, reboot, download", "I14 C15"),
+        bug("Z60", "lower secure version accepted", "I16"),
+        bug("Z61", "updates blocked for ever after one brownout", "P17"),
+        bug("Z62", 'prints "OK" before the work is done', "B23"),
+    )
+}
