@@ -189,6 +189,12 @@ BOARD_NAME = shaped(
 )
 
 
+def _planted(bug: str) -> str:
+    if bug not in BUGS:
+        raise ValueError(f"expected a planted bug, Z1 to {list(BUGS)[-1]}, got {bug!r}")
+    return bug
+
+
 class BoardSection(Section):
     """One board of the rack."""
 
@@ -205,7 +211,7 @@ class BoardSection(Section):
     elf: str | None = None
     metrics: Metrics = {}
     bootloader: Bootloader | None = None
-    bugs: list[Annotated[str, one_of("planted bug", BUGS)]] = []
+    bugs: list[Annotated[str, AfterValidator(_planted)]] = []
     virtual: VirtualBoard | None = None
 
     @property
