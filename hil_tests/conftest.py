@@ -1,13 +1,12 @@
-"""The stock suite runs on each board of the virtual rig; elsewhere on one free board."""
+"""What the stock suite shares. How it is built: docs/explanation/catalogue.md."""
 
 import pytest
+from expected import Expected
 
-VIRTUAL_BOARDS = ("c3-a", "esp32-a")  # one boots quietly, one logs at INFO: rigs/virtual.toml
+from pytest_blynk_ota.rig.shelf import Firmware
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    config = metafunc.config
-    chosen = any(config.getoption(f"blynk_{name}") for name in ("board", "old", "new"))
-    rig = config.getoption("blynk_rig") or config.getini("rig") or "virtual"
-    if rig == "virtual" and not chosen and "_blynk_ota_place" in metafunc.fixturenames:
-        metafunc.parametrize("_blynk_ota_place", VIRTUAL_BOARDS, indirect=True)
+@pytest.fixture
+def expected(firmware: Firmware) -> Expected:
+    """What the firmware of this board has to make of a scenario."""
+    return Expected(firmware.profile)

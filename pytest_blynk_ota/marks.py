@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.rig.needs import NEEDS
 from pytest_blynk_ota.rig.words import near
-
-if TYPE_CHECKING:
-    from pytest_blynk_ota.rig.rack import Place
-    from pytest_blynk_ota.rig.shelf import Firmware
 
 FINDINGS = (
     "confirmation not seen",
@@ -35,53 +33,10 @@ FINDINGS = (
 )
 """The names that findings.py, late.py and losses.py give; a test holds the two together."""
 
-PLACE = "_blynk_ota_place"
-"""The fixture that takes a board and skips where it lacks something."""
+SCENARIO = re.compile(r"[A-Z]{1,4}\d{1,4}[a-z]?")
+"""A family's letters, a number, and a letter where a scenario has several parts."""
 
 Rule = Callable[[pytest.Mark], Iterator[str]]
-Lack = Callable[["Place", "Firmware"], str | None]
-
-
-def _no_power(place: Place, firmware: Firmware) -> str | None:
-    return None if place.power else f"board {place.name} has no power outlet in the rig file"
-
-
-def _no_rollback(place: Place, firmware: Firmware) -> str | None:
-    bootloader = place.config.bootloader
-    if bootloader is not None and not bootloader.rollback:
-        return f"the bootloader of board {place.name} has no rollback, says the rig file"
-    if not place.profile.rollback:
-        return f"profile {place.profile.name} of board {place.name} has no rollback"
-    return None
-
-
-def _no_fixture(place: Place, firmware: Firmware) -> str | None:
-    if firmware.is_fixture:
-        return None
-    return "needs a fixture image that can be told to misbehave; --old is your own"
-
-
-def _network(need: str) -> Lack:
-    """A need of the rig's network, which knows itself what is missing."""
-    return lambda place, firmware: place.network.lack(need)
-
-
-NEEDS: Mapping[str, Lack] = {
-    "power": _no_power,
-    "network": _network("network"),
-    "ap": _network("ap"),
-    "link": _network("link"),
-    "netem": _network("netem"),
-    "dns": _network("dns"),
-    "rollback": _no_rollback,
-    "fixture-firmware": _no_fixture,
-}
-
-
-def lacking(needs: Iterable[str], place: Place, firmware: Firmware) -> str | None:
-    """The first reason why a test with these needs cannot run on a board; None if it can."""
-    reasons = (NEEDS[need](place, firmware) for need in needs)
-    return next((reason for reason in reasons if reason), None)
 
 
 def named(item: pytest.Item, marker: str) -> set[str]:
@@ -89,12 +44,33 @@ def named(item: pytest.Item, marker: str) -> set[str]:
     return {word for mark in item.iter_markers(marker) for word in mark.args}
 
 
-def need_a_board(items: Iterable[pytest.Item]) -> None:
-    """Tests that require something of a board get one, whatever else they ask for."""
+def need_a_board(items: Iterable[pytest.Item], place: str) -> None:
+    """Tests that require something of a board get one, whatever else they ask for.
+
+    Args:
+        place: the fixture that takes a board and skips where it lacks something.
+    """
     for item in items:
         names: list[str] = getattr(item, "fixturenames", [])
-        if PLACE not in names and item.get_closest_marker("requires"):
-            names.append(PLACE)
+        if place not in names and item.get_closest_marker("requires"):
+            names.append(place)
+
+
+def of_scenarios(items: Iterable[pytest.Item], asked: Sequence[str]) -> list[pytest.Item]:
+    """The tests of any of these scenarios: whole ids, ids without their letter, or families."""
+    wanted = {one.strip() for one in asked}
+    return [item for item in items if any(wanted & said(one) for one in named(item, "scenario"))]
+
+
+def said(scenario: str) -> set[str]:
+    """All that a scenario may be called: D22a, D22, D."""
+    whole = scenario.rstrip(string.ascii_lowercase)
+    return {scenario, whole, whole.rstrip(string.digits)}
+
+
+def by_baseline(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The tests that need another bootloader last, and together: flashing one takes time."""
+    return sorted(items, key=lambda item: bool(item.get_closest_marker("baseline")))
 
 
 def check(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -152,7 +128,17 @@ def _baseline(marker: pytest.Mark) -> Iterator[str]:
         yield "expected rollback=True or rollback=False, and nothing else"
 
 
+def _scenario(marker: pytest.Mark) -> Iterator[str]:
+    if not marker.args:
+        yield "expected an id as D22a"
+    for id in marker.args:
+        if not isinstance(id, str) or not SCENARIO.fullmatch(id):
+            yield f"expected an id as D22a, got {id!r}"
+    yield from (f"unknown argument {key!r}" for key in marker.kwargs)
+
+
 RULES: Mapping[str, Rule] = {
+    "scenario": _scenario,
     "finding": _words(FINDINGS, "finding"),
     "requires": _words(NEEDS, "need"),
     "baseline": _baseline,

@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 OPTIONS = {
     "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
     "board": ("NAME", "the only board of the rig to use"),
+    "boards": (
+        "all|chips|NAME,...",
+        "run each test on every board of the rig, on one board of each chip, or on these "
+        "(default: on any free one)",
+    ),
+    "scenarios": (
+        "ID,...",
+        "only the tests of these scenarios: an id as D22a, all parts of one as D22, or a family "
+        "as D",
+    ),
     "old": ("PATH", "the firmware that the boards start from"),
     "new": ("PATH", "the firmware that is shipped (default: Old with a higher version)"),
     "elf": (
@@ -56,10 +66,14 @@ DEFAULT_RIG = "virtual"
 MARKERS = (
     "finding(name, ...): error findings that this test expects; any other fails it",
     "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
-    "fixture-firmware, network, ap, link, netem, dns",
+    "fixture-firmware, https, network, ap, link, netem, dns",
     "baseline(rollback=True): what the baseline of this test differs in",
+    "scenario(id, ...): the scenarios of a catalogue that this test is, as D22a",
+    "smoke: the few tests that say soonest whether updates work at all",
+    "nightly: takes more than two device minutes",
+    "soak: takes hours",
 )
-NOT_AGAIN = ("evidence", "ota_seed", "ota_live")
+NOT_AGAIN = ("evidence", "ota_seed", "ota_live", "scenarios")
 """Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
@@ -71,6 +85,8 @@ REPORT: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 """Where the report is, in words, and what of the run could not be written for others to read."""
 RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 """The test on the rig that runs now."""
+PLACE = "_blynk_ota_place"
+"""The fixture that takes a board and skips where it lacks something."""
 TO_WORKER = "blynk_ota_run"
 SEED_TO_WORKER = "blynk_ota_seed"
 FROM_WORKER = "blynk_ota_usage"
@@ -243,7 +259,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Options that were given by hand are checked at once: under xdist, before any worker."""
     config = session.config
     if is_worker(config) or not any(
-        option(config, name) for name in ("rig", "board", "old", "new", "elf", "ota_seed")
+        option(config, name) for name in ("rig", "board", "boards", "old", "new", "elf", "ota_seed")
     ):
         return
     from pytest_blynk_ota.errors import UsageError
@@ -254,8 +270,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``--boards``: a test for each of them."""
+    asked = option(metafunc.config, "boards")
+    if asked is None or PLACE not in metafunc.fixturenames:
+        return
+    names = session_of(metafunc.config).boards(asked)
+    metafunc.parametrize(PLACE, names, indirect=True)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if asked := option(config, "scenarios"):
+        _only_scenarios(config, items, asked)
     ours = [item for item in items if uses_rig(item)]
     if not ours:
         return
@@ -267,12 +294,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     try:
         marks.check(config, ours)
         session_of(config)
-        marks.need_a_board(ours)
+        marks.need_a_board(ours, PLACE)
+        items[:] = marks.by_baseline(items)
     except UsageError as error:
         if not is_worker(config):
             raise pytest.UsageError(str(error)) from error
         config.workeroutput[FROM_WORKER] = str(error)  # type: ignore[attr-defined]  # xdist's own
         items.clear()
+
+
+def _only_scenarios(config: pytest.Config, items: list[pytest.Item], asked: str) -> None:
+    from pytest_blynk_ota import marks
+
+    left = marks.of_scenarios(items, asked.split(","))
+    if len(left) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in left])
+        items[:] = left
 
 
 def uses_rig(item: pytest.Item) -> bool:

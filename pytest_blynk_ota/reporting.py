@@ -17,10 +17,11 @@ from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.ci import allure, html
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
-from pytest_blynk_ota.marks import PLACE, lacking, named
+from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.ota import judged_at_the_end
-from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, RUNNING, SESSION, flag_of
+from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION, flag_of
 from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place
 from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR
 from pytest_blynk_ota.session import Session, properties
@@ -79,7 +80,7 @@ class Running:
 
     def take_place(self, name: str | None) -> Place:
         """Take the board of the test. Raises RigError."""
-        self.place = self.session.place(name)
+        self.place = self.session.place(name, named(self.item, "requires"))
         self.item.user_properties += [
             (PREFIX + "board", self.place.name),
             *properties(self.session.firmware(self.place.config), PREFIX),
@@ -98,7 +99,8 @@ class Running:
 
     def fail_on_findings(self) -> None:
         """Fail the test for each error finding that it does not expect, late ones included."""
-        expected = named(self.item, "finding")
+        assert self.place is not None
+        expected = named(self.item, "finding") | {*self.place.profile.known}
         unexpected = [
             finding
             for result in self.final()
@@ -188,8 +190,11 @@ def again(item: pytest.Item) -> str:
     }
     running = config.stash.get(RUNNING, None)
     if running is not None and running.item is item:
-        if running.place is not None and not _chosen_by_name(item):
-            given.setdefault("--board", running.place.name)
+        if running.place is not None:
+            if "--boards" in given:
+                given["--boards"] = running.place.name
+            elif not _chosen_by_name(item):
+                given.setdefault("--board", running.place.name)
         if running.chance.used:
             given["--ota-seed"] = str(running.chance.run_seed)
     return Start.of(config).again(test_id(item), given)

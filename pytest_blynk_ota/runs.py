@@ -198,6 +198,7 @@ class _Test:
             message=told.get("message") or (died and died.splitlines()[0]),
             text=told.get("text") or died,
             rerun=told.get("rerun"),
+            scenarios=tuple(told.get("scenarios") or ()),
         )
 
 

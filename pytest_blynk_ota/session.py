@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from typing import Any
 
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.chance import Chance
-from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.errors import EvidenceError, LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
@@ -23,7 +24,7 @@ from pytest_blynk_ota.ota import Ota, judged_at_the_end
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
-from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
@@ -131,6 +132,21 @@ class Session:
             return self._that_fit()
         return self.config.board
 
+    def boards(self, asked: str) -> Sequence[str]:
+        """The boards that each test is to run on.
+
+        Args:
+            asked: ``all``, ``chips`` (one board of each) or names with commas between them.
+
+        Raises:
+            ConfigError: the rig has no such board.
+        """
+        if asked == "all":
+            return [section.name for section in self.sections]
+        if asked == "chips":
+            return list({one.chip: one.name for one in reversed(self.sections)}.values())[::-1]
+        return [self.config.pick(name.strip()).name for name in asked.split(",")]
+
     def _that_fit(self) -> Sequence[BoardSection]:
         """With a user's firmware: the boards of its chip; all of them if none has it."""
         path = self.options.old or self.options.new
@@ -146,8 +162,7 @@ class Session:
                 section.chip,
                 old=self.options.old,
                 new=self.options.new,
-                log=PROFILES[section.profile].log,
-                profile=PROFILES[section.profile].fixture,
+                profile=section.profile,
                 bugs=section.bugs,
             )
         return self._firmware[section.name]
@@ -201,12 +216,26 @@ class Session:
         if os.environ.get(PROVE):
             _prove(bundle)
 
-    def place(self, name: str | None) -> Place:
-        """The board of a test: the named one, or the first free one of those that may be used."""
-        place = self.rig.place(name, among=[section.name for section in self.sections])
+    def place(self, name: str | None, needs: Collection[str] = ()) -> Place:
+        """The board of a test: the named one, or the first free one that has what it needs.
+
+        Where none has it, it is the first free one, for the test to say what that lacks.
+        """
+        place = self._place_with(name, needs)
         firmware = self.firmware(place.config)
         if firmware.is_fixture:
-            firmware.build_with(self.rig.built_with(place))
+            firmware.build_with(self.rig.built_with(place, https="https" in needs))
+        return place
+
+    def _place_with(self, name: str | None, needs: Collection[str]) -> Place:
+        place = self.rig.place(name, among=[section.name for section in self.sections])
+        if name is not None or lacking(needs, place, self.firmware(place.config)) is None:
+            return place
+        for section in self.sections:
+            with contextlib.suppress(LeaseHeld):
+                other = self.rig.place(section.name)
+                if lacking(needs, other, self.firmware(section)) is None:
+                    return other
         return place
 
     def ota(

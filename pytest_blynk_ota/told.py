@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.reporting import Running
 from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, TOLD
 from pytest_blynk_ota.session import Session
@@ -32,6 +33,8 @@ def tell(
     if running is not None:
         told["folder"] = f"tests/{running.bundle.folder.name}"
         told["boards"] = [running.place.name] if running.place else []
+    if ids := named(item, "scenario"):
+        told["scenarios"] = sorted(map(str, ids))
     if message := _message(report):
         told["message"] = clean(message)
     if report.failed:

@@ -11,6 +11,7 @@ from pytest_blynk_ota.evidence.event import shown
 
 RESULTS = "results.jsonl"
 RESULTS_SCHEMA = 1
+LISTS = ("boards", "scenarios")
 WORST_FIRST = ("firmware", "rig", "error", "xpassed", "passed", "xfailed", "skipped")
 """What one test can come to; of two phases of a test the worse word counts.
 
@@ -34,6 +35,7 @@ class TestResult:
         message: first line of the failure, or why it was skipped; None if it passed.
         text: all that pytest says of the failure; None if there is none.
         rerun: a command that runs it again in the same way; None if none is known.
+        scenarios: ids of the catalogue that the test is, as ``D22a``.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -48,6 +50,7 @@ class TestResult:
     message: str | None = None
     text: str | None = None
     rerun: str | None = None
+    scenarios: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One JSON line, without the line end."""
@@ -63,8 +66,8 @@ class TestResult:
         row = json.loads(line)
         if wrong := _whats_wrong(row):
             raise ValueError(wrong)
-        known = {name: row[name] for name in cls.__slots__}
-        return cls(**known | {"boards": tuple(row["boards"])})
+        known = {name: row[name] for name in cls.__slots__ if name in row}
+        return cls(**known | {key: tuple(row.get(key, ())) for key in LISTS})
 
 
 def _whats_wrong(row: Any) -> str:
@@ -72,9 +75,9 @@ def _whats_wrong(row: Any) -> str:
     if not isinstance(row, dict):
         return f"expected an object, got {shown(row)}"
     for name, (expected, good) in FIELDS.items():
-        if name not in row:
+        if name not in row and name != "scenarios":  # which earlier versions did not write
             return f"{name} is missing, expected {expected}"
-        if not good(row[name]):
+        if name in row and not good(row[name]):
             return f"{name}: expected {expected}, got {shown(row[name])}"
     return ""
 
@@ -89,6 +92,10 @@ def is_folder_of_a_test(value: Any) -> bool:
 
 def _text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _word(value: Any) -> bool:
@@ -116,10 +123,8 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "started": ("text or null", _text_or_null),
     "worker": ("text or null", _text_or_null),
-    "boards": (
-        "a list of names",
-        lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
-    ),
+    "boards": ("a list of names", _texts),
+    "scenarios": ("a list of ids", _texts),
     "message": ("text or null", _text_or_null),
     "text": ("text or null", _text_or_null),
     "rerun": ("text or null", _text_or_null),

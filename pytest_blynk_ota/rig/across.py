@@ -16,7 +16,6 @@ from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.faults import parse_all
 from pytest_blynk_ota.delivery.standing import mistake
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.rig.profiles import PROFILES
 from pytest_blynk_ota.rig.words import near
 from pytest_blynk_ota.verdict.metrics import DERIVED
 
@@ -42,7 +41,7 @@ PORT = re.compile(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$")
 
 def ways_to_provision(board: BoardSection) -> Sequence[str]:
     """What ``provision.kind`` may be: what its firmware reads, and what there is to write it to."""
-    ways = ["edgent-nvs"] if PROFILES[board.profile].nvs else []
+    ways = ["edgent-nvs"] if board.profile.nvs else []
     return [*ways, *(["image"] if board.is_virtual else []), "none"]
 
 
@@ -51,7 +50,7 @@ def _provisioned_as_its_firmware_reads(board: BoardSection) -> Mistakes:
     if board.provision is None or board.provision.kind in ways:
         return
     why = {
-        "edgent-nvs": f"firmware of the profile {board.profile} reads no settings from NVS",
+        "edgent-nvs": f"firmware of the profile {board.profile.name} reads no settings from NVS",
         "image": "only virtual boards run the images that settings are compiled into",
     }[board.provision.kind]
     words = " or ".join(f'"{way}"' for way in ways)
@@ -98,22 +97,22 @@ def _usb_is_there_and_has_no_rate(board: BoardSection) -> Mistakes:
 
 def _speaks_what_it_dials(board: BoardSection) -> Mistakes:
     """What a real board runs, or a virtual one without a profile, may be anything."""
-    if not board.is_virtual or board.dials is None or board.profile == "default":
+    if not board.is_virtual or board.dials is None or board.profile.name == "default":
         return
-    own = KINDS[PROFILES[board.profile].dials].speaks[0]
+    own = KINDS[board.profile.dials].speaks[0]
     if KINDS[board.dials].speaks[0] is not own:
         fitting = " or ".join(kind for kind, row in KINDS.items() if row.speaks[0] is own)
         yield (
             "dials",
-            f"the firmware of profile {board.profile} dials {fitting}, got {board.dials!r}",
+            f"the firmware of profile {board.profile.name} dials {fitting}, got {board.dials!r}",
         )
 
 
 def _bugs_are_of_the_reference(board: BoardSection) -> Mistakes:
-    if board.bugs and PROFILES[board.profile].fixture != "reference":
+    if board.bugs and board.profile.fixture != "reference":
         yield (
             "bugs",
-            f"are planted in the firmware of profile reference, not in that of {board.profile}",
+            f"are planted in firmware of profile reference, not of {board.profile.name}",
         )
 
 
@@ -179,7 +178,7 @@ def _mqtt_is_not_relayed(cloud: CloudSection, boards: Sequence[BoardSection]) ->
         return
     asked = [f"cloud.ports.{kind}" for kind in cloud.ports if _is_mqtt(kind)]
     for board in boards:
-        if _is_mqtt(board.dials or PROFILES[board.profile].dials):
+        if _is_mqtt(board.dials or board.profile.dials):
             asked.append(f"board {board.name}")
     if asked:
         yield "cloud.relay", f"passes the binary protocol on, MQTT not: {', '.join(asked)}"

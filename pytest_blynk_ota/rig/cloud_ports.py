@@ -8,12 +8,11 @@ from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.rig.config import BoardSection, CloudSection, RigConfig
-from pytest_blynk_ota.rig.profiles import PROFILES
 
 
 def dials(board: BoardSection) -> str:
     """The kind of port that a board's firmware speaks to."""
-    return board.dials or PROFILES[board.profile].dials
+    return board.dials or board.profile.dials
 
 
 def cloud_doors(config: RigConfig) -> list[Door]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -35,7 +36,8 @@ from pytest_blynk_ota.firmware.bugs import BUGS
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import metrics_fit, mistakes_across
-from pytest_blynk_ota.rig.profiles import PROFILES
+from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
+from pytest_blynk_ota.rig.ways import profile_of
 from pytest_blynk_ota.rig.words import near
 
 VIRTUAL = "virtual"
@@ -189,6 +191,13 @@ BOARD_NAME = shaped(
 )
 
 
+def _profile(said: object) -> Profile:
+    try:
+        return profile_of(said)
+    except ConfigError as error:
+        raise ValueError("; ".join(error.problems)) from None
+
+
 def _planted(bug: str) -> str:
     if bug not in BUGS:
         raise ValueError(f"expected a planted bug, Z1 to {list(BUGS)[-1]}, got {bug!r}")
@@ -204,7 +213,7 @@ class BoardSection(Section):
     power: Power | None = None
     provision: Provision | None = None
     token: Annotated[str, from_environment("token")] | None = None
-    profile: Annotated[str, one_of("firmware profile", PROFILES)] = "default"
+    profile: Annotated[Profile, BeforeValidator(_profile)] = DEFAULT
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
     tags: list[str] = []

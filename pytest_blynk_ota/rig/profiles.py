@@ -8,6 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+CONFIRMS = ("init", "login", "self_test", "never")
+"""When a firmware may confirm itself."""
+DIGESTS = ("x-md5", "x-sha256")
+"""The headers in which Blynk's servers give a file's digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -34,6 +39,15 @@ class Profile:
         nvs: whether it reads its network, cloud and token from NVS, as old Edgent keeps them.
         cloud_ports: the ports that its firmware dials, whatever it is told; a virtual rack's router
             forwards them to the rig's cloud.
+        confirms: when an image tells the bootloader to keep it; ``init`` is before any code of
+            the user's, so that only crashes before that are rolled back.
+        tries: how often one boot asks for a file before it gives up.
+        redirects: whether a download follows them.
+        chunked: whether it takes a body without a length, in chunks.
+        resumes: whether it asks for the rest of a file after a cut.
+        digests: the headers that it holds the file against, small letters.
+        digest_needed: whether it refuses a file that comes without them.
+        known: error findings that this firmware is known for; they fail no test.
     """
 
     name: str
@@ -54,6 +68,14 @@ class Profile:
     dials: str = "tcp"
     nvs: bool = True
     cloud_ports: tuple[int, ...] = ()
+    confirms: str = "init"
+    tries: int = 1
+    redirects: bool = False
+    chunked: bool = False
+    resumes: bool = False
+    digests: tuple[str, ...] = ("x-md5",)
+    digest_needed: bool = False
+    known: tuple[str, ...] = ()
 
     def with_self_test(self, seconds: float) -> Profile:
         """The same with a self-test: settling takes 5 s longer (docs/explanation/verdict.md)."""
@@ -80,10 +102,24 @@ PROFILES: dict[str, Profile] = {
         # New Edgent: 1 s before the disconnect, 30 s without a byte, 10 s in ERROR; fixed ports, of
         # which the first with TLS and the first without (Edgent-Arduino 0.9.0, src/: BlynkEdgent.h,
         # BlynkHttpOTA.h, BlynkNetMgrClients.h).
-        Profile("edgent-new", fixture="edgent-new", cloud_ports=(443, 80), prints_progress=True),
+        Profile(
+            "edgent-new",
+            fixture="edgent-new",
+            cloud_ports=(443, 80),
+            prints_progress=True,
+            digests=("x-sha256",),
+            digest_needed=True,
+        ),
         # A plain sketch downloads in its handler and goes on after a failure: no error state.
         # 30 s is the stall limit of the fixtures; over plain HTTP it is edgent-old-http's.
-        Profile("sketch", request_s=5.0, error_restart_s=0.0, fixture="sketch", nvs=False),
+        Profile(
+            "sketch",
+            request_s=5.0,
+            error_restart_s=0.0,
+            fixture="sketch",
+            nvs=False,
+            digests=(),
+        ),
         # Blynk's MQTT sample for ESP-IDF: esp_https_ota(), no restart after a failure; ESP-IDF's
         # bootloader has rollback off unless it is asked for.
         Profile(
@@ -95,6 +131,11 @@ PROFILES: dict[str, Profile] = {
             fixture="mqtt-idf",
             dials="mqtt",
             nvs=False,
+            redirects=True,
+            chunked=True,
+            digests=(),
+            # It prints the URL with its token, and esp_https_ota() waits for ever for a byte.
+            known=("secret in the log", "hang"),
         ),
         # Ours. It tries three times in one boot, 2 s and 4 s apart, and stays online after that. An
         # image on trial looks for its cloud for 10 minutes before it goes back: no shorter absence
@@ -106,6 +147,12 @@ PROFILES: dict[str, Profile] = {
             log="info",
             prints_progress=True,
             fixture="reference",
+            confirms="self_test",
+            tries=3,
+            redirects=True,
+            chunked=True,
+            resumes=True,
+            digests=("x-md5", "x-sha256"),
         ),
     )
 }

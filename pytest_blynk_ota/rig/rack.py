@@ -38,7 +38,7 @@ from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
-from pytest_blynk_ota.rig.profiles import PROFILES, Profile
+from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 LOOPBACK = "127.0.0.1"
@@ -404,7 +404,7 @@ class Rig:
             board,
             power,
             self.network,
-            PROFILES[section.profile],
+            section.profile,
             token,
             ssid,
             passphrase,
@@ -427,13 +427,19 @@ class Rig:
         host, port = self.cloud.address_of(dials(place.config))
         return (self._name(CLOUD) if self._goes_by_names else host), port
 
-    def built_with(self, place: Place) -> dict[str, Any]:
-        """What has to stand in a fixture image for a board: keys of its behaviour."""
+    def built_with(self, place: Place, *, https: bool = False) -> dict[str, Any]:
+        """What has to stand in a fixture image for a board: keys of its behaviour.
+
+        Args:
+            https: whether it is to trust the firmware server, whatever it speaks to the cloud.
+        """
         built: dict[str, Any] = {}
         if place.config.provision is not None and place.config.provision.kind == "image":
             built["settings"] = self.settings(place)
         if KINDS[dials(place.config)].tls:
             built |= {"tls": True, "ca": self.cloud.authority.ca_pem}
+        elif https:
+            built["ca"] = self.cloud.authority.ca_pem
         return built
 
     def timeout(self, device_s: float) -> float:

@@ -17,6 +17,7 @@ from pytest_blynk_ota.errors import FirmwareError, UsageError
 from pytest_blynk_ota.firmware import derive, recipe
 from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.rig import shipped
+from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
 from pytest_blynk_ota.rig.words import near
 
 CACHE_FORMAT = 3
@@ -114,6 +115,7 @@ class Firmware:
 
     Attributes:
         chip: name of the board's chip.
+        profile: how the firmware of this board behaves.
         old: the image that the baseline runs.
         new: the image that is shipped by default.
         is_fixture: whether the images are ours and carry a behaviour; only such can be told to
@@ -127,13 +129,11 @@ class Firmware:
         *,
         old: Path | None = None,
         new: Path | None = None,
-        log: str = "quiet",
-        profile: str | None = None,
+        profile: Profile = DEFAULT,
         bugs: Sequence[str] = (),
     ) -> None:
         self._kitchen = kitchen
-        self._log = log
-        self._profile = profile
+        self.profile = profile
         self._bugs = tuple(bugs)
         self._built_with: Mapping[str, Any] = {"bugs": self._bugs} if bugs else {}
         self.chip = chip
@@ -161,7 +161,7 @@ class Firmware:
 
     def recipe(self, name: str, **changes: Any) -> Image:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
-        ways = {"log": self._log, "profile": self._profile}
+        ways = {"log": self.profile.log, "profile": self.profile.fixture}
         image = parse(self._kitchen.make(name, self.chip, **{**ways, **changes}), name)
         return self._built(image) if self._built_with else image
 
@@ -187,7 +187,7 @@ class Firmware:
         """A second-stage bootloader image for this board, with rollback on or off."""
         rollback = rollback and "Z48" not in self._bugs  # that bug is the bootloader's
         name = "bootloader" if rollback else "bootloader-no-rollback"
-        return self._kitchen.make(name, self.chip, log=self._log)
+        return self._kitchen.make(name, self.chip, log=self.profile.log)
 
     def restamped(self, image: Image, version: str) -> Image:
         """The same image under another version."""

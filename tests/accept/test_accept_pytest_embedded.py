@@ -42,6 +42,7 @@ def build(folder, chip):
     (folder / "config/sdkconfig.json").write_text(json.dumps({"IDF_TARGET": chip}))
 
 
+@pytest.mark.nightly
 def test_its_esp_service_flashes_a_board_and_expects_its_log(tmp_path):
     pytest.importorskip("pytest_embedded_idf", reason="it is in the extra [test]")
     app = tmp_path / "app"

@@ -44,7 +44,7 @@ def test_what_is_no_bug_or_has_no_place_is_refused(said, why):
     ("changes", "why"),
     [
         ({"bugs": ["Z99"]}, r"board\[0\].bugs\[0\]: expected a planted bug, Z1 to Z62, got 'Z99'"),
-        ({"bugs": ["Z7"], "profile": "sketch"}, r"board\[0\].bugs: are planted in the firmware of"),
+        ({"bugs": ["Z7"], "profile": "sketch"}, r"board\[0\].bugs: are planted in firmware of"),
     ],
 )
 def test_a_rig_file_plants_known_bugs_in_the_reference_alone(changes, why):

@@ -9,6 +9,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from family_d import AIR, OUTCOMES, PROFILES, SPEED, TABLE, problem, run
 
 from pytest_blynk_ota.air import AirStatus
@@ -67,6 +68,7 @@ def test_what_differs_from_the_table_is_named():
     assert problem(row, "edgent-old", {**came, "ended": ended[1:]}) == "2 downloads, expected 3"
 
 
+@pytest.mark.nightly
 def test_each_profile_comes_out_of_a_bad_download_as_the_table_says(tmp_path):
     rows = {profile: [one for one in TABLE if one.id in SELECTED[profile]] for profile in PROFILES}
     assert {profile: len(some) for profile, some in rows.items()} == {

@@ -96,7 +96,14 @@ def test_every_power_cut_is_survived_and_goes_back_where_new_was_on_trial(pytest
     pytester.runpytest_subprocess("--rig=rig.toml", f"--board={board}").assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("board", ["edgent-old", "edgent-new", "sketch", "reference"])
+@pytest.mark.parametrize(
+    "board",
+    [
+        "edgent-new",
+        "reference",
+        *(pytest.param(one, marks=pytest.mark.nightly) for one in ("edgent-old", "sketch")),
+    ],
+)
 def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, run_folder, board):
     rig_file(pytester, 60)
     path = pytester.path / "rig.toml"

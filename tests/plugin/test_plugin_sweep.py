@@ -236,6 +236,7 @@ def test_a_clean_update_survives_a_cut_of_each_kind(pytester, rig_file, sweep_ev
     assert {"writing app1", "last bytes of app1", "selecting app1", "confirming"} <= set(phases)
 
 
+@pytest.mark.nightly
 def test_an_update_over_the_running_slot_is_found_to_brick(pytester, rig_file, sweep_events):
     pytester.makepyfile(sitecustomize=OVER_THE_RUNNING_SLOT)
     pytester.makepyfile(

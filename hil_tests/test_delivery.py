@@ -1,0 +1,60 @@
+"""Downloads that go wrong; the device must come back on Old and take the next one."""
+
+from contextlib import nullcontext
+
+import pytest
+from delivery_rows import ROWS, Row
+from expected import Expected
+
+from pytest_blynk_ota import AirStatus, Outcome, faults
+
+
+def params():
+    for row in ROWS:
+        needs = [name for name, needed in (("https", row.https), ("dns", row.names)) if needed]
+        marks = [pytest.mark.scenario(row.id), *([pytest.mark.requires(*needs)] if needs else [])]
+        if row.long:
+            marks.append(pytest.mark.nightly)
+        yield pytest.param(row, id=f"{row.id} {row.said}", marks=marks)
+
+
+@pytest.mark.parametrize("row", params())
+def test_a_bad_download_ends_as_this_firmware_should(
+    ota, rig, network, expected: Expected, row: Row
+):
+    if row.speed is not None and rig.speed > row.speed:
+        pytest.skip(f"near a limit: needs a rig with a speed of {row.speed} or less")
+    bad = [one for text in row.faults for one in faults.parse_all(text)]
+    with network.dns(row.names) if row.names else nullcontext():
+        if row.limit is None:
+            result = ota.offer(faults=bad, https=row.https or None)
+        else:
+            result = ota.ship(faults=bad, https=row.https or None, download_limit=row.limit)
+    expected.check(result, row.want, row.air, row.trait)
+    if result.outcome is Outcome.DOWNLOAD_LIMIT_REACHED:
+        assert len(result.downloads) == row.limit
+
+
+@pytest.mark.smoke
+@pytest.mark.scenario("D22b")
+def test_after_a_stall_the_next_shipment_gets_through(ota):
+    assert ota.offer(faults=[faults.stall(after="50%")]).outcome is Outcome.STALLED
+    assert ota.ship().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.scenario("D4")
+def test_unavailable_twice_then_fine(ota, expected: Expected):
+    result = ota.ship(faults=[faults.status(503).on_attempt(1, 2)])
+    if expected.profile.tries == 1 and not expected.profile.error_restart_s:
+        pytest.skip("this firmware stays online after a failure and is not offered the file again")
+    assert result.outcome is Outcome.UPGRADED
+    assert [download.ended for download in result.downloads] == ["refused", "refused", "complete"]
+
+
+@pytest.mark.scenario("D22d")
+def test_every_download_stalled_ends_at_the_limit(ota, expected: Expected):
+    result = ota.ship(faults=[faults.stall(after="50%")], download_limit=3)
+    expected.check(result, "L L O S")
+    if result.outcome is Outcome.DOWNLOAD_LIMIT_REACHED:
+        assert result.air_status is AirStatus.DOWNLOAD_LIMIT_REACHED
+        assert [download.ended for download in result.downloads] == ["stalled"] * 3
