@@ -75,7 +75,7 @@ class Expected:
 
     def outcome(self, want: str, trait: str | None = None) -> Outcome:
         """The cell of a row. Only for a known firmware."""
-        return OUTCOMES[want[self.column(trait)]]
+        return OUTCOMES[want.replace(" ", "")[self.column(trait)]]
 
     def check(self, result: Result, want: str, air: str = "", trait: str | None = None) -> None:
         """Assert that a result is in the firmware's cell of the row.
@@ -85,6 +85,7 @@ class Expected:
             air: a word of ``AIR`` for each, where it is not that of the outcome.
             trait: the field of the profile that the row turns on.
         """
+        want = want.replace(" ", "")
         if not self.is_known:
             assert result.outcome in {OUTCOMES[letter] for letter in want}
             return

@@ -18,7 +18,7 @@ def params():
         yield pytest.param(row, id=f"{row.id} {row.said}", marks=marks)
 
 
-@pytest.mark.parametrize("row", params())
+@pytest.mark.parametrize("row", list(params()))
 def test_a_bad_download_ends_as_this_firmware_should(
     ota, rig, network, expected: Expected, row: Row
 ):
@@ -51,6 +51,7 @@ def test_unavailable_twice_then_fine(ota, expected: Expected):
     assert [download.ended for download in result.downloads] == ["refused", "refused", "complete"]
 
 
+@pytest.mark.nightly
 @pytest.mark.scenario("D22d")
 def test_every_download_stalled_ends_at_the_limit(ota, expected: Expected):
     result = ota.ship(faults=[faults.stall(after="50%")], download_limit=3)
