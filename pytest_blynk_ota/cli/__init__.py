@@ -20,6 +20,7 @@ COMMANDS = {
     "flash": "what a dump of a board's flash would boot, and why",
     "image": "read, make and patch firmware images",
     "judge": "decide again from stored evidence",
+    "mutants": "whether a suite finds the bugs that can be planted",
     "report": "one page of runs: verdicts, reasons, time lines, logs",
     "rig": "check rig files",
     "serve": "the fault-injecting firmware server on its own",

@@ -19,15 +19,17 @@ class Bug:
         id: as ``Z7``.
         what: what the firmware does wrong.
         caught_by: ids of the scenarios that find it, the likeliest first.
+        shows: a regular expression; what a failure says that is due to this bug.
     """
 
     id: str
     what: str
     caught_by: tuple[str, ...]
+    shows: str = ""
 
 
-def bug(id: str, what: str, caught_by: str) -> Bug:
-    return Bug(id, what, tuple(caught_by.split()))
+def bug(id: str, what: str, caught_by: str, shows: str = "") -> Bug:
+    return Bug(id, what, tuple(caught_by.split()), shows)
 
 
 BUGS: Mapping[str, Bug] = {
