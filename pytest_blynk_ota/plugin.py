@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.runs import Tally
     from pytest_blynk_ota.session import Session
     from pytest_blynk_ota.terminal.rows import Rows
+    from pytest_blynk_ota.trouble import Trouble
 
 OPTIONS = {
     "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
@@ -56,6 +57,11 @@ OPTIONS = {
         "(default: .blynk-ota/runs/TIME-RIG)",
     ),
     "ota_seed": ("N", "what tests leave to chance comes out as in the run that named this number"),
+    "campaign": (
+        "N|Nmin|Nh",
+        "how many plans a campaign of random trouble runs, or for how long (default: 10)",
+    ),
+    "plan": ("FILE", "the one plan that a campaign is to run: what an earlier one has found"),
     "ota_live": (
         "auto|line|plain|off",
         "how far each board is: a line for each at the bottom of a terminal, or plain lines; "
@@ -73,7 +79,7 @@ MARKERS = (
     "nightly: takes more than two device minutes",
     "soak: takes hours",
 )
-NOT_AGAIN = ("evidence", "ota_seed", "ota_live", "scenarios")
+NOT_AGAIN = ("evidence", "ota_seed", "ota_live", "scenarios", "campaign", "plan")
 """Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
@@ -435,6 +441,24 @@ def ota(
     )
     made.restore()
     return made
+
+
+@pytest.fixture
+def campaign(
+    request: pytest.FixtureRequest, ota: Ota, _blynk_ota_test: Running, _blynk_ota_place: Place
+) -> Trouble:
+    """Random trouble from one seed, until a budget is spent: ``campaign.run()``."""
+    from pytest_blynk_ota.trouble import Trouble
+
+    config = request.config
+    return Trouble(
+        request.node,
+        ota,
+        _blynk_ota_place,
+        _blynk_ota_test.chance,
+        budget=option(config, "campaign"),
+        plan=path_option(config, "plan"),
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -180,8 +180,12 @@ class Running:
             yield "what next", "\n".join(self.ways_on())
 
 
-def again(item: pytest.Item) -> str:
-    """The command that runs a test once more: on the same board, with the same dice."""
+def again(item: pytest.Item, **more: str) -> str:
+    """The command that runs a test once more: on the same board, with the same dice.
+
+    Args:
+        more: further options, by their names.
+    """
     config = item.config
     given = {
         flag_of(name): str(value)
@@ -197,7 +201,14 @@ def again(item: pytest.Item) -> str:
                 given.setdefault("--board", running.place.name)
         if running.chance.used:
             given["--ota-seed"] = str(running.chance.run_seed)
+    if any(item.get_closest_marker(name) for name in LONG):
+        given["-m"] = ""  # a project's -m "not nightly" holds for a test that is named, too
+    given |= {flag_of(name): value for name, value in more.items()}
     return Start.of(config).again(test_id(item), given)
+
+
+LONG = ("nightly", "soak")
+"""Markers of tests that a project leaves out unless they are asked for."""
 
 
 def test_id(item: pytest.Item) -> str:
