@@ -81,3 +81,14 @@ def test_a_described_firmware_has_the_column_that_its_trait_gives():
     assert COLUMNS[follows.column("redirects")] == "mqtt-idf"
     assert COLUMNS[follows.column()] == "edgent-new"
     assert not Expected(PROFILES["default"]).is_known
+
+
+def test_the_page_is_made_from_the_catalogue():
+    """All but its last column, which the run that it was made from decides."""
+    from catalogue_page import page
+
+    def without_results(text: str) -> list[str]:
+        return [line.rpartition(" | ")[0] or line for line in text.splitlines()]
+
+    stored = (ROOT / "docs/reference/catalogue.md").read_text(encoding="utf-8")
+    assert without_results(stored) == without_results(page([]))
