@@ -21,6 +21,7 @@ COMMANDS = {
     "image": "read, make and patch firmware images",
     "judge": "decide again from stored evidence",
     "mutants": "whether a suite finds the bugs that can be planted",
+    "profile": "learn how a firmware behaves, for its rig file",
     "report": "one page of runs: verdicts, reasons, time lines, logs",
     "rig": "check rig files",
     "serve": "the fault-injecting firmware server on its own",

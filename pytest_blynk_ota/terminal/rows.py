@@ -51,7 +51,7 @@ class Row:
     versions: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)  # pytest puts plugins into sets
 class Rows:
     """A pytest plugin: takes reports, gives rows."""
 

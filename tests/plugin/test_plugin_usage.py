@@ -226,3 +226,12 @@ def finding_names() -> set[str]:
 
 def test_the_marker_knows_all_findings_and_no_others():
     assert finding_names() | {"unexpected reset", "crash"} == set(FINDINGS)
+
+
+def test_a_hook_of_another_folders_conftest_is_none_of_its_business(pytester):
+    """pytest puts the plugins of such a hook into a set: ours have to be fit for one."""
+    for name in ("a", "b"):
+        folder = pytester.mkpydir(name)
+        (folder / "conftest.py").write_text("def pytest_runtest_logreport(report): pass\n")
+        (folder / f"test_{name}.py").write_text("def test_it(firmware): assert firmware.old\n")
+    pytester.runpytest_subprocess("a", "b").assert_outcomes(passed=2)
