@@ -59,7 +59,7 @@ def command(
 def _lines(lacks: list[str]) -> Iterator[str]:
     if lacks:
         yield ""
-    yield from (f"it has {one}" for one in lacks)
+    yield from (f"- {one}" for one in lacks)
 
 
 def _learned(options: list[str]) -> dict[str, Any]:
