@@ -16,23 +16,24 @@ from pytest_blynk_ota.evidence.run import read_run
 
 HEAD = """# The catalogue
 
-Every way in which an update fails that the [stock suite](../explanation/catalogue.md) knows, made from
-`hil_tests/catalogue.toml` by `python hil_tests/catalogue_page.py RUN…`. `pytest hil_tests
+Every way in which an update fails that the [stock suite](../explanation/catalogue.md) knows, made
+from `hil_tests/catalogue.toml` by `python hil_tests/catalogue_page.py RUN…`. `pytest hil_tests
 --scenarios=D22,P` runs some of them.
 
-**Device**: **N** the new image runs, confirmed, and its version is reported; **O** the old one runs, and
-the other slot is not selected; **R** New has booted, then Old is back. *Bounded*: it ends by a deadline.
-A client without the feature that a scenario is about (ranges, redirects) must end in O.
+**Device**: **N** the new image runs, confirmed, and its version is reported; **O** the old one
+runs, and the other slot is not selected; **R** New has booted, then Old is back. *Bounded*: it
+ends by a deadline. A client without the feature that a scenario is about (ranges, redirects) must
+end in O.
 
-**Air**: **S** Success, **UF** Upload failure, **DL** Download limit reached, **RB** Rollback, **TM**
-Firmware type mismatch, **VM** Firmware version mismatch, **RS** Request sent, **NR** New Firmware
-Requested, **FD** Firmware Downloaded; a→b: for each try → at last. What a stock firmware really shows is
-in [Delivery scenarios](delivery-scenarios.md), and in the tests.
+**Air**: **S** Success, **UF** Upload failure, **DL** Download limit reached, **RB** Rollback,
+**TM** Firmware type mismatch, **VM** Firmware version mismatch, **RS** Request sent, **NR** New
+Firmware Requested, **FD** Firmware Downloaded; a→b: for each try → at last. What a stock firmware
+really shows is in [Delivery scenarios](delivery-scenarios.md), and in the tests.
 
 **Peers** that test it too, or where it was seen: [](peers.md) has the letters.
 
-**Last result**: in the runs that this page was made from, the worst of its tests on all their boards;
-*skipped* says that no board there had what it needs, *–* that it did not run.
+**Last result**: in the runs that this page was made from, the worst of its tests on all their
+boards; *skipped* says that no board there had what it needs, *–* that it did not run.
 """
 
 
