@@ -27,6 +27,7 @@ OUTCOMES: Mapping[str, Outcome] = {
     "V": Outcome.REVERTED,
     "B": Outcome.ROLLED_BACK,
     "C": Outcome.BOOT_LOOP,
+    "Q": Outcome.NOT_REPORTED,
 }
 AIR: Mapping[str, AirStatus] = {
     "S": AirStatus.SUCCESS,
@@ -47,6 +48,7 @@ AIR_OF: Mapping[str, str] = {
     "V": "FD",
     "B": "RB",
     "C": "FD",
+    "Q": "FD",
 }
 """What Air shows at the end of an outcome: a try that failed shows as the GET (New Firmware
 Requested) or, where the whole file was sent, as Firmware Downloaded; without a GET as Request sent.

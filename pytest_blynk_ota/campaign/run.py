@@ -15,7 +15,7 @@ from pytest_blynk_ota.campaign.book import Book, Entry
 from pytest_blynk_ota.campaign.draw import draw
 from pytest_blynk_ota.campaign.plan import Plan, Step
 from pytest_blynk_ota.campaign.shrink import smallest
-from pytest_blynk_ota.errors import DeadlinePassed, UsageError
+from pytest_blynk_ota.errors import NotReached, UsageError
 from pytest_blynk_ota.ota import DOWNLOAD_LIMIT
 from pytest_blynk_ota.verdict import Outcome
 
@@ -100,7 +100,7 @@ class OnBoard:
             if step.cut is not None and self._power is not None:
                 try:
                     operation.wait_for(progress=step.cut)
-                except DeadlinePassed:  # something else ended the download before
+                except NotReached:  # something else ended the download before
                     pass
                 else:
                     self._power.cycle()
