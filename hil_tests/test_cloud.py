@@ -123,10 +123,13 @@ URLS = {
 }
 
 
-@pytest.mark.parametrize(
-    "text",
-    [pytest.param(url, id=id, marks=pytest.mark.scenario(id)) for id, url in URLS.items()],
-)
+def _url(id: str) -> object:
+    """A parameter. The MQTT sample reads through a null pointer where it has no room for one."""
+    known = [pytest.mark.finding("crash")] if id == "C16b" else []
+    return pytest.param(URLS[id], id=id, marks=[pytest.mark.scenario(id), *known])
+
+
+@pytest.mark.parametrize("text", [_url(id) for id in URLS])
 def test_a_url_that_leads_nowhere_leaves_old_as_it_is(ota, expected: Expected, text):
     result = ota.offer(faults=[cloud_faults.url(text)])
     assert result.outcome is Outcome.NOT_STARTED

@@ -1,8 +1,15 @@
 """Updates with nothing in their way."""
 
-from pytest_blynk_ota import AirStatus, Outcome
+import pytest
+from expected import Expected
+
+from pytest_blynk_ota import AirRules, AirStatus, Outcome, faults
+
+BLOCK_BYTES, SECTOR_BYTES = 65536, 4096
 
 
+@pytest.mark.smoke
+@pytest.mark.scenario("H1")
 def test_clean_upgrade(ota, firmware):
     result = ota.ship()
     assert result.outcome is Outcome.UPGRADED
@@ -10,13 +17,113 @@ def test_clean_upgrade(ota, firmware):
     assert result.running == firmware.new.version
 
 
+@pytest.mark.scenario("H1")
+def test_one_bare_offer_is_enough(ota):
+    assert ota.offer().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.scenario("H2")
 def test_three_upgrades_in_a_row_alternate_the_slots(ota, firmware):
     versions = ["2.0.0", "2.0.1", "2.0.2"]
     results = [ota.ship(firmware.restamped(firmware.new, version)) for version in versions]
     assert [result.outcome for result in results] == [Outcome.UPGRADED] * 3
     assert [result.running for result in results] == versions
-    assert [result.slot for result in results] == ["app1", "app0", "app1"]
+    slots = [result.slot for result in results]
+    assert slots[0] == slots[2] != slots[1]
 
 
-def test_one_bare_offer_is_enough(ota):
-    assert ota.offer().outcome is Outcome.UPGRADED
+def sizes(image_bytes):
+    """The next sizes above an image whose remainders are where block-wise writers go wrong."""
+    blocks = (image_bytes // BLOCK_BYTES + 1) * BLOCK_BYTES
+    return {0: blocks, 1: blocks + 1, 16: blocks + 16, 4095: blocks + SECTOR_BYTES - 1}
+
+
+@pytest.mark.parametrize("rest", [0, 1, 16, 4095])
+@pytest.mark.scenario("H3")
+def test_a_file_of_any_size_is_written_to_its_last_byte(ota, firmware, rest):
+    size = sizes(len(firmware.new.data))[rest]
+    result = ota.offer(firmware.padded(size))
+    assert result.outcome is Outcome.UPGRADED
+    assert result.flash.slots[result.slot] == "new"  # the digest of the slot is the file's
+
+
+@pytest.mark.nightly
+@pytest.mark.scenario("H4")
+def test_a_file_as_large_as_the_slot_fits(ota, board, firmware):
+    slot = board.read_table().ota_slots[1]
+    result = ota.offer(firmware.padded(slot.size))
+    assert result.outcome is Outcome.UPGRADED
+    assert result.flash.slots[slot.label] == "new"
+
+
+@pytest.mark.scenario("H5")
+def test_ones_in_a_file_are_written_over_what_was_there(ota, firmware):
+    for version in ("2.0.0", "2.0.1"):  # both slots are full of other bytes now
+        assert ota.offer(firmware.restamped(firmware.new, version)).outcome is Outcome.UPGRADED
+    image = firmware.cut_short_of_code(firmware.restamped(firmware.new, "2.0.2"))
+    result = ota.offer(image)
+    assert result.outcome is Outcome.UPGRADED
+    assert result.flash.slots[result.slot] == "new"
+
+
+@pytest.mark.scenario("H6")
+def test_a_smaller_file_is_whole_over_a_larger_one(ota, firmware):
+    larger = sizes(len(firmware.new.data))[4095] + BLOCK_BYTES
+    for version in ("2.0.0", "2.0.1"):
+        image = firmware.padded(larger, firmware.restamped(firmware.new, version))
+        assert ota.offer(image).outcome is Outcome.UPGRADED
+    result = ota.offer(firmware.restamped(firmware.new, "2.0.2"))
+    assert result.outcome is Outcome.UPGRADED
+    assert result.flash.slots[result.slot] == "new"
+
+
+@pytest.mark.parametrize(
+    "seconds", [60, pytest.param(3600, marks=pytest.mark.nightly)], ids="{} s".format
+)
+@pytest.mark.scenario("H7")
+def test_without_a_shipment_nothing_happens(ota, seconds):
+    result = ota.ship(rules=AirRules(auto_update=False), timeout=seconds)
+    assert result.outcome is Outcome.NOT_STARTED
+    assert (result.boots, len(result.downloads)) == (0, 0)
+
+
+@pytest.mark.requires("https")
+@pytest.mark.scenario("H8")
+def test_over_https_it_is_the_same(ota):
+    assert ota.offer(https=True).outcome is Outcome.UPGRADED
+
+
+@pytest.mark.scenario("H9")
+def test_a_bad_update_leaves_the_next_one_all_it_needs(ota, firmware):
+    assert ota.offer(firmware.bad_checksum()).outcome is Outcome.REJECTED
+    assert ota.offer(faults=[faults.truncate("50%")]).outcome in (
+        Outcome.DOWNLOAD_FAILED,
+        Outcome.UPGRADED,  # it went on
+    )
+    if ota.running_version != firmware.new.version:
+        assert ota.ship().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.scenario("H10")
+def test_what_the_device_reports_is_what_the_file_says(ota, cloud, board, firmware):
+    result = ota.ship()
+    last = cloud.device(board.name).reports[-1]
+    assert result.versions[-1] == last.version == firmware.new.version
+    assert (last.build, last.fw_type) == (firmware.new.build, firmware.new.fw_type)
+
+
+@pytest.mark.smoke
+@pytest.mark.requires("power")
+@pytest.mark.parametrize(
+    "seconds", [0, pytest.param(600, marks=pytest.mark.nightly)], ids="after {} s".format
+)
+@pytest.mark.scenario("H11")
+def test_an_update_outlives_a_power_cycle(ota, power, expected: Expected, seconds):
+    assert ota.ship().outcome is Outcome.UPGRADED
+    if seconds:
+        idle = ota.ship(ota.another, rules=AirRules(auto_update=False), timeout=seconds)
+        assert idle.outcome is Outcome.NOT_STARTED
+    power.cycle()
+    after = ota.deep_check()
+    assert after.outcome is Outcome.UPGRADED
+    assert after.flash.running == after.flash.would_boot == after.slot

@@ -14,11 +14,19 @@ from pytest_blynk_ota.firmware import behaviour as behaviours
 from pytest_blynk_ota.firmware import tag as tags
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.firmware.image import HASH_BYTES, HEADER, Image, Segment, mend, parse
+from pytest_blynk_ota.firmware.image import (
+    HASH_BYTES,
+    HEADER,
+    MAX_SEGMENTS,
+    Image,
+    Segment,
+    mend,
+    parse,
+)
 
 ILLEGAL_INSTRUCTION = bytes(4)
 """Zeros are no instruction on either architecture (xtensa ``ill``, RISC-V 0x0000)."""
-CHIP_ID_AT = 12
+SEGMENTS_AT, CHIP_ID_AT, LEAST_REVISION_AT = 1, 12, 15
 """In the image header."""
 VERSION_AT, VERSION_BYTES = 16, 32
 """In the application description."""
@@ -83,6 +91,63 @@ def cut(data: bytes, keep: int) -> bytes:
             f"cannot be cut after {keep} bytes: expected {HEADER.size} to {image.length - 1}"
         )
     return data[:keep]
+
+
+def padded(data: bytes, size: int) -> bytes:
+    """The image with ones behind it, up to ``size`` bytes: the same firmware in a longer file.
+
+    Raises:
+        FirmwareError: it is as long already, or longer.
+    """
+    _open(data, "cannot be padded")
+    if size <= len(data):
+        raise FirmwareError(f"cannot be padded to {size} bytes: it has {len(data)}")
+    return data.ljust(size, b"\xff")
+
+
+def retyped(data: bytes, fw_type: str) -> bytes:
+    """The same firmware for another product: its tag names another template.
+
+    Raises:
+        FirmwareError: it has no tag with a type, or that type has another length.
+    """
+    image = _open(data, "cannot be made for another template")
+    if image.tag is None or image.fw_type is None:
+        raise FirmwareError("cannot be made for another template: it has no tag with fw-type")
+    if len(fw_type) != len(image.fw_type) or not fw_type.isascii():
+        raise FirmwareError(
+            f"type {fw_type!r}: expected {len(image.fw_type)} characters, as {image.fw_type!r} has:"
+            " code that uses the tag knows its length"
+        )
+    fresh = tags.Tag({**image.tag.pairs, "fw-type": fw_type}).build_bytes()
+    data = mend(_put(data, image.tag.offset, fresh))
+    return data if image.behaviour is None else _behaving(data, {"fw_type": fw_type})
+
+
+def for_revision(data: bytes, least: int) -> bytes:
+    """The image for chips of a revision from ``least`` on, in hundredths as 300 for v3.0."""
+    _open(data, "cannot be made for another revision")
+    return mend(_put(data, LEAST_REVISION_AT, least.to_bytes(2, "little")))
+
+
+def without_description(data: bytes) -> bytes:
+    """The image with a wrong magic word in its application description."""
+    image = _open(data, "cannot lose its description")
+    if image.app_desc is None:
+        raise FirmwareError("cannot lose its description: it has none")
+    return mend(_flipped(data, image.segments[0].offset))
+
+
+def wrong_segment(data: bytes) -> bytes:
+    """The image with a first segment that ends far behind the file."""
+    image = _open(data, "cannot be given a wrong segment")
+    return _put(data, image.segments[0].offset - 4, (1 << 24).to_bytes(4, "little"))
+
+
+def too_many_segments(data: bytes) -> bytes:
+    """The image with a header that counts one segment more than a loader takes."""
+    _open(data, "cannot be given too many segments")
+    return _put(data, SEGMENTS_AT, bytes([MAX_SEGMENTS + 1]))
 
 
 def crash_at_start(data: bytes) -> bytes:

@@ -211,6 +211,30 @@ class Firmware:
         size = len(source.data) // 2 if keep is None else keep
         return parse(derive.cut(source.data, size), "cut")
 
+    def padded(self, size: int, image: Image | None = None) -> Image:
+        """The image in a file of ``size`` bytes: the same firmware with ones behind it."""
+        return parse(derive.padded((image or self.new).data, size), f"padded to {size}")
+
+    def retyped(self, fw_type: str, image: Image | None = None) -> Image:
+        """The image for another template, whose name is as long as its own."""
+        return parse(derive.retyped((image or self.new).data, fw_type), f"retyped {fw_type}")
+
+    def for_revision(self, least: int, image: Image | None = None) -> Image:
+        """The image for chips of a revision from ``least`` on, in hundredths as 300 for v3.0."""
+        return parse(derive.for_revision((image or self.new).data, least), f"revision {least}")
+
+    def without_description(self, image: Image | None = None) -> Image:
+        """The image with a wrong magic word in its application description."""
+        return self._derived(image, derive.without_description, "without description")
+
+    def wrong_segment(self, image: Image | None = None) -> Image:
+        """The image with a first segment that ends far behind the file."""
+        return self._derived(image, derive.wrong_segment, "wrong segment")
+
+    def too_many_segments(self, image: Image | None = None) -> Image:
+        """The image with a header that counts one segment more than a loader takes."""
+        return self._derived(image, derive.too_many_segments, "too many segments")
+
     def crashes_at_start(self, image: Image | None = None) -> Image:
         """The image with an illegal instruction at its entry."""
         return self._derived(image, derive.crash_at_start, "crashes at start")

@@ -1,0 +1,89 @@
+"""Networks that go, boards that share one, and updates by the dozen."""
+
+import pytest
+from expected import Expected
+
+from pytest_blynk_ota import Outcome, cloud_faults, faults
+
+
+@pytest.mark.smoke
+@pytest.mark.requires("ap")
+@pytest.mark.parametrize(
+    "seconds", [10, pytest.param(300, marks=pytest.mark.nightly)], ids="{} s".format
+)
+@pytest.mark.scenario("E1")
+def test_an_access_point_that_goes_in_the_download_costs_no_more_than_a_try(
+    ota, network, expected: Expected, seconds
+):
+    with ota.shipping(faults=[faults.bandwidth(40_000)]) as shipment:
+        shipment.wait_for(progress=0.4)
+        network.ap_cycle(seconds)
+    expected.check(shipment.result, "UUUU")
+
+
+@pytest.mark.requires("ap")
+@pytest.mark.scenario("E2")
+def test_an_access_point_that_is_away_after_the_restart_is_no_reason_to_go_back(
+    ota, network, expected: Expected
+):
+    with ota.shipping() as shipment:
+        shipment.wait_for(progress=1.0)
+        network.ap_cycle(20)
+    expected.check(shipment.result, "UUUU")
+    assert shipment.result.boots == 1
+
+
+@pytest.mark.requires("fixture-firmware")
+@pytest.mark.nightly
+@pytest.mark.scenario("E3")
+def test_new_that_finds_no_network_goes_back_if_its_firmware_knows_how(
+    ota, firmware, expected: Expected
+):
+    result = ota.ship(firmware.behaving(finds_cloud=False))
+    expected.check(result, "OOOV", air="FD FD FD RS")
+
+
+@pytest.mark.scenario("E7")
+def test_a_dozen_downloads_that_fail_leave_the_next_one_all_it_needs(ota, expected: Expected):
+    results = [ota.offer(faults=[faults.status(503)]) for _ in range(4)]
+    assert {result.outcome for result in results} == {Outcome.DOWNLOAD_FAILED}
+    assert ota.ship().outcome is Outcome.UPGRADED
+
+
+@pytest.mark.nightly
+@pytest.mark.scenario("E7")
+def test_fifty_updates_in_a_row_take_no_longer_at_the_end(ota, firmware):
+    versions = [f"3.{number}.0" for number in range(50)]
+    results = [ota.ship(firmware.restamped(firmware.new, version)) for version in versions]
+    assert {result.outcome for result in results} == {Outcome.UPGRADED}
+    first, last = results[:10], results[-10:]
+    assert sum(one.seconds for one in last) < 1.5 * sum(one.seconds for one in first)
+
+
+@pytest.mark.scenario("E10")
+def test_a_chain_of_versions_and_a_leap_over_one(ota, firmware):
+    versions = ["2.0.0", "2.1.0", "2.3.0"]
+    results = [ota.ship(firmware.restamped(firmware.new, version)) for version in versions]
+    assert [result.running for result in results] == versions
+
+
+@pytest.mark.scenario("E11")
+def test_an_older_version_is_taken_where_the_shipment_says_so(ota, firmware):
+    result = ota.ship(firmware.restamped(firmware.new, "0.9.0"))
+    assert result.outcome is Outcome.UPGRADED
+    assert result.running == "0.9.0"
+
+
+@pytest.mark.requires("netem")
+@pytest.mark.scenario("D47", "E4")
+def test_a_network_that_loses_and_holds_back_packets_costs_time_alone(ota, network):
+    with network.shaped(loss="5%", delay=0.2):
+        result = ota.offer(timeout=600)
+    assert result.outcome is Outcome.UPGRADED
+
+
+@pytest.mark.scenario("E13")
+def test_the_verdict_rests_on_more_than_the_log(ota):
+    result = ota.offer(faults=[cloud_faults.delay(5)])
+    assert result.outcome is Outcome.UPGRADED
+    assert result.flash is not None
