@@ -36,6 +36,8 @@ AIR: Mapping[str, AirStatus] = {
     "NR": AirStatus.REQUESTED,
     "FD": AirStatus.DOWNLOADED,
     "RB": AirStatus.ROLLBACK,
+    "TM": AirStatus.TYPE_MISMATCH,
+    "VM": AirStatus.VERSION_MISMATCH,
 }
 AIR_OF: Mapping[str, str] = {
     "U": "S",

@@ -109,7 +109,7 @@ def test_a_device_that_runs_what_is_shipped_or_a_later_one_is_sent_no_url(ota, f
     result = ota.ship(firmware.old, rules=AirRules(condition="lower version"), timeout=20)
     assert result.outcome is Outcome.NOT_STARTED
     assert not result.downloads
-    with pytest.raises(UsageError, match="could not be seen|cannot be told"):
+    with pytest.raises(UsageError, match="could not be seen"):
         ota.ship()
 
 

@@ -40,7 +40,7 @@ def test_new_that_finds_no_network_goes_back_if_its_firmware_knows_how(
     ota, firmware, expected: Expected
 ):
     result = ota.ship(firmware.behaving(finds_cloud=False))
-    expected.check(result, "OOOV", air="FD FD FD RS")
+    expected.check(result, "OOOV", air="FD FD FD NR")
 
 
 @pytest.mark.scenario("E7")

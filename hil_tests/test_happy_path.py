@@ -1,7 +1,6 @@
 """Updates with nothing in their way."""
 
 import pytest
-from expected import Expected
 
 from pytest_blynk_ota import AirRules, AirStatus, Outcome, faults
 
@@ -56,22 +55,29 @@ def test_a_file_as_large_as_the_slot_fits(ota, board, firmware):
     assert result.flash.slots[slot.label] == "new"
 
 
+@pytest.fixture
+def larger(firmware):
+    """A size well above that of New."""
+    return sizes(len(firmware.new.data))[4095] + BLOCK_BYTES
+
+
+@pytest.fixture
+def dirty(ota, firmware, larger):
+    """Both slots full of zeros behind a larger image: bits that only an erase can set again."""
+    for version in ("2.0.0", "2.0.1"):
+        image = firmware.padded(larger, firmware.restamped(firmware.new, version), fill=0)
+        assert ota.offer(image).outcome is Outcome.UPGRADED
+
+
 @pytest.mark.scenario("H5")
-def test_ones_in_a_file_are_written_over_what_was_there(ota, firmware):
-    for version in ("2.0.0", "2.0.1"):  # both slots are full of other bytes now
-        assert ota.offer(firmware.restamped(firmware.new, version)).outcome is Outcome.UPGRADED
-    image = firmware.cut_short_of_code(firmware.restamped(firmware.new, "2.0.2"))
-    result = ota.offer(image)
+def test_ones_in_a_file_are_written_over_what_was_there(ota, firmware, larger, dirty):
+    result = ota.offer(firmware.padded(larger, firmware.restamped(firmware.new, "2.0.2")))
     assert result.outcome is Outcome.UPGRADED
     assert result.flash.slots[result.slot] == "new"
 
 
 @pytest.mark.scenario("H6")
-def test_a_smaller_file_is_whole_over_a_larger_one(ota, firmware):
-    larger = sizes(len(firmware.new.data))[4095] + BLOCK_BYTES
-    for version in ("2.0.0", "2.0.1"):
-        image = firmware.padded(larger, firmware.restamped(firmware.new, version))
-        assert ota.offer(image).outcome is Outcome.UPGRADED
+def test_a_smaller_file_is_whole_over_a_larger_one(ota, firmware, dirty):
     result = ota.offer(firmware.restamped(firmware.new, "2.0.2"))
     assert result.outcome is Outcome.UPGRADED
     assert result.flash.slots[result.slot] == "new"
@@ -96,12 +102,8 @@ def test_over_https_it_is_the_same(ota):
 @pytest.mark.scenario("H9")
 def test_a_bad_update_leaves_the_next_one_all_it_needs(ota, firmware):
     assert ota.offer(firmware.bad_checksum()).outcome is Outcome.REJECTED
-    assert ota.offer(faults=[faults.truncate("50%")]).outcome in (
-        Outcome.DOWNLOAD_FAILED,
-        Outcome.UPGRADED,  # it went on
-    )
-    if ota.running_version != firmware.new.version:
-        assert ota.ship().outcome is Outcome.UPGRADED
+    assert ota.offer(faults=[faults.status(404)]).outcome is Outcome.DOWNLOAD_FAILED
+    assert ota.ship().outcome is Outcome.UPGRADED
 
 
 @pytest.mark.scenario("H10")
@@ -109,21 +111,20 @@ def test_what_the_device_reports_is_what_the_file_says(ota, cloud, board, firmwa
     result = ota.ship()
     last = cloud.device(board.name).reports[-1]
     assert result.versions[-1] == last.version == firmware.new.version
-    assert (last.build, last.fw_type) == (firmware.new.build, firmware.new.fw_type)
+    assert last.build == firmware.new.build
 
 
 @pytest.mark.smoke
 @pytest.mark.requires("power")
 @pytest.mark.parametrize(
-    "seconds", [0, pytest.param(600, marks=pytest.mark.nightly)], ids="after {} s".format
+    "seconds", [0, pytest.param(600, marks=pytest.mark.nightly)], ids="{} s".format
 )
 @pytest.mark.scenario("H11")
-def test_an_update_outlives_a_power_cycle(ota, power, expected: Expected, seconds):
+def test_an_update_outlives_a_power_cycle(ota, power, firmware, seconds):
     assert ota.ship().outcome is Outcome.UPGRADED
-    if seconds:
-        idle = ota.ship(ota.another, rules=AirRules(auto_update=False), timeout=seconds)
-        assert idle.outcome is Outcome.NOT_STARTED
-    power.cycle()
-    after = ota.deep_check()
-    assert after.outcome is Outcome.UPGRADED
-    assert after.flash.running == after.flash.would_boot == after.slot
+    later = firmware.restamped(firmware.new, "3.0.0")
+    with ota.shipping(later, rules=AirRules(auto_update=False), timeout=seconds + 30) as shipment:
+        shipment.wait_for(air_status=AirStatus.AWAITING_USER_ACTION)
+        power.cycle()
+    assert shipment.result.running == firmware.new.version
+    assert shipment.result.outcome is Outcome.NOT_STARTED

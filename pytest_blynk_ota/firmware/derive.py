@@ -93,8 +93,11 @@ def cut(data: bytes, keep: int) -> bytes:
     return data[:keep]
 
 
-def padded(data: bytes, size: int) -> bytes:
-    """The image with ones behind it, up to ``size`` bytes: the same firmware in a longer file.
+def padded(data: bytes, size: int, fill: int = 0xFF) -> bytes:
+    """The image with bytes behind it, up to ``size``: the same firmware in a longer file.
+
+    Args:
+        fill: the byte; ones are what erased flash holds.
 
     Raises:
         FirmwareError: it is as long already, or longer.
@@ -102,7 +105,7 @@ def padded(data: bytes, size: int) -> bytes:
     _open(data, "cannot be padded")
     if size <= len(data):
         raise FirmwareError(f"cannot be padded to {size} bytes: it has {len(data)}")
-    return data.ljust(size, b"\xff")
+    return data.ljust(size, bytes([fill]))
 
 
 def retyped(data: bytes, fw_type: str) -> bytes:

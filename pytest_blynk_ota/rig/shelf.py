@@ -211,9 +211,9 @@ class Firmware:
         size = len(source.data) // 2 if keep is None else keep
         return parse(derive.cut(source.data, size), "cut")
 
-    def padded(self, size: int, image: Image | None = None) -> Image:
-        """The image in a file of ``size`` bytes: the same firmware with ones behind it."""
-        return parse(derive.padded((image or self.new).data, size), f"padded to {size}")
+    def padded(self, size: int, image: Image | None = None, *, fill: int = 0xFF) -> Image:
+        """The same firmware in a file of ``size`` bytes, with ``fill`` behind it."""
+        return parse(derive.padded((image or self.new).data, size, fill), f"padded to {size}")
 
     def retyped(self, fw_type: str, image: Image | None = None) -> Image:
         """The image for another template, whose name is as long as its own."""
