@@ -47,3 +47,8 @@ def said(value: Any, limit: int = MAX_LINE_CHARS) -> str:
     if isinstance(value, bool | int | float):
         return str(value)
     return line(json.dumps(value, ensure_ascii=False, default=str), limit)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts: ``1 line``, ``1,200 lines``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

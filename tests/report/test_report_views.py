@@ -265,10 +265,10 @@ def replaced_by_a_link(folder):
 
 
 TAMPERED = {
-    edited: "verdict.json was changed after the run ended",
-    added: "more.log was not there when the run ended",
-    lost: "verdict.json is missing; it was there when the run ended",
-    replaced_by_a_link: "verdict.json cannot be read",
+    edited: "verdict.json: edited: it has ",
+    added: "more.log: extra: it was not there when the run ended",
+    lost: "verdict.json: missing: it was there when the run ended",
+    replaced_by_a_link: "verdict.json: foreign: it is a link",
 }
 
 
@@ -278,7 +278,7 @@ def test_a_file_that_is_not_as_it_was_is_marked_at_its_test(run, page, how):
     seal(run.path)
     how(folder)
     made = page(run)
-    assert f"tests/test_it/{TAMPERED[how]}" in only(made).marks
+    assert f"tests/test_it/{TAMPERED[how]}" in "\n".join(only(made).marks)
     assert made.marks[-1].endswith("when the run ended")
 
 
@@ -286,7 +286,10 @@ def test_an_edited_head_is_marked_at_the_run(run, page):
     run.add()
     seal(run.path)
     (run.path / "run.json").write_text((run.path / "run.json").read_text().replace("lab1", "lab2"))
-    assert page(run).marks[0] == "run.json was changed after the run ended"
+    assert page(run).marks == (
+        "run.json: edited: its content is not what it was when the run ended",
+        "1 file is not as it was when the run ended",
+    )
 
 
 def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_path, page):
@@ -299,4 +302,17 @@ def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_pat
 def test_a_manifest_that_is_none_vouches_for_nothing(run, page, manifest):
     run.add()
     (run.path / "manifest.json").write_text(manifest)
-    assert page(run).marks[-1].endswith("not as they were when the run ended")
+    made = page(run)
+    assert made.runs[0].changed
+    assert "manifest.json: unreadable: " in "\n".join(made.marks)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [(["x"], "1 line cannot be read"), (["x", "y"], "2 lines cannot be read")],
+)
+def test_one_is_counted_as_one(run, page, lines, told):
+    run.add()
+    with (run.path / "results.jsonl").open("a") as results:
+        results.write("\n".join(lines))
+    assert page(run).marks == (f"results.jsonl: {told}",)
