@@ -14,7 +14,7 @@ from pytest_blynk_ota.report.compare import Comparison, compare
 from pytest_blynk_ota.report.fault import Fault, whose
 from pytest_blynk_ota.report.source import UNKNOWN, RunSource, TestSource
 from pytest_blynk_ota.report.story import Cited, Story, number, numbers
-from pytest_blynk_ota.report.visible import line, said, visible
+from pytest_blynk_ota.report.visible import line, said, sentence, visible
 
 WORDS: dict[str, tuple[str, str]] = {
     # In the order of the page: what a reader has to act on comes first.
@@ -143,6 +143,12 @@ class TestView:
     last_lines: tuple[str, ...]
     payload: str
     payload_form: str
+
+    @property
+    def also(self) -> str:
+        """The message, unless the line on whose fault it is says the same."""
+        told = sentence(self.message.removeprefix("assert "))
+        return "" if self.fault is None or told in self.fault.line else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +295,10 @@ def _test(
         for one in operations
         for sentence in (*one.reasons, *(finding.sentence for finding in one.findings))
         for number in (event.seq for event in sentence.events)
-    } | set(fault.events if fault else ())
+    }
+    if fault:
+        cited.update(fault.events)
+        cited.update(() if fault.decided is None else (fault.decided,))
     payload, form = pack(columns(events, story.speed, cited), plain=plain)
     comparison, why_not = _comparison(test, story, good)
     if same > 1:
@@ -447,7 +456,7 @@ def _seconds(value: Any) -> str:
 def _sentence(row: Mapping[str, Any], story: Story) -> Sentence:
     given = numbers(row.get("events"))
     cited = story.cite(given)
-    return Sentence(said(row.get("text")), cited, len(given) - len(cited))
+    return Sentence(sentence(row.get("text")), cited, len(given) - len(cited))
 
 
 def _finding(row: Mapping[str, Any], story: Story) -> FindingView:
