@@ -40,7 +40,7 @@ def _row(test: TestView) -> str:
     why = test.fault.line if test.fault else "" if test.word == "passed" else test.message
     word = WORDS[test.word][0]
     strong = word if test.word in QUIET else f"**{word}**"
-    return f"| {strong} | {cell(test.id)} | {cell(test.outcomes)} | {cell(why)} |"
+    return f"| {strong} | {cell(test.id)} | {cell(test.outcomes_short)} | {cell(why)} |"
 
 
 def cell(text: str) -> str:

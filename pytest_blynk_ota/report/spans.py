@@ -56,6 +56,7 @@ END: dict[tuple[str, str], tuple[str, Callable[[Event], Hashable]]] = {
     ("ota", "watch_ended"): ("operation", _of()),
     ("ota", "resumed"): ("pause", _of()),
     ("uart", "port_back"): ("port", _of()),
+    ("uart", "port_lost"): ("boot", _of()),  # from here on nobody knows what the board does
 }
 TEXTS: dict[str, Callable[[Event], str]] = {
     "power": lambda event: "off",

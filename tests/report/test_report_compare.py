@@ -82,7 +82,7 @@ def test_what_came_first_differently_is_named_with_what_came_before(run, good, p
     assert (found.witness, found.here) == ("firmware server", "fault fired: stall after=50%")
     assert found.there == "download ended: fin by device"
     assert (found.seq, found.at) == (10, pytest.approx(26.0))
-    assert found.before == "answers HTTP 200, 204800 bytes"
+    assert found.before == "answers HTTP 200, 204,800 bytes"
 
 
 def test_two_witnesses_in_another_order_are_no_difference(run, good, page):

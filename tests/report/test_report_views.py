@@ -316,3 +316,38 @@ def test_one_is_counted_as_one(run, page, lines, told):
     with (run.path / "results.jsonl").open("a") as results:
         results.write("\n".join(lines))
     assert page(run).marks == (f"results.jsonl: {told}",)
+
+
+def test_a_board_that_no_test_ran_on_is_not_among_the_firmware(tmp_path, page):
+    images = {which: {"version": "1.0.0"} for which in ("old", "new")}
+    boards = {"c3-a": images, "c3-b": {**images, "old": {}}, "c3-c": images}
+    run = Folder(tmp_path / "run", firmware=boards)
+    run.add()
+    run.add("test_both", boards=["c3-a", "c3-c"])
+    (shown,) = page(run).runs
+    assert ([row["boards"] for row in shown.firmware], shown.unused) == (["c3-a, c3-c"], "c3-b")
+
+
+def test_where_no_test_names_a_board_all_are_shown(run, page):
+    run.add(boards=[], rows=[])
+    (shown,) = page(run).runs
+    assert ([row["boards"] for row in shown.firmware], shown.unused) == (["c3-a"], "")
+
+
+def test_outcomes_that_are_alike_are_counted(run, page):
+    outcomes = ["UPGRADED", "UPGRADED", "STALLED", "UPGRADED"]
+    run.add(verdicts=[verdict(one, operation=n) for n, one in enumerate(outcomes)])
+    assert only(page(run)).outcomes_short == "UPGRADED × 2, STALLED, UPGRADED"
+
+
+def test_links_to_events_stand_in_the_order_of_time(run, page):
+    run.add(verdicts=[verdict(reasons=[{"text": "x", "events": [13, 99, 7, 10]}])])
+    (reason,) = only(page(run)).operations[0].reasons
+    assert [event.seq for event in reason.events] == [7, 10, 13, 99]
+
+
+def test_a_stored_reason_is_shown_as_a_clean_sentence(run, page):
+    text = "102400 of 204800 bytes.; then it  crashed:"
+    run.add(verdicts=[verdict(reasons=[{"text": text, "events": []}])])
+    (reason,) = only(page(run)).operations[0].reasons
+    assert reason.text == "102,400 of 204,800 bytes; then it crashed"
