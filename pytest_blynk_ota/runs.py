@@ -40,6 +40,12 @@ ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TE
 """Exit codes of a pytest that was not stopped on its way."""
 
 
+def first_line(text: str) -> str:
+    """The first line that says something; with the next one where it ends in a colon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+
+
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:
     """Folders for a run, named by time and rig, the first free one first."""
     name = f"{now:%Y%m%dT%H%M%S}-{Path(rig).stem}"
