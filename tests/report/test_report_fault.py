@@ -72,6 +72,16 @@ def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     assert found.line.endswith('because of the finding "late": a reset after the end')
 
 
+@pytest.mark.parametrize(
+    ("severity", "who"), [("error", "firmware"), ("warn", "unclear")], ids=lambda value: value
+)
+def test_an_assert_that_there_are_no_findings_is_told_by_the_error_finding(fault, severity, who):
+    finding = {"name": "hang", "severity": severity, "text": "it hangs", "events": [15]}
+    message = "result.findings: expected none, got 1: hang: it hangs"
+    found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    assert found.who == who
+
+
 def test_a_crash_in_a_finding_brings_no_full_stop_before_the_semicolon(fault):
     text = "Core  0 panic'ed. Exception was unhandled.; then reset 0xc"
     finding = {"name": "crash", "severity": "error", "text": text, "events": [15]}
