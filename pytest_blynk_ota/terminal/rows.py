@@ -125,7 +125,7 @@ def message(report: pytest.TestReport) -> str:
 def first_line(text: str) -> str:
     """The first line that says something, without what Python puts before an assert's words."""
     line = runs.first_line(text)
-    for prefix in ("AssertionError: ", "assert expected ", "pytest_blynk_ota.errors."):
+    for prefix in ("AssertionError: ", "Failed: ", "assert expected ", "pytest_blynk_ota.errors."):
         if line.startswith(prefix):
             line = line.removeprefix(prefix.removesuffix("expected "))
     return "".join(char if char.isprintable() else "�" for char in line)

@@ -96,6 +96,8 @@ def test_a_crash_is_decoded_where_the_events_say_how(run, page):
 def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
     run.add()
     made = markdown.render(page(run))
+    assert "started 2026-11-26T02:00:00+00:00 by the wall clock" in made
+    assert "came at device second 26.0" in made
     assert (
         "| **firmware** | test\\_it.py::test\\_it | STALLED | The test's fault stall after=50%"
         in made

@@ -92,6 +92,7 @@ def test_a_first_line_that_ends_in_a_colon_takes_the_next_one_along():
         "got 2 findings: crash: it crashed"
     )
     assert first_line("nothing follows:") == "nothing follows:"
+    assert first_line("Failed: x") == "x"
 
 
 def test_a_command_keeps_what_decides_how_tests_are_found_and_no_more(start):
