@@ -17,7 +17,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.spans import spans
 from pytest_blynk_ota.report.story import number
 from pytest_blynk_ota.report.visible import line, said
-from pytest_blynk_ota.report.words import BAD, GOOD, LANES, in_words, label, lane, tone
+from pytest_blynk_ota.report.words import BAD, GOOD, LANES, in_words, label, lane, tones
 
 TICKS_PER_S = 10_000
 PACK_FROM_BYTES = 1024
@@ -54,7 +54,7 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
     lanes = [lane(event) for event in events]
     ticks = [round((event.t - start) * TICKS_PER_S) for event in events]
     several = len({event.board for event in events if event.board}) > 1
-    tones = [tone(event) for event in events]
+    colours = tones(events)
     labels = [
         [place, _on(event, several) + found[0], found[1]]
         for place, event in enumerate(events)
@@ -76,8 +76,8 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
         "boards": [None if name is None else line(name, 60) for name in boards.numbers],
         "texts": list(texts.numbers),
         "labels": labels,
-        "bad": [place for place, found in enumerate(tones) if found == BAD],
-        "good": [place for place, found in enumerate(tones) if found == GOOD],
+        "bad": [place for place, found in enumerate(colours) if found == BAD],
+        "good": [place for place, found in enumerate(colours) if found == GOOD],
         "wall": _wall(events),
         "spans": [
             [

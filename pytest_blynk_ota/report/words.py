@@ -6,7 +6,7 @@ Tables by source and kind; an event that stands in none is shown with its data a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
@@ -144,6 +144,7 @@ LABELS: dict[tuple[str, str], tuple[str, int]] = {
 MAX_LABEL_CHARS = 48
 
 BAD, GOOD = "bad", "good"
+FIRST_ERROR_STATUS = 400
 TONES: dict[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("uart", "crash"): lambda data: BAD,
     ("uart", "core_dump"): lambda data: BAD,
@@ -154,6 +155,7 @@ TONES: dict[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("cloud", "refused"): lambda data: BAD,
     ("cloud", "fault"): lambda data: BAD,
     ("delivery", "fault"): lambda data: "" if data.get("phase") == "over" else BAD,
+    ("delivery", "response"): lambda data: "" if took(data.get("status")) else BAD,
     ("delivery", "ended"): lambda data: GOOD if data.get("how") == "complete" else BAD,
     ("ota", "closed"): lambda data: GOOD if data.get("why") == "success" else "",
 }
@@ -199,6 +201,26 @@ def tone(event: Event) -> str:
     """``bad`` for what went wrong, ``good`` for what went well, nothing for the rest."""
     found = TONES.get((event.source, event.kind))
     return found(event.data) if found else ""
+
+
+def took(status: Any) -> bool:
+    """Whether a server that answers this gives what was asked for, or says where it is."""
+    return not isinstance(status, int) or status < FIRST_ERROR_STATUS
+
+
+def tones(events: Iterable[Event]) -> list[str]:
+    """The tone of each event. A whole answer that refuses is no download that went well."""
+    refused: dict[str, bool] = {}
+    found = []
+    for event in events:
+        now = tone(event)
+        conn = said(event.data.get("conn"), 40)
+        if (event.source, event.kind) == ("delivery", "response"):
+            refused[conn] = now == BAD
+        elif (event.source, event.kind) == ("delivery", "ended") and refused.get(conn):
+            now = BAD
+        found.append(now)
+    return found
 
 
 def in_words(event: Event) -> str:

@@ -196,6 +196,15 @@ def test_an_event_says_whether_something_went_wrong_or_well(row, told):
     assert (data["bad"], data["good"]) == ([0] * (told == "bad"), [0] * (told == "good"))
 
 
+def test_a_whole_answer_that_refuses_is_no_download_that_went_well():
+    conn = {"conn": 1}
+    ended = (1.1, "delivery", "ended", {**conn, "how": "complete", "by": "server"})
+    for status, tone_of_it in ((404, "bad"), (200, "good"), (302, "good")):
+        rows = [(1.0, "delivery", "response", {**conn, "status": status}), ended]
+        assert 1 in columns(events(*rows), SPEED, [])[tone_of_it]
+        assert stretches(*rows)[0][4] == tone_of_it
+
+
 def test_the_end_of_a_fault_is_no_bad_news():
     fault = {"fault": "stall"}
     assert label(events((1, "delivery", "fault", {**fault, "phase": "fired"}))[0])[1] == 3
