@@ -23,10 +23,10 @@ from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION,
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place
-from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR
+from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR, first_line
 from pytest_blynk_ota.session import Session, properties
 from pytest_blynk_ota.terminal.again import Start
-from pytest_blynk_ota.terminal.explain import EXPECTED, compared, said
+from pytest_blynk_ota.terminal.explain import EXPECTED, Said, compared, said
 from pytest_blynk_ota.verdict.outcome import Outcome
 
 MAX_REASONS = 4
@@ -56,7 +56,8 @@ class Running:
     chance: Chance
     results: list[Result] = field(default_factory=list)
     place: Place | None = None
-    _about: Result | None = None
+    _seen: Said | None = None
+    _headline: str = ""
     _told: bool = False
 
     @classmethod
@@ -109,10 +110,16 @@ class Running:
         ]
         if unexpected:
             self._told = True
-            lines = "\n".join(f"  {finding}" for finding in unexpected)
+            first, *more = unexpected
+            are = (
+                f"are {len(unexpected)} error findings, the first"
+                if more
+                else "is an error finding"
+            )
             pytest.fail(
-                f"the test passed, but there are error findings:\n{lines}\n"
-                f"a test that expects one says @pytest.mark.finding({unexpected[0].name!r})\n"
+                f"the test passed, but there {are}: {first.name}: {first.text}\n"
+                + "".join(f"  {finding}\n" for finding in more)
+                + f"a test that expects one says @pytest.mark.finding({first.name!r})\n"
                 + "\n".join(self.ways_on()),
                 pytrace=False,
             )
@@ -126,27 +133,38 @@ class Running:
                 continue
             for result in reversed(self.results):
                 if got in (result.outcome, result.air_status):
-                    self._about = result
-                    return [compared(got, op, wanted)]
+                    self._seen = Said(compared(got, op, wanted), result)
+                    return [self._seen.text]
         return None
 
     def explain(self, error: AssertionError) -> None:
         """Have a failed assert about a result say what was expected, what came, and why."""
-        told = said(error, self.results[-1] if self.results else None)
-        about = told.result if told else self._about
-        self._about = None
-        if about is None:
+        told = said(error, self.results[-1] if self.results else None) or self._seen
+        self._seen = None
+        if told is None:
             return
-        if told and not error.args:
+        if not error.args:
             error.args = (told.text,)  # nothing but this will say it: --assert=plain
-        elif told and told.text not in str(error):
+        elif told.text not in str(error):
             error.add_note(told.text)
-        if told:
-            self.item.user_properties.append((SAID, told.text.splitlines()[0]))
-        reasons = [f"because {reason}" for reason in about.reasons[:MAX_REASONS]]
+        why = told.result.reasons
+        line = first_line(told.text)
+        self.item.user_properties.append((SAID, line))
+        self._headline = f"{line}, because {why[0].text}" if why else line
+        reasons = [f"because {reason}" for reason in why[:MAX_REASONS]]
         for line in (*reasons, *self.ways_on()):
             error.add_note(f"  {line}")
         self._told = True
+
+    def head(self, report: pytest.TestReport) -> None:
+        """Have pytest's short summary, and JUnit XML, begin with what came and why."""
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is None or not self._headline:
+            return
+        first, _, rest = crash.message.partition("\n")
+        again = first.removeprefix("AssertionError: ").removeprefix("assert ")
+        text = rest if self._headline.startswith(again) else crash.message
+        crash.message = f"{self._headline}\n{text}".rstrip("\n")
 
     def ways_on(self) -> Iterator[str]:
         """Where the evidence is, and the commands that decide and run again."""
@@ -270,6 +288,8 @@ def tell(
                 report.longrepr = caught.getrepr(style="value", chain=False)
             return  # its words say all: no board has been touched
     if report.failed and report.when != "teardown" and RUNNING in item.config.stash:
+        if report.when == "call":
+            item.config.stash[RUNNING].head(report)
         report.sections += item.config.stash[RUNNING].story()
 
 

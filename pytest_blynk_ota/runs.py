@@ -40,6 +40,12 @@ ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TE
 """Exit codes of a pytest that was not stopped on its way."""
 
 
+def first_line(text: str) -> str:
+    """The first line that says something; with the next one where it ends in a colon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+
+
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:
     """Folders for a run, named by time and rig, the first free one first."""
     name = f"{now:%Y%m%dT%H%M%S}-{Path(rig).stem}"
@@ -183,12 +189,18 @@ class _Test:
         else:
             self.told = told | {key: value for key, value in self.told.items() if value}
 
-    def result(self, report: pytest.TestReport, word: str) -> TestResult:
-        """Its line. A worker that died told nothing, so the report speaks for it."""
+    def result(
+        self, report: pytest.TestReport, word: str, clean: Callable[[str], str]
+    ) -> TestResult:
+        """Its line. A worker that died told nothing of its end, so the report speaks for it: in the
+        words of pytest-xdist, which name the test with all that its id may hold."""
         told = self.told
-        died = None if report.when in PHASES else str(report.longrepr)
+        name = told.get("id") or clean(report.nodeid)
+        died = None
+        if report.when not in PHASES:
+            died = clean(str(report.longrepr).replace(report.nodeid, name))
         return TestResult(
-            id=told.get("id") or report.nodeid,
+            id=name,
             folder=told.get("folder"),
             word=word,
             seconds=round(self.seconds, 3),
@@ -221,13 +233,15 @@ class Tally:
 
     Args:
         run: gives the folder of the run; None as long as there is none.
+        clean: takes secrets out of what no worker has cleaned.
 
     Attributes:
         trouble: what could not be written, in words.
     """
 
-    def __init__(self, run: Callable[[], Path | None] = lambda: None) -> None:
+    def __init__(self, run: Callable[[], Path | None], clean: Callable[[str], str]) -> None:
         self._run = run
+        self._clean = clean
         self._words: dict[str, str] = {}
         self._open: dict[tuple[str, str | None], _Test] = {}
         self._waiting: list[str] = []
@@ -246,7 +260,7 @@ class Tally:
             return
         del self._open[key]
         if test.word is not None:
-            self._waiting.append(test.result(report, test.word).to_json())
+            self._waiting.append(test.result(report, test.word, self._clean).to_json())
             self.write()
 
     def write(self) -> None:

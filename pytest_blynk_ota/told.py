@@ -14,7 +14,7 @@ import pytest
 
 from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.reporting import Running
-from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, TOLD
+from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, SAID, TOLD, first_line
 from pytest_blynk_ota.session import Session
 
 MAX_TEXT_CHARS = 200_000
@@ -45,19 +45,17 @@ def tell(
 def _message(report: pytest.TestReport) -> str:
     """The first line of what a report has to say."""
     if hasattr(report, "wasxfail"):
-        return _first_line(str(report.wasxfail).removeprefix("reason: "))
+        return first_line(str(report.wasxfail).removeprefix("reason: "))
     if isinstance(report.longrepr, tuple):  # a skip: path, line, reason
-        return _first_line(str(report.longrepr[2]).removeprefix("Skipped: "))
+        return first_line(str(report.longrepr[2]).removeprefix("Skipped: "))
     if not report.failed:
         return ""
     if RIG_ERROR in dict(report.user_properties):
-        return _first_line(dict(report.sections).get("rack error", ""))
+        return first_line(dict(report.sections).get("rack error", ""))
+    if report.when == "call" and (said := dict(report.user_properties).get(SAID)):
+        return str(said)
     crash = getattr(report.longrepr, "reprcrash", None)
-    return _first_line(crash.message if crash else report.longreprtext)
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return first_line(crash.message if crash else report.longreprtext)
 
 
 def _text(report: pytest.TestReport) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.spans import spans
+from pytest_blynk_ota.report.story import number
 from pytest_blynk_ota.report.visible import line, said
-from pytest_blynk_ota.report.words import LANES, in_words, label, lane
+from pytest_blynk_ota.report.words import BAD, GOOD, LANES, in_words, label, lane, tones
 
 TICKS_PER_S = 10_000
 PACK_FROM_BYTES = 1024
@@ -26,6 +27,8 @@ PROGRESS = ("delivery", "progress")
 METRIC = ("uart", "metric")
 MAX_METRICS = 12
 MAX_VALUE = 1e15
+MAX_WALL_S = 1e11
+"""Later than any clock says; a browser can write it as a date."""
 
 
 class Table:
@@ -51,6 +54,7 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
     lanes = [lane(event) for event in events]
     ticks = [round((event.t - start) * TICKS_PER_S) for event in events]
     several = len({event.board for event in events if event.board}) > 1
+    colours = tones(events)
     labels = [
         [place, _on(event, several) + found[0], found[1]]
         for place, event in enumerate(events)
@@ -72,6 +76,9 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
         "boards": [None if name is None else line(name, 60) for name in boards.numbers],
         "texts": list(texts.numbers),
         "labels": labels,
+        "bad": [place for place, found in enumerate(colours) if found == BAD],
+        "good": [place for place, found in enumerate(colours) if found == GOOD],
+        "wall": _wall(events),
         "spans": [
             [
                 LANES.index(span.lane),
@@ -91,6 +98,12 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
 def _on(event: Event, several: bool) -> str:
     """Which board it is about, where there are several."""
     return f"{line(event.board, 24)}: " if several and event.board else ""
+
+
+def _wall(events: Sequence[Event]) -> float | None:
+    """When the first event was seen, by the host's clock; None if the evidence does not say it."""
+    seconds = number(events[0].wall) if events else None
+    return seconds if seconds is not None and 0 < seconds < MAX_WALL_S else None
 
 
 def _text(event: Event, texts: Table) -> int:

@@ -203,7 +203,7 @@ def _shown(value: tuple[float, str] | None) -> str:
     if value is None:
         return "–"
     amount, unit = value
-    return f"{amount:.1f} {unit}" if unit else f"{amount:.0f}"
+    return f"{amount:,.1f} {unit}" if unit else f"{amount:,.0f}"
 
 
 def _change(

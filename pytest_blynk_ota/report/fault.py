@@ -7,13 +7,13 @@ it does not judge again, and where they do not say it, it says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.story import Story, numbers
-from pytest_blynk_ota.report.visible import MAX_LINE_CHARS, said
+from pytest_blynk_ota.report.visible import said, sentence
 
 FIRMWARE, NETWORK, CLOUD, RACK, TEST = "firmware", "network", "cloud", "rack", "test"
 UNCLEAR = "unclear"
@@ -35,10 +35,13 @@ DOWNLOAD_OUTCOMES = (
     "STALLED",
     "DOWNLOAD_FAILED",
 )
+OF_FINDINGS = ("error finding", "findings: expected none")
+"""Words of a message that is about findings: the plugin's, and an assert's."""
 FINDING_OF = {"unexplained loss": NETWORK, "fault not reached": TEST}
 """Findings that are not the firmware's."""
 
 
+NO_WORD = "the run holds no word on it"
 NO_VERDICT: Mapping[str, Any] = {}
 
 
@@ -49,6 +52,7 @@ class Fault:
     Attributes:
         who: ``firmware``, ``network``, ``cloud``, ``rack``, ``test`` or ``unclear``.
         at: device seconds since the test began; None if no event says when.
+        decided: the event that decided it, seen at that second.
         because: the rest of the sentence "X failed because ...".
         events: what that rests on.
         under: what the test itself had made bad at that moment: ``network``, ``cloud`` or nothing.
@@ -58,6 +62,7 @@ class Fault:
     who: str
     at: float | None
     because: str
+    decided: int | None = None
     events: tuple[int, ...] = ()
     under: str = ""
     what: str = ""
@@ -65,21 +70,21 @@ class Fault:
     @property
     def line(self) -> str:
         """The sentence."""
-        when = "" if self.at is None else f" at {self.at:.1f} s"
+        when = "" if self.at is None else f" at device second {self.at:.1f}"
+        because = sentence(self.because)
         if self.under:
             return (
                 f"The test's fault {self.what} came{when}, and the {self.who} did not get over "
-                f"it: {self.because}"
+                f"it: {because}"
             )
-        if self.who == RACK:
-            because = self.because.rstrip(".")
+        if self.who == RACK:  # when it was noticed is chance
             return (
-                f"The rack failed{when.replace(' at ', ', noticed at ')}, because {because}. "
+                f"The rack failed, because {because}. "
                 "This says nothing of the firmware: run it again."
             )
         if self.who == UNCLEAR:
-            return f"It is not clear what failed{when}: {self.because}"
-        return f"The {self.who} failed{when}, because {self.because}"
+            return f"It is not clear what failed{when}: {because}"
+        return f"The {self.who} failed{when}, because {because}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,11 @@ class Case:
         """A list of objects in the verdict."""
         value = self.verdict.get(name)
         return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+    def fault(self, who: str, because: str, decided: Event | None, events: Iterable[int]) -> Fault:
+        """Whose it is, at the second of the event that decided it."""
+        at = self.story.at(decided) if decided else None
+        return Fault(who, at, because, decided.seq if decided else None, tuple(events))
 
     def seen(self, source: str, *kinds: str) -> list[Event]:
         """Events of the operation."""
@@ -146,7 +156,8 @@ def _rack(case: Case) -> Fault | None:
     return Fault(
         RACK,
         case.story.at(when) if when else None,
-        because or "the run holds no word on it",
+        because or NO_WORD,
+        when.seq if when else None,
         (first.seq,) if first else (),
     )
 
@@ -154,19 +165,19 @@ def _rack(case: Case) -> Fault | None:
 def _test(case: Case) -> Fault | None:
     if case.word != "error":
         return None
-    return Fault(TEST, None, case.message or "the run holds no word on it")
+    return Fault(TEST, None, case.message or NO_WORD)
 
 
 def _finding(case: Case) -> Fault | None:
-    """The test passed, but for an error finding that it did not name."""
-    if "error findings" not in case.message:
+    """The test passed but for an error finding, or itself wanted none."""
+    if not any(words in case.message for words in OF_FINDINGS):
         return None
     for finding in case.rows("findings"):
         if finding.get("severity") == "error":
             name, events = said(finding.get("name"), 60), numbers(finding.get("events"))
-            because = f'of the finding "{name}": {_sentence(finding.get("text"))}'
+            because = f'of the finding "{name}": {sentence(finding.get("text"))}'
             who = FINDING_OF.get(name, FIRMWARE)
-            return Fault(who, case.story.first_at(events), because, tuple(events))
+            return case.fault(who, because, case.story.first_of(events), events)
     return None
 
 
@@ -176,18 +187,13 @@ def _of_outcome(case: Case) -> Fault | None:
         return None
     crash = next(iter(case.seen("uart", "crash", "boot_error")), None)
     because, events = _told(case)
-    at = case.story.first_at(events)
+    decided = case.story.first_of(events)
     if crash is not None:
-        because = f"it crashed: {_sentence(crash.data.get('text'), 200)}; {because}"
-        at, events = case.story.at(crash), [crash.seq, *events]
+        because = f"it crashed: {sentence(crash.data.get('text'), 200)}; {because}"
+        decided, events = crash, [crash.seq, *events]
     own = case.seen("power", "off")
-    cut = f"; the test had cut its power at {case.story.at(own[0]):.1f} s" if own else ""
-    return Fault(FIRMWARE, at, because + cut, tuple(events))
-
-
-def _sentence(text: Any, limit: int = MAX_LINE_CHARS) -> str:
-    """A chip's words within a sentence: no full stop before a semicolon, no columns of blanks."""
-    return " ".join(said(text, limit).split()).replace(".;", ";").rstrip(".")
+    cut = f"; the test had cut its power at {case.story.at(own[0]):.1f}" if own else ""
+    return case.fault(FIRMWARE, because + cut, decided, events)
 
 
 TELLING = {
@@ -209,9 +215,9 @@ def _told(case: Case) -> tuple[str, list[int]]:
     for word in TELLING.get(case.outcome, ()):
         for reason in reasons:
             if word in said(reason.get("text")):
-                return said(reason.get("text")), numbers(reason.get("events"))
+                return sentence(reason.get("text")), numbers(reason.get("events"))
     for reason in reasons:
-        return said(reason.get("text")), numbers(reason.get("events"))
+        return sentence(reason.get("text")), numbers(reason.get("events"))
     return f"the outcome is {case.outcome}", []
 
 
@@ -237,6 +243,7 @@ def _injected(case: Case) -> Fault | None:
         FIRMWARE,
         case.story.at(first),
         f"{after}expected {case.wanted}, got {case.outcome}: {because}",
+        first.seq,
         tuple(dict.fromkeys([first.seq, *then, *events])),
         under=CLOUD if first.source == "cloud" else NETWORK,
         what=what,
@@ -249,11 +256,11 @@ def _afterwards(case: Case, fault: Event) -> tuple[str, list[int]]:
     end = next((one for one in ends if one.t >= fault.t), None)
     if end is None:
         return "", []
-    told = f"it gave up at {case.story.at(end):.1f} s"
+    told = f"it gave up at {case.story.at(end):.1f}"
     reset = next((one for one in case.seen("uart", "reset") if one.t >= end.t), None)
     if reset is None:
         return f"{told}; ", [end.seq]
-    return f"{told} and restarted at {case.story.at(reset):.1f} s; ", [end.seq, reset.seq]
+    return f"{told} and restarted at {case.story.at(reset):.1f}; ", [end.seq, reset.seq]
 
 
 def _last_download(case: Case) -> float:
@@ -284,41 +291,35 @@ def _download(case: Case) -> Fault | None:
         if finding.get("name") in ("unexplained loss", "hang"):
             events = numbers(finding.get("events"))
             who = NETWORK if finding.get("name") == "unexplained loss" else FIRMWARE
-            return Fault(who, case.story.first_at(events), said(finding.get("text")), tuple(events))
+            return case.fault(who, said(finding.get("text")), case.story.first_of(events), events)
     downloads = case.rows("downloads")
     ended = said(downloads[-1].get("ended"), 20) if downloads else ""
     because, events = _told(case)
-    return Fault(
-        NETWORK if ended in ("stalled", "cut") else FIRMWARE,
-        case.story.first_at(events[-1:]),
-        because,
-        tuple(events),
-    )
+    who = NETWORK if ended in ("stalled", "cut") else FIRMWARE
+    return case.fault(who, because, case.story.first_of(events[-1:]), events)
 
 
 def _offline(case: Case) -> Fault | None:
     if case.outcome != "OFFLINE" or case.outcome not in case.message:
         return None
     because, events = _told(case)
-    return Fault(FIRMWARE, case.story.first_at(events), because, tuple(events))
+    return case.fault(FIRMWARE, because, case.story.first_of(events), events)
 
 
 def _upgraded(case: Case) -> Fault | None:
     if not re.search(r"\bgot UPGRADED", case.message):
         return None
     report = next(iter(reversed(case.seen("cloud", "report"))), None)
-    return Fault(
-        FIRMWARE,
-        case.story.at(report) if report else None,
-        f"it took the image: the test expected {case.wanted}, got UPGRADED",
-        (report.seq,) if report else (),
-    )
+    because = f"it took the image: the test expected {case.wanted}, got UPGRADED"
+    return case.fault(FIRMWARE, because, report, [report.seq] if report else [])
 
 
 def _unclear(case: Case) -> Fault:
     """An assertion of the test's own, or no verdict: nothing is claimed."""
     said_of = f"; the outcome of its last operation is {case.outcome}" if case.outcome else ""
-    return Fault(UNCLEAR, None, (case.message or "the run holds no word on it") + said_of)
+    decided = case.story.first_of(_told(case)[1][-1:])
+    because = sentence(case.message or NO_WORD) + said_of
+    return Fault(UNCLEAR, None, because, decided.seq if decided else None)
 
 
 ROWS: Sequence[Callable[[Case], Fault | None]] = (

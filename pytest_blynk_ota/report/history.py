@@ -17,12 +17,21 @@ MAX_RUNS = 30
 def last_good(
     runs: Sequence[RunSource], against: RunSource | None = None
 ) -> Callable[[TestSource], Good | None]:
-    """A function that finds the last good run of a test: in ``against`` alone, if it is given."""
+    """A function that finds the last good run of a test: in ``against`` alone, if it is given.
+
+    No test is compared with itself.
+    """
+    itself = {
+        id(test)
+        for run in runs
+        if against is not None and same_run(run, against)
+        for test in run.tests
+    }
     earlier = [(run.folder.name, passed(run)) for run in ([against] if against else _beside(runs))]
 
     def find(test: TestSource) -> Good | None:
         for name, found in earlier:
-            if test.id in found:
+            if test.id in found and id(test) not in itself:
                 return name, found[test.id]
         return None
 
@@ -41,7 +50,6 @@ def _beside(runs: Sequence[RunSource]) -> list[RunSource]:
     begun = [said(run.head.get("started")) for run in runs if run.head.get("started")]
     if not begun:
         return []
-    same = {_which(run) for run in runs}
     found = []
     for parent in dict.fromkeys(folder.parent for folder in own):
         for head in parent.glob("*/run.json"):
@@ -53,16 +61,29 @@ def _beside(runs: Sequence[RunSource]) -> list[RunSource]:
         run
         for run in read
         if run is not None
-        and _which(run) not in same
+        and not any(same_run(run, one) for one in runs)
         and said(run.head.get("rig")) in rigs
         and "" < said(run.head.get("started")) <= min(begun)
     ]
     return sorted(earlier, key=lambda run: said(run.head.get("started")), reverse=True)
 
 
-def _which(run: RunSource) -> tuple[str, tuple[str, ...]]:
-    """What a copy of a run shares with it: when it began, and its tests."""
-    return said(run.head.get("started")), tuple(test.id for test in run.tests)
+def same_run(one: RunSource, other: RunSource) -> bool:
+    """Whether two folders are one run: the same folder, or a copy of it.
+
+    A run has an id; one of an older format is known by its rig, when it began, and its tests.
+    """
+    if one.folder.resolve() == other.folder.resolve():
+        return True
+    ids = said(one.head.get("id")), said(other.head.get("id"))
+    if all(ids):
+        return ids[0] == ids[1]
+    return bool(one.head.get("started")) and _which(one) == _which(other)
+
+
+def _which(run: RunSource) -> tuple[str, str, list[str]]:
+    head = run.head
+    return said(head.get("rig")), said(head.get("started")), [test.id for test in run.tests]
 
 
 def _age(folder: Path) -> float:

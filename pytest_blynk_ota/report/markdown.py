@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_blynk_ota.report.model import WORDS, Page, TestView
+from pytest_blynk_ota.report.model import WORDS, Page, RunView, TestView
 
 MAX_ROWS = 500
 """A step summary may have 1 MiB; what came out well goes first when there is no room."""
@@ -20,7 +20,7 @@ def render(page: Page) -> str:
         state = "complete" if run.complete else "**not complete**"
         kind = f" ({run.kind})" if run.kind else ""
         lines.append(
-            f"- Rig {cell(run.rig or 'not known')}{cell(kind)}, {cell(run.started)}, {state}"
+            f"- Rig {cell(run.rig or 'not known')}{cell(kind)}, {cell(_begun(run))}, {state}"
         )
         lines += [
             f"  - {cell(row['boards'])}: {cell(row['old_version'])} to {cell(row['new_version'])}"
@@ -36,11 +36,16 @@ def render(page: Page) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _begun(run: RunView) -> str:
+    """When a run began; the seconds in the table are those of the device."""
+    return f"started {run.started} by the wall clock" if run.started else "start not known"
+
+
 def _row(test: TestView) -> str:
     why = test.fault.line if test.fault else "" if test.word == "passed" else test.message
     word = WORDS[test.word][0]
     strong = word if test.word in QUIET else f"**{word}**"
-    return f"| {strong} | {cell(test.id)} | {cell(test.outcomes)} | {cell(why)} |"
+    return f"| {strong} | {cell(test.id)} | {cell(test.outcomes_short)} | {cell(why)} |"
 
 
 def cell(text: str) -> str:

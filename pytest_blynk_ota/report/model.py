@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
@@ -14,7 +15,7 @@ from pytest_blynk_ota.report.compare import Comparison, compare
 from pytest_blynk_ota.report.fault import Fault, whose
 from pytest_blynk_ota.report.source import UNKNOWN, RunSource, TestSource
 from pytest_blynk_ota.report.story import Cited, Story, number, numbers
-from pytest_blynk_ota.report.visible import line, said, visible
+from pytest_blynk_ota.report.visible import line, said, sentence, visible
 
 WORDS: dict[str, tuple[str, str]] = {
     # In the order of the page: what a reader has to act on comes first.
@@ -104,6 +105,7 @@ class RunView:
     finished: str
     command: str
     firmware: tuple[Mapping[str, str], ...]
+    unused: str
     tools: tuple[tuple[str, str], ...]
     marks: tuple[str, ...]
 
@@ -143,6 +145,19 @@ class TestView:
     last_lines: tuple[str, ...]
     payload: str
     payload_form: str
+
+    @property
+    def outcomes_short(self) -> str:
+        """The outcomes in order; of several alike that follow each other one, and how many."""
+        rows = groupby(one.outcome for one in self.operations if one.outcome)
+        counted = ((outcome, len(list(alike))) for outcome, alike in rows)
+        return ", ".join(f"{name} × {many}" if many > 1 else name for name, many in counted)
+
+    @property
+    def also(self) -> str:
+        """The message, unless the line on whose fault it is says the same."""
+        told = sentence(self.message.removeprefix("assert "))
+        return "" if self.fault is None or told in self.fault.line else self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +210,10 @@ def build(
         for place, (index, test) in enumerate(pairs)
     )
     counts = Counter(test.word for test in tests)
-    views = tuple(_run(run) for run in runs)
+    views = tuple(
+        _run(run, [test.boards for test in tests if test.run == index])
+        for index, run in enumerate(runs)
+    )
     marks = [
         f"{run.name}: {mark}" if len(runs) > 1 else mark for run in views for mark in run.marks
     ]
@@ -217,8 +235,17 @@ def _word(test: TestSource) -> str:
     return test.word if test.word in WORDS else UNKNOWN
 
 
-def _run(run: RunSource) -> RunView:
+def _run(run: RunSource, boards: Sequence[str]) -> RunView:
+    """The head of a run.
+
+    Args:
+        run: as read.
+        boards: what its tests ran on; where none says it, all boards are shown.
+    """
     head = run.head
+    firmware = head.get("firmware")
+    images = firmware if isinstance(firmware, Mapping) else {}
+    unused = [name for name in images if any(boards) and not _stands_in(said(name, 60), boards)]
     command = head.get("command")
     words = [said(word) for word in command] if isinstance(command, list) else []
     tools = head.get("tools")
@@ -234,7 +261,8 @@ def _run(run: RunSource) -> RunView:
         started=said(head.get("started"), 40),
         finished=said(head.get("finished"), 40),
         command=line(shlex.join(words), 2000),
-        firmware=_firmware(head.get("firmware")),
+        firmware=_firmware({name: images[name] for name in images if name not in unused}),
+        unused=", ".join(said(name, 60) for name in unused),
         tools=tuple(
             (said(name, 60), said(version, 60))
             for name, version in list(tools.items())[:TOOLS_SHOWN]
@@ -245,10 +273,12 @@ def _run(run: RunSource) -> RunView:
     )
 
 
-def _firmware(data: Any) -> tuple[Mapping[str, str], ...]:
+def _stands_in(name: str, boards: Iterable[str]) -> bool:
+    return any(f", {name}, " in f", {names}, " for names in boards)
+
+
+def _firmware(data: Mapping[Any, Any]) -> tuple[Mapping[str, str], ...]:
     """A row for each board; boards with the same two images share one."""
-    if not isinstance(data, Mapping):
-        return ()
     boards: dict[tuple[str, ...], list[str]] = {}
     names = ("version", "build", "sha256", "path")
     for board, images in data.items():
@@ -289,7 +319,10 @@ def _test(
         for one in operations
         for sentence in (*one.reasons, *(finding.sentence for finding in one.findings))
         for number in (event.seq for event in sentence.events)
-    } | set(fault.events if fault else ())
+    }
+    if fault:
+        cited.update(fault.events)
+        cited.update(() if fault.decided is None else (fault.decided,))
     payload, form = pack(columns(events, story.speed, cited), plain=plain)
     comparison, why_not = _comparison(test, story, good)
     if same > 1:
@@ -447,7 +480,7 @@ def _seconds(value: Any) -> str:
 def _sentence(row: Mapping[str, Any], story: Story) -> Sentence:
     given = numbers(row.get("events"))
     cited = story.cite(given)
-    return Sentence(said(row.get("text")), cited, len(given) - len(cited))
+    return Sentence(sentence(row.get("text")), cited, len(given) - len(cited))
 
 
 def _finding(row: Mapping[str, Any], story: Story) -> FindingView:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +15,10 @@ from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.event import SCHEMA, Event
-from pytest_blynk_ota.report.intact import MANIFEST, changes
-from pytest_blynk_ota.report.visible import said
+from pytest_blynk_ota.evidence.files import folders_in, kind_of
+from pytest_blynk_ota.evidence.manifest import MANIFEST, changes
+from pytest_blynk_ota.evidence.marks import Flaw, Mark
+from pytest_blynk_ota.report.visible import count, said
 
 MAX_SEQ = 2**53
 """What a browser can count to."""
@@ -100,8 +101,8 @@ class RunSource:
 def is_file(path: Path) -> bool:
     """Whether a file stands there: no link, which may lead anywhere, no pipe, which blocks."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (OSError, ValueError):
+        return kind_of(path) == ""
+    except (EvidenceError, ValueError):
         return False
 
 
@@ -146,25 +147,30 @@ def _compare(
             marks.append(f"{MANIFEST} is missing: nothing says whether the files are as written")
         return 0
     by_folder = {f"tests/{test.folder.name}": test for test in tests if test.folder}
-    found = list(changes(folder, _object(folder / MANIFEST, marks)))
-    for name, wrong in found[:MAX_CHANGES]:
-        test = by_folder.get("/".join(name.split("/")[:2]))
-        (test.marks if test else marks).append(f"{name} {wrong}")
+    found = _changes(folder, marks)
+    for one in found[:MAX_CHANGES]:
+        test = by_folder.get("/".join(one.file.split("/")[:2]))
+        (test.marks if test else marks).append(str(one))
     if found:
-        files = (
-            "1 file is not as it was"
-            if len(found) == 1
-            else f"{len(found)} files are not as they were"
-        )
+        files = count(len(found), "file is not as it was", "files are not as they were")
         marks.append(f"{files} when the run ended")
     return len(found)
+
+
+def _changes(folder: Path, marks: list[str]) -> list[Mark]:
+    """What differs from the manifest; of one that is none, that it is none."""
+    manifest = _object(folder / MANIFEST, marks)
+    try:
+        return list(changes(folder, manifest))
+    except (EvidenceError, ValueError) as error:
+        return [Mark(MANIFEST, Flaw.UNREADABLE, said(str(error), 200))]
 
 
 def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) -> list[TestSource]:
     """The tests of results.jsonl, and then the folders that it does not name."""
     tests: list[TestSource] = []
     taken: set[Path] = set()
-    there = {path.name: path for path in folders(folder / "tests")}
+    there = {path.name: path for path in folders_in(folder / "tests")}
     for row in rows:
         where, own = _evidence_of(there, row.get("folder"))
         if where is not None:
@@ -188,14 +194,6 @@ def _evidence_of(there: Mapping[str, Path], name: Any) -> tuple[Path | None, lis
     if head == "tests" and rest in there:
         return there[rest], []
     return None, [f"its folder {said(name, 200)} is missing"]
-
-
-def folders(path: Path) -> list[Path]:
-    """The folders in a folder, by name; links are left out, for they may lead anywhere."""
-    try:
-        return sorted(one for one in path.iterdir() if one.is_dir() and not one.is_symlink())
-    except OSError:
-        return []
 
 
 def _test(folder: Path | None, row: Mapping[str, Any], marks: list[str]) -> TestSource:
@@ -254,7 +252,7 @@ def _rows(path: Path, marks: list[str]) -> Iterator[Mapping[str, Any]]:
         elif text.strip():
             wrong += 1
     if wrong:
-        marks.append(f"{path.name}: {wrong} lines cannot be read")
+        marks.append(f"{path.name}: {count(wrong, 'line')} cannot be read")
 
 
 def read_events(path: Path) -> tuple[list[Event], list[str]]:
@@ -284,7 +282,8 @@ def _marks(events: Sequence[Event], wrong: Sequence[int], last: int) -> list[str
     if wrong == [last]:
         marks.append(f"events.jsonl: its last line ({last}) is cut short")
     elif wrong:
-        marks.append(f"events.jsonl: {len(wrong)} lines are no events, the first is {wrong[0]}")
+        none = count(len(wrong), "line is no event", "lines are no events")
+        marks.append(f"events.jsonl: {none}, the first is line {wrong[0]}")
     if not events:
         marks.append("events.jsonl holds no event")
         return marks
@@ -292,7 +291,8 @@ def _marks(events: Sequence[Event], wrong: Sequence[int], last: int) -> list[str
         marks.append(f"events.jsonl: its end is missing, the last event is #{events[-1].seq}")
     gaps = sum(1 for place, event in enumerate(events, 1) if event.seq != place)
     if gaps and not wrong:
-        marks.append(f"events.jsonl: {gaps} events are not numbered one after the other")
+        events_are = count(gaps, "event is not", "events are not")
+        marks.append(f"events.jsonl: {events_are} numbered one after the other")
     return marks
 
 

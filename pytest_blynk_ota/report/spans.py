@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.visible import said
-from pytest_blynk_ota.report.words import MAX_LABEL_CHARS
+from pytest_blynk_ota.report.words import MAX_LABEL_CHARS, took
 
 Key = tuple[str, Hashable]
 
@@ -56,6 +56,7 @@ END: dict[tuple[str, str], tuple[str, Callable[[Event], Hashable]]] = {
     ("ota", "watch_ended"): ("operation", _of()),
     ("ota", "resumed"): ("pause", _of()),
     ("uart", "port_back"): ("port", _of()),
+    ("uart", "port_lost"): ("boot", _of()),  # from here on nobody knows what the board does
 }
 TEXTS: dict[str, Callable[[Event], str]] = {
     "power": lambda event: "off",
@@ -98,7 +99,11 @@ def spans(events: Sequence[Event]) -> list[Span]:
                 _closing_words(ended, event)
         if kind in BEGIN:
             name, of, lane, tone = BEGIN[kind]
-            begin((name, of(event)), Span(lane, place, TEXTS[name](event), tone))
+            refuses = name == "download" and not took(event.data.get("status"))
+            begin(
+                (name, of(event)),
+                Span(lane, place, TEXTS[name](event), "bad" if refuses else tone),
+            )
         elif kind == ("delivery", "fault"):
             _fault(event, place, begin, end)
         elif kind == ("test", "action"):
@@ -114,7 +119,7 @@ def _closing_words(span: Span, event: Event) -> None:
         how = said(event.data.get("how"), 20)
         by = said(event.data.get("by"), 20)
         span.text = f"{span.text}, {how} by {by}"[:MAX_LABEL_CHARS]
-        span.tone = "good" if how == "complete" else "bad"
+        span.tone = "good" if how == "complete" and span.tone != "bad" else "bad"
 
 
 def _fault(

@@ -77,8 +77,10 @@ class Story:
         return None
 
     def cite(self, numbers: Iterable[int]) -> tuple[Cited, ...]:
-        """What a sentence rests on; numbers that the evidence does not hold are kept."""
-        return tuple(self._cited(number) for number in list(numbers)[:MAX_CITED])
+        """What a sentence rests on, in the order of time; numbers that the evidence does not hold
+        are kept, at the end."""
+        found = [self._cited(number) for number in list(numbers)[:MAX_CITED]]
+        return tuple(sorted(found, key=lambda one: (one.at is None, one.at or 0.0, one.seq)))
 
     def _cited(self, seq: int) -> Cited:
         event = self.by_seq.get(seq)
@@ -86,10 +88,10 @@ class Story:
             return Cited(seq, None, "", "the evidence holds no such event")
         return Cited(seq, self.at(event), said(event.source, 20), in_words(event))
 
-    def first_at(self, numbers: Iterable[int]) -> float | None:
-        """When the first of these events was seen."""
-        times = [self.at(self.by_seq[number]) for number in numbers if number in self.by_seq]
-        return min(times, default=None)
+    def first_of(self, numbers: Iterable[int]) -> Event | None:
+        """The first of these events that was seen."""
+        events = [self.by_seq[number] for number in numbers if number in self.by_seq]
+        return min(events, key=lambda event: event.t, default=None)
 
 
 def numbers(value: Any) -> list[int]:

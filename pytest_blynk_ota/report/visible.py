@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 CONTROL_PICTURES = 0x2400
@@ -47,3 +48,22 @@ def said(value: Any, limit: int = MAX_LINE_CHARS) -> str:
     if isinstance(value, bool | int | float):
         return str(value)
     return line(json.dumps(value, ensure_ascii=False, default=str), limit)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts: ``1 line``, ``1,200 lines``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+BYTES = re.compile(r"\b\d{5,}(?= (?:of \d+ )?bytes\b)")
+
+
+MAX_SENTENCE_CHARS = 2 * MAX_LINE_CHARS
+"""A sentence is made of lines that were cut already."""
+
+
+def sentence(value: Any, limit: int = MAX_SENTENCE_CHARS) -> str:
+    """A stored sentence as people read one: no full stop before a semicolon, no columns of blanks,
+    nothing after which more is expected; bytes in groups of three digits."""
+    text = " ".join(said(value, limit).split()).replace(".;", ";")
+    return BYTES.sub(lambda found: f"{int(found[0]):,}", text).rstrip(" .:;,")

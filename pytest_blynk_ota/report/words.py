@@ -6,7 +6,7 @@ Tables by source and kind; an event that stands in none is shown with its data a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
@@ -97,6 +97,7 @@ LINES: dict[tuple[str, str], str] = {
     ("ota", "restored"): "Old restored ({wrote_bytes} bytes written): {slots}",
 }
 
+WENT_WRONG = 3
 LABELS: dict[tuple[str, str], tuple[str, int]] = {
     # The weight says which label stays when not all have room: 3 is what went wrong.
     ("uart", "reset"): ("reset {cause}", 2),
@@ -142,6 +143,26 @@ LABELS: dict[tuple[str, str], tuple[str, int]] = {
 }
 MAX_LABEL_CHARS = 48
 
+BAD, GOOD = "bad", "good"
+FIRST_ERROR_STATUS = 400
+TONES: dict[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
+    ("uart", "crash"): lambda data: BAD,
+    ("uart", "core_dump"): lambda data: BAD,
+    ("uart", "boot_error"): lambda data: BAD,
+    ("uart", "port_lost"): lambda data: BAD,
+    ("rig", "error"): lambda data: BAD,
+    ("flash", "unreadable"): lambda data: BAD,
+    ("cloud", "refused"): lambda data: BAD,
+    ("cloud", "fault"): lambda data: BAD,
+    ("delivery", "fault"): lambda data: "" if data.get("phase") == "over" else BAD,
+    ("delivery", "response"): lambda data: "" if took(data.get("status")) else BAD,
+    ("delivery", "ended"): lambda data: GOOD if data.get("how") == "complete" else BAD,
+    ("ota", "closed"): lambda data: GOOD if data.get("why") == "success" else "",
+}
+"""What went wrong and what went well; all else is neither."""
+COUNTS = ("written", "acked", "announced", "wrote_bytes", "bytes", "value")
+"""Numbers that may be long: digits in groups of three."""
+
 
 def lane(event: Event) -> str:
     """The lane that an event stands in; those of an unknown witness stand with the test."""
@@ -159,6 +180,8 @@ class Words:
         value = self._data.get(key)
         if key == "offset" and type(value) is int:
             return f"{value:#x}"
+        if key in COUNTS and type(value) is int:
+            return f"{value:,}"
         if key == "slots" and isinstance(value, Mapping):
             return _slots(value)
         return said(value)
@@ -172,6 +195,32 @@ def _slots(slots: Mapping[str, Any]) -> str:
             if isinstance(slot, Mapping)
         )
     )
+
+
+def tone(event: Event) -> str:
+    """``bad`` for what went wrong, ``good`` for what went well, nothing for the rest."""
+    found = TONES.get((event.source, event.kind))
+    return found(event.data) if found else ""
+
+
+def took(status: Any) -> bool:
+    """Whether a server that answers this gives what was asked for, or says where it is."""
+    return not isinstance(status, int) or status < FIRST_ERROR_STATUS
+
+
+def tones(events: Iterable[Event]) -> list[str]:
+    """The tone of each event. A whole answer that refuses is no download that went well."""
+    refused: dict[str, bool] = {}
+    found = []
+    for event in events:
+        now = tone(event)
+        conn = said(event.data.get("conn"), 40)
+        if (event.source, event.kind) == ("delivery", "response"):
+            refused[conn] = now == BAD
+        elif (event.source, event.kind) == ("delivery", "ended") and refused.get(conn):
+            now = BAD
+        found.append(now)
+    return found
 
 
 def in_words(event: Event) -> str:
@@ -197,4 +246,5 @@ def label(event: Event) -> tuple[str, int] | None:
     if found is None:
         return None
     form, weight = found
+    weight = weight if weight < WENT_WRONG or tone(event) == BAD else WENT_WRONG - 1
     return line(form.format_map(Words(event.data)).strip(), MAX_LABEL_CHARS), weight

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_blynk_ota.report import html, markdown
-from pytest_blynk_ota.report.history import last_good, passed
+from pytest_blynk_ota.report.history import last_good, passed, same_run
 from pytest_blynk_ota.report.model import Page, build
 from pytest_blynk_ota.report.source import read_run
 
 PAGE = "report.html"
 SUMMARY = "summary.md"
+SAME_RUN = "{} is the run {} itself, or a copy of it, so its tests are compared with nothing"
 NOTHING_PASSED = "{}: no test of it is on record as passed, so there is nothing to compare with"
 
 
@@ -29,7 +30,11 @@ def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = Fal
     """
     sources = [read_run(folder) for folder in runs]
     other = read_run(against) if against else None
-    notes = [NOTHING_PASSED.format(against)] if other and not passed(other) else []
+    notes = []
+    if other and (own := next((one for one in sources if same_run(one, other)), None)):
+        notes.append(SAME_RUN.format(against, own.folder.resolve().name))
+    elif other and not passed(other):
+        notes.append(NOTHING_PASSED.format(against))
     return build(sources, last_good(sources, other), plain=plain, notes=notes)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from pytest_blynk_ota import runs
 from pytest_blynk_ota.evidence.results import WORST_FIRST
 from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR, word
 
@@ -123,8 +124,8 @@ def message(report: pytest.TestReport) -> str:
 
 def first_line(text: str) -> str:
     """The first line that says something, without what Python puts before an assert's words."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    for prefix in ("AssertionError: ", "assert expected ", "pytest_blynk_ota.errors."):
+    line = runs.first_line(text)
+    for prefix in ("AssertionError: ", "Failed: ", "assert expected ", "pytest_blynk_ota.errors."):
         if line.startswith(prefix):
             line = line.removeprefix(prefix.removesuffix("expected "))
     return "".join(char if char.isprintable() else "�" for char in line)

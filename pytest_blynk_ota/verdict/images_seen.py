@@ -21,6 +21,8 @@ from pytest_blynk_ota.verdict.slot_map import THIRD, SlotMap, from_flash
 from pytest_blynk_ota.verdict.story import Story
 
 EARLIER = "what ran before"
+ONLY_WHOLE = "what was whole in flash"
+"""One image alone was whole in flash."""
 WEAK = ("prints", "report", EARLIER)
 """Witnesses that can lie, and what was known before the board was reset."""
 
@@ -204,7 +206,7 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
         )
     possible = _possible(images, strong, weak)
     if len(possible) == 1:
-        return _settle(boot, ("what was whole in flash", possible, ()), weak)
+        return _settle(boot, (ONLY_WHOLE, possible, ()), weak)
     fits = [(said[0], said[1] & possible, said[2]) for said in weak if said[1] & possible]
     if flash is not None and flash.data["running"] is not None:
         label = flash.data["running"]

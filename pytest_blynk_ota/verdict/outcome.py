@@ -175,10 +175,11 @@ class Verdict:
         thin = " (partial: a witness was missing)" if self.partial else ""
         image = f" ({self.running_image})" if self.running_image else ""
         measured = "; ".join(f"{name} {metric}" for name, metric in self.metrics.items())
+        boots = "1 boot" if self.boots == 1 else f"{self.boots} boots"
         lines = [
             f"{self.outcome}{thin}; Air: {self.air_status}; "
             f"running: {self.running or 'unknown'}{image}",
-            f"  {self.seconds:.1f} device seconds, {self.boots} boots, "
+            f"  {self.seconds:.1f} device seconds, {boots}, "
             f"versions reported: {', '.join(self.versions) or 'none'}",
             *(f"  because {reason}" for reason in self.reasons),
             *(f"  {download}" for download in self.downloads),

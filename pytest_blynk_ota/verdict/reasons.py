@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
-from pytest_blynk_ota.verdict.images_seen import Ran
+from pytest_blynk_ota.verdict.images_seen import EARLIER, ONLY_WHOLE, Ran
 from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.outcome import Outcome, Reason
 from pytest_blynk_ota.verdict.rows import (
@@ -55,10 +55,31 @@ def _crashes(case: Case) -> list[Reason]:
     ]
 
 
+KNOWN_BY: Mapping[str, str] = {
+    "slot hash": "the slot that was booted holds it, by its hash",
+    "app_init": "the boot log or the crash names it",
+    "slot offset": "the bootloader loaded the slot that holds it",
+    "start": "it ran at the start, and the board was not reset since",
+    ONLY_WHOLE: "no other image was whole in flash",
+    "prints": "its own prints say so",
+    "report": "its own report says so",
+    EARLIER: "it ran before the board was reset",
+    "": "nothing says for certain which it is",
+}
+"""What is known of the image that runs, by its best witness."""
+
+
+def in_words_of_today(text: str) -> str:
+    """A stored sentence in today's words: verdicts of earlier versions named the witness alone."""
+    name, earlier, by = text.partition(" runs; known by: ")
+    words = KNOWN_BY.get("" if by == "nothing certain" else by)
+    return f"{name} runs: {words}" if earlier and words else text
+
+
 def _ran(case: Case, ran: Ran) -> Reason:
     version = case.story.operation.images.get(ran.image or "", {}).get("version")
     name = f"{ran.image} ({version})" if version else (ran.image or "an unknown image")
-    return Reason(f"{name} runs; known by: {ran.by or 'nothing certain'}", ran.events)
+    return Reason(f"{name} runs: {KNOWN_BY[ran.by]}", ran.events)
 
 
 def _final(case: Case) -> Reason:

@@ -168,6 +168,23 @@ def test_a_key_that_an_older_verdict_does_not_have_is_no_difference(run):
     assert again.same
 
 
+@pytest.mark.parametrize(
+    ("stored", "same"),
+    [
+        ("new (1.1.0) runs; known by: slot hash", True),
+        ("new (1.1.0) runs; known by: app_init", False),
+        ("old (1.0.0) runs; known by: slot hash", False),
+    ],
+)
+def test_what_is_said_in_other_words_today_is_no_difference_and_anything_else_is(run, stored, same):
+    bundle = read_test(run / "tests" / UPGRADE)
+    (row,) = bundle.verdicts
+    first, *rest = row["reasons"]
+    edited = {**row, "reasons": [{**first, "text": stored}, *rest]}
+    (again,) = judge_again(bundle.events, [edited], ended=True)
+    assert again.same is same
+
+
 def test_two_runs_with_the_same_test_are_each_named_with_their_run(run, tmp_path):
     second = Path(shutil.copytree(run, tmp_path / "other" / "run"))
     _, out, _ = judged(tmp_path)

@@ -28,6 +28,7 @@ def test_a_failing_assert_says_what_why_where_and_how_again(
 ):
     step = pytester.path / "step.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    monkeypatch.setenv("COLUMNS", "200")
     pytester.makepyfile(test_it=TESTS)
     done = pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "--board=c3-a", *way, "--junitxml=j.xml"
@@ -43,12 +44,14 @@ def test_a_failing_assert_says_what_why_where_and_how_again(
             "E   *run again: *pytest test_it.py::test_running -p no:cacheprovider --board=c3-a",
             "    *result.running: expected '2.0.0', got '1.0.0'",
             "judge all again: *blynk-ota judge .blynk-ota/runs/*",
+            "FAILED *::test_outcome - expected UPGRADED, got DOWNLOAD_FAILED, because download 1 *",
+            "FAILED *::test_running - result.running: expected '2.0.0', got '1.0.0', because down*",
         ]
     )
     seed = run_json()["seed"]
     done.stdout.fnmatch_lines(f"E   *run again: *::test_outcome *--ota-seed={seed}")
     xml = (pytester.path / "j.xml").read_text()
-    assert "expected UPGRADED, got DOWNLOAD_FAILED&#10;" in xml
+    assert 'message="expected UPGRADED, got DOWNLOAD_FAILED, because download 1 ' in xml
     assert re.search(r"^\[\[ATTACHMENT\|\.blynk-ota/runs/.+/serial\.log\]\]$", xml, re.MULTILINE)
     table = (run_folder() / "summary.md").read_text()
     assert "test\\_running" in table

@@ -82,6 +82,40 @@ def test_no_file_of_a_run_holds_a_secret_in_any_form(pytester, monkeypatch, run_
             assert secret not in path.name
 
 
+DIES = """
+import os
+import pytest
+
+@pytest.fixture
+def dying():
+    os._exit(9)
+
+@pytest.mark.parametrize("value", ["http://x/?token=abcdef"])
+def test_in_its_call(firmware, value):
+    os._exit(9)
+
+@pytest.mark.parametrize("value", ["{token}"])
+def test_in_its_setup(dying, firmware, value):
+    pass
+"""
+
+
+def test_of_a_worker_that_died_no_secret_stands_in_the_results(pytester, monkeypatch, run_folder):
+    monkeypatch.setenv("OUR_TOKEN", TOKEN)
+    (pytester.path / "leaky.toml").write_text(RIG)
+    (pytester.path / "pytest.ini").write_text("[pytest]\nrig = leaky.toml\n")
+    pytester.makepyfile(test_it=DIES.replace("{token}", TOKEN))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n1")
+    run = read_run(run_folder())
+    assert [test.word for test in run.tests] == ["error", "error"]
+    texts = [test.result.text for test in run.tests]
+    assert all("crashed while running" in text for text in texts)
+    assert ["[url token]" in texts[0], "[token of c3-a]" in texts[1]] == [True, True]
+    results = (run.folder / "results.jsonl").read_text()
+    assert TOKEN not in results
+    assert "abcdef" not in results
+
+
 TWO = """
 import pytest
 

@@ -131,7 +131,7 @@ def explains_the_failure(done, output: str) -> None:
 
 
 def fails_for_the_finding(output: str) -> None:
-    assert "the test passed, but there are error findings" in output
+    assert "the test passed, but there is an error finding: crash: " in output
     assert "@pytest.mark.finding('crash')" in output
     assert "FAILED test_it.py::test_unexpected_finding" in output
 

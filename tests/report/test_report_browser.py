@@ -301,7 +301,7 @@ def test_progress_is_in_the_log_when_asked_for(browser, report):
 def test_each_metric_has_a_lane_with_its_unit(browser, report):
     browser.open(report, "#t0")
     names = "[...document.querySelectorAll('.line .name')].map((one) => one.textContent)"
-    assert browser.js(names)[-1] == "free heapB"
+    assert browser.js(names)[-1] == "free heap"
     assert browser.js("document.querySelectorAll('.line .uplot').length") == 2
 
 
@@ -329,3 +329,82 @@ def test_dense_events_share_ticks_and_labels_come_back_on_zoom(browser, tmp_path
     count, overlaps = browser.js(OVERLAPS)
     assert count >= 20
     assert overlaps == 0
+
+
+RIGHT = "Math.round(document.querySelector({!r}).getBoundingClientRect().right)"
+LEFT = "Math.round(document.querySelector({!r}).getBoundingClientRect().left)"
+
+
+def test_the_log_opens_at_the_fault_and_not_at_the_request_before_it(browser, report):
+    browser.open(report, "#t1")
+    rows = browser.js(ROWS)
+    assert any(row.endswith("fault fired: stall after=50%") for row in rows)
+    assert not any("bytes announced" in row for row in rows)
+    assert "fault fired" in browser.js("document.querySelector('.log .row.decided').textContent")
+
+
+def test_what_went_wrong_and_what_went_well_do_not_look_alike(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    rows = stalled()
+    rows.insert(-3, (2.95, "uart", "crash", {"what": "panic", "text": "Guru"}))
+    rows.insert(-1, (3.55, "ota", "closed", {"why": "success"}))
+    seqs = [
+        place
+        for place, row in enumerate(rows, 1)
+        if row[2] in ("crash", "closed", "operation", "reset")
+    ]
+    run.add(rows=rows, verdicts=[verdict(reasons=[{"text": "x", "events": seqs}])])
+    browser.open(write.write_beside(run.path), "#t0")
+    browser.key("0")
+    ground = (
+        "getComputedStyle([...document.querySelectorAll('.labels button.cited')]"
+        ".find((one) => one.textContent === {!r})).backgroundColor"
+    )
+    labels = ("crash: panic", "closed: success", "offer begins")
+    assert len({browser.js(ground.format(label)) for label in labels}) == 3
+    told = browser.js("document.querySelector('.legend').textContent")
+    assert told.startswith("a reason rests on itwent wrongwent well")
+    assert told.endswith("the part that the log shows")
+
+
+def test_each_time_says_by_which_clock(browser, report):
+    browser.open(report, "#t0/10")
+    read = "document.querySelector({!r}).textContent"
+    assert "device time" in browser.js(read.format(".loghead"))
+    whole = browser.js(read.format(".whole"))
+    assert whole.startswith("#10  26.0000 s device time, 2027-01-15 08:00:01.300 UTC wall clock")
+    left, top = browser.js(
+        "(() => { const r = document.querySelector('.line').getBoundingClientRect();"
+        " return [r.left + r.width / 2, r.top + 60] })()"
+    )
+    browser.mouse("mouseMoved", left, top)
+    browser.drawn()
+    assert " s device time; last event #" in browser.js(read.format(".tools .read"))
+    text = browser.js(read.format("#t0"))
+    assert "at device second 26.0" in text
+    assert "3.6 s wall clock" in text
+
+
+def test_headings_search_and_table_stand_in_line(browser, report):
+    browser.open(report)
+    inner = "document.createRange()"
+    heading = (
+        f"(() => {{ const r = {inner}; r.selectNodeContents(document.querySelector("
+        "'#table thead th')); return Math.round(r.getBoundingClientRect().left) })()"
+    )
+    assert (
+        browser.js(heading) == browser.js(LEFT.format(".filters")) == browser.js(LEFT.format("h1"))
+    )
+    assert browser.js(RIGHT.format("#by-text")) == browser.js(RIGHT.format(".filters"))
+
+
+def test_a_narrow_window_says_whose_fault_and_keeps_words_apart(browser, report):
+    browser.open(report, width=390)
+    assert browser.js("document.querySelector('tr.test td.who').getClientRects().length")
+    gap = (
+        "document.querySelectorAll('table.firmware b')[1].getBoundingClientRect().left -"
+        " document.querySelectorAll('.which')[1].getBoundingClientRect().right"
+    )
+    assert browser.js(gap) >= 4
+    assert browser.js("document.getElementById('ask').getBoundingClientRect().top") >= 6
+    assert browser.js(RIGHT.format("#ask")) <= 390 - 10

@@ -1,12 +1,14 @@
 """What of the events stands in the page: times, lines, stretches, curves, metrics."""
 
+from dataclasses import replace
+
 import pytest
 from report_runs import SPEED, stalled
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.columns import TICKS_PER_S, columns
 from pytest_blynk_ota.report.spans import spans
-from pytest_blynk_ota.report.words import LANES, in_words, label
+from pytest_blynk_ota.report.words import LANES, in_words, label, tone
 
 
 def events(*rows, board="c3-a"):
@@ -172,3 +174,50 @@ def test_an_event_is_said_in_words_whatever_it_holds(row, said):
 def test_a_long_label_is_cut():
     text, weight = label(events((1, "cloud", "fault", {"text": "x" * 500}))[0])
     assert (len(text) < 80, weight) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (("uart", "crash", {}), "bad"),
+        (("delivery", "fault", {"phase": "fired"}), "bad"),
+        (("delivery", "fault", {"phase": "over"}), ""),
+        (("delivery", "ended", {"how": "complete"}), "good"),
+        (("delivery", "ended", {"how": "rst"}), "bad"),
+        (("ota", "closed", {"why": "success"}), "good"),
+        (("ota", "closed", {"why": "download limit"}), ""),
+        (("cloud", "login", {}), ""),
+    ],
+)
+def test_an_event_says_whether_something_went_wrong_or_well(row, told):
+    (event,) = events((1, *row))
+    assert tone(event) == told
+    data = columns([event], SPEED, [])
+    assert (data["bad"], data["good"]) == ([0] * (told == "bad"), [0] * (told == "good"))
+
+
+def test_a_whole_answer_that_refuses_is_no_download_that_went_well():
+    conn = {"conn": 1}
+    ended = (1.1, "delivery", "ended", {**conn, "how": "complete", "by": "server"})
+    for status, tone_of_it in ((404, "bad"), (200, "good"), (302, "good")):
+        rows = [(1.0, "delivery", "response", {**conn, "status": status}), ended]
+        assert 1 in columns(events(*rows), SPEED, [])[tone_of_it]
+        assert stretches(*rows)[0][4] == tone_of_it
+
+
+def test_the_end_of_a_fault_is_no_bad_news():
+    fault = {"fault": "stall"}
+    assert label(events((1, "delivery", "fault", {**fault, "phase": "fired"}))[0])[1] == 3
+    assert label(events((1, "delivery", "fault", {**fault, "phase": "over"}))[0])[1] < 3
+
+
+def test_of_a_board_whose_port_is_lost_nothing_is_known_any_more():
+    found = stretches((1.0, "uart", "reset", {}), (2.0, "uart", "port_lost", {"why": "gone"}))
+    assert [one[:3] for one in found] == [("uart", 0, 1), ("power", 1, None)]
+
+
+@pytest.mark.parametrize("wall", [float("inf"), -1, "x", 1e300, None])
+def test_a_wall_clock_that_cannot_be_is_none(wall):
+    (event,) = events((1, "cloud", "login", {}))
+    assert columns([replace(event, wall=1.8e9)], SPEED, [])["wall"] == 1.8e9
+    assert columns([replace(event, wall=wall)], SPEED, [])["wall"] is None

@@ -1,5 +1,7 @@
 """A test beside the last good run of it."""
 
+import shutil
+
 import pytest
 from report_runs import Folder, stalled, verdict
 
@@ -80,7 +82,7 @@ def test_what_came_first_differently_is_named_with_what_came_before(run, good, p
     assert (found.witness, found.here) == ("firmware server", "fault fired: stall after=50%")
     assert found.there == "download ended: fin by device"
     assert (found.seq, found.at) == (10, pytest.approx(26.0))
-    assert found.before == "answers HTTP 200, 204800 bytes"
+    assert found.before == "answers HTTP 200, 204,800 bytes"
 
 
 def test_two_witnesses_in_another_order_are_no_difference(run, good, page):
@@ -98,3 +100,26 @@ def test_what_came_before_the_operation_is_no_difference(run, good, page):
     good.add(word="passed", rows=restored)
     run.add()
     assert comparison(page(run)).difference is None
+
+
+@pytest.mark.parametrize("head", [{"id": "a1b2"}, {}], ids=["by id", "by its beginning and tests"])
+def test_a_run_is_not_compared_with_a_copy_of_itself(tmp_path, page, head):
+    run, copy = Folder(tmp_path / "run", **head), tmp_path / "elsewhere"
+    run.add(word="passed", message=None)
+    shutil.copytree(run.path, copy)
+    for against in (run.path, copy):
+        made = page(run, against=against)
+        assert made.marks == (
+            f"{against} is the run run itself, or a copy of it, so its tests are compared with "
+            "nothing",
+        )
+        assert made.tests[0].comparison is None
+
+
+def test_of_two_runs_one_may_stand_beside_the_other(tmp_path, page):
+    first, second = (Folder(tmp_path / name, id=name) for name in ("first", "second"))
+    first.add(word="passed", message=None)
+    second.add()
+    red, good = page(first, second, against=first.path).tests
+    assert red.comparison.run == "first"
+    assert good.comparison is None

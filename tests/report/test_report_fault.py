@@ -27,10 +27,11 @@ def fault(run, page):
 
 def test_a_stall_that_the_test_asked_for_had_to_be_borne_by_the_firmware(fault):
     found = fault()
-    assert (found.who, found.under, found.events) == ("firmware", "network", (10, 13, 15, 7))
+    assert (found.who, found.under, found.decided) == ("firmware", "network", 10)
+    assert set(found.events) == {10, 13, 15, 7}
     assert found.line == (
-        "The test's fault stall after=50% came at 26.0 s, and the firmware did not get over it: "
-        "it gave up at 58.0 s and restarted at 60.0 s; "
+        "The test's fault stall after=50% came at device second 26.0, and the firmware did not get "
+        "over it: it gave up at 58.0 and restarted at 60.0; "
         "expected UPGRADED, got STALLED: download 1 ended: stalled"
     )
 
@@ -71,6 +72,16 @@ def test_a_crash_after_the_upgrade_is_told_by_the_finding(fault):
     assert found.line.endswith('because of the finding "late": a reset after the end')
 
 
+@pytest.mark.parametrize(
+    ("severity", "who"), [("error", "firmware"), ("warn", "unclear")], ids=lambda value: value
+)
+def test_an_assert_that_there_are_no_findings_is_told_by_the_error_finding(fault, severity, who):
+    finding = {"name": "hang", "severity": severity, "text": "it hangs", "events": [15]}
+    message = "result.findings: expected none, got 1: hang: it hangs"
+    found = fault(message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    assert found.who == who
+
+
 def test_a_crash_in_a_finding_brings_no_full_stop_before_the_semicolon(fault):
     text = "Core  0 panic'ed. Exception was unhandled.; then reset 0xc"
     finding = {"name": "crash", "severity": "error", "text": text, "events": [15]}
@@ -85,7 +96,7 @@ def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
     assert (found.who, found.at) == ("rack", pytest.approx(30.0))
     assert found.because == "PortGone: /dev/ttyUSB0 vanished"
     assert found.line == (
-        "The rack failed, noticed at 30.0 s, because PortGone: /dev/ttyUSB0 vanished. "
+        "The rack failed, because PortGone: /dev/ttyUSB0 vanished. "
         "This says nothing of the firmware: run it again."
     )
 
@@ -145,3 +156,12 @@ def test_an_upgrade_where_none_was_wanted_is_the_firmwares(fault):
 @pytest.mark.parametrize("word", ["passed", "skipped", "xfailed", "xpassed"])
 def test_only_red_tests_have_a_fault(fault, word):
     assert fault(word) is None
+
+
+def test_a_message_that_ends_in_a_colon_or_a_full_stop_breaks_no_sentence(fault):
+    found = fault(message="it is wrong in two ways.:", verdicts=[verdict("UPGRADED")])
+    assert "it is wrong in two ways; the outcome" in found.line
+
+
+def test_the_log_of_a_test_that_is_not_clear_opens_at_what_decided_its_outcome(fault):
+    assert fault(message="assert 3 == 4", verdicts=[verdict("UPGRADED")]).decided == 13

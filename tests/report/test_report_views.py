@@ -96,6 +96,8 @@ def test_a_crash_is_decoded_where_the_events_say_how(run, page):
 def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
     run.add()
     made = markdown.render(page(run))
+    assert "started 2026-11-26T02:00:00+00:00 by the wall clock" in made
+    assert "came at device second 26.0" in made
     assert (
         "| **firmware** | test\\_it.py::test\\_it | STALLED | The test's fault stall after=50%"
         in made
@@ -265,10 +267,10 @@ def replaced_by_a_link(folder):
 
 
 TAMPERED = {
-    edited: "verdict.json was changed after the run ended",
-    added: "more.log was not there when the run ended",
-    lost: "verdict.json is missing; it was there when the run ended",
-    replaced_by_a_link: "verdict.json cannot be read",
+    edited: "verdict.json: edited: it has ",
+    added: "more.log: extra: it was not there when the run ended",
+    lost: "verdict.json: missing: it was there when the run ended",
+    replaced_by_a_link: "verdict.json: foreign: it is a link",
 }
 
 
@@ -278,7 +280,7 @@ def test_a_file_that_is_not_as_it_was_is_marked_at_its_test(run, page, how):
     seal(run.path)
     how(folder)
     made = page(run)
-    assert f"tests/test_it/{TAMPERED[how]}" in only(made).marks
+    assert f"tests/test_it/{TAMPERED[how]}" in "\n".join(only(made).marks)
     assert made.marks[-1].endswith("when the run ended")
 
 
@@ -286,7 +288,10 @@ def test_an_edited_head_is_marked_at_the_run(run, page):
     run.add()
     seal(run.path)
     (run.path / "run.json").write_text((run.path / "run.json").read_text().replace("lab1", "lab2"))
-    assert page(run).marks[0] == "run.json was changed after the run ended"
+    assert page(run).marks == (
+        "run.json: edited: its content is not what it was when the run ended",
+        "1 file is not as it was when the run ended",
+    )
 
 
 def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_path, page):
@@ -299,4 +304,52 @@ def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_pat
 def test_a_manifest_that_is_none_vouches_for_nothing(run, page, manifest):
     run.add()
     (run.path / "manifest.json").write_text(manifest)
-    assert page(run).marks[-1].endswith("not as they were when the run ended")
+    made = page(run)
+    assert made.runs[0].changed
+    assert "manifest.json: unreadable: " in "\n".join(made.marks)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [(["x"], "1 line cannot be read"), (["x", "y"], "2 lines cannot be read")],
+)
+def test_one_is_counted_as_one(run, page, lines, told):
+    run.add()
+    with (run.path / "results.jsonl").open("a") as results:
+        results.write("\n".join(lines))
+    assert page(run).marks == (f"results.jsonl: {told}",)
+
+
+def test_a_board_that_no_test_ran_on_is_not_among_the_firmware(tmp_path, page):
+    images = {which: {"version": "1.0.0"} for which in ("old", "new")}
+    boards = {"c3-a": images, "c3-b": {**images, "old": {}}, "c3-c": images}
+    run = Folder(tmp_path / "run", firmware=boards)
+    run.add()
+    run.add("test_both", boards=["c3-a", "c3-c"])
+    (shown,) = page(run).runs
+    assert ([row["boards"] for row in shown.firmware], shown.unused) == (["c3-a, c3-c"], "c3-b")
+
+
+def test_where_no_test_names_a_board_all_are_shown(run, page):
+    run.add(boards=[], rows=[])
+    (shown,) = page(run).runs
+    assert ([row["boards"] for row in shown.firmware], shown.unused) == (["c3-a"], "")
+
+
+def test_outcomes_that_are_alike_are_counted(run, page):
+    outcomes = ["UPGRADED", "UPGRADED", "STALLED", "UPGRADED"]
+    run.add(verdicts=[verdict(one, operation=n) for n, one in enumerate(outcomes)])
+    assert only(page(run)).outcomes_short == "UPGRADED × 2, STALLED, UPGRADED"
+
+
+def test_links_to_events_stand_in_the_order_of_time(run, page):
+    run.add(verdicts=[verdict(reasons=[{"text": "x", "events": [13, 99, 7, 10]}])])
+    (reason,) = only(page(run)).operations[0].reasons
+    assert [event.seq for event in reason.events] == [7, 10, 13, 99]
+
+
+def test_a_stored_reason_is_shown_as_a_clean_sentence(run, page):
+    text = "102400 of 204800 bytes.; then it  crashed:"
+    run.add(verdicts=[verdict(reasons=[{"text": text, "events": []}])])
+    (reason,) = only(page(run)).operations[0].reasons
+    assert reason.text == "102,400 of 204,800 bytes; then it crashed"

@@ -87,6 +87,14 @@ def test_first_line_shows_no_control_characters():
     assert first_line("\n  \nAssertionError: a\x1b[31m\nb") == "a�[31m"
 
 
+def test_a_first_line_that_ends_in_a_colon_takes_the_next_one_along():
+    assert first_line("got 2 findings:\n\n  crash: it crashed\n  late: x") == (
+        "got 2 findings: crash: it crashed"
+    )
+    assert first_line("nothing follows:") == "nothing follows:"
+    assert first_line("Failed: x") == "x"
+
+
 def test_a_command_keeps_what_decides_how_tests_are_found_and_no_more(start):
     command = start.again("tests/t.py::test_a[x y]", {"--ota-seed": "7"})
     assert command == "/opt/bin/pytest 'tests/t.py::test_a[x y]' -p no:foo --ota-seed=7"

@@ -2,7 +2,7 @@
 // Curves by uPlot under one time scale; of many points those are drawn that a pixel can show.
 const Charts = (() => {
   const MAX_POINTS = 4000, POINTS_PER_PX = 2, FONT = "11px system-ui, sans-serif", FEW = 60;
-  const HEADROOM = 1.08, LIE = 20;
+  const HEADROOM = 1.08, LIE = 20, NAME_PX = 20;  // a lane's name stands above its axis
 
   // The part of the series in view, thinned out. `breaks` says where a new download begins.
   function slice(view, room, times, series, breaks) {
@@ -24,14 +24,14 @@ const Charts = (() => {
   }
 
   // One chart. `place` has the parent, y, width, gutter, height, colours and view().
-  function plot(place, series, times, values, breaks, range, format) {
+  function plot(place, series, times, values, breaks, range, format, top = 6) {
     const holder = document.createElement("div");
     holder.className = "chart";
     holder.style.transform = `translateY(${place.y}px)`;
     place.parent.append(holder);
     const part = () => slice(place.view(), place.width - place.gutter, times, values, breaks);
     const made = new uPlot({
-      width: place.width, height: place.height, padding: [6, 0, 4, 0],
+      width: place.width, height: place.height, padding: [top, 0, 4, 0],
       legend: { show: false }, cursor: { show: false }, select: { show: false },
       scales: { x: { time: false, auto: false, range: () => place.view() }, y: { range: () => range } },
       axes: [
@@ -84,11 +84,15 @@ const Charts = (() => {
       high = Math.max(high, value);
     }
     const room = (high - low) * 0.15 || Math.abs(high) * 0.05 || 1;
-    const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+    const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: high - low < 1 ? 3 : 1 });
+    const format = it.unit === "B" ? (value) => `${plain.format(value / 1e3)} kB` : (value) => plain.format(value);
     const points = { show: values.length < FEW, size: 4 };
     return plot(place, [{ stroke: colour, width: 1.5, points }], times, [values], null,
-      [low - room, high + room], (value) => short.format(value));
+      [low - room, high + room], format, NAME_PX);
   }
 
-  return { bytes, metric };
+  // What stands beside the lane's name; bytes have their unit on the axis.
+  const unit = (it) => (it.unit === "B" ? "" : it.unit);
+
+  return { bytes, metric, unit };
 })();

@@ -44,6 +44,8 @@ const Data = (() => {
     const lane = Uint8Array.from(data.kind, (kind) => data.kinds[kind][2]);
     const progress = data.progress;
     const at = sums(progress.place), written = sums(progress.written), acked = sums(progress.acked);
+    const bad = new Set(data.bad), good = new Set(data.good);
+    const wall = (i) => new Date((data.wall + t[i] / data.speed) * 1000).toISOString().replace("T", " ").replace("Z", " UTC");
     const said = new Map();
     at.forEach((where, i) => said.set(where, i));
     const text = (i) => {
@@ -54,6 +56,8 @@ const Data = (() => {
     };
     return {
       count, t, seq, place, lane, text,
+      tone: (i) => (bad.has(i) ? "bad" : good.has(i) ? "good" : ""),
+      wall: (i) => (data.wall === null ? "" : wall(i)),
       end: count ? t[count - 1] : 0,
       source: (i) => data.kinds[data.kind[i]][0],
       kind: (i) => data.kinds[data.kind[i]][1],

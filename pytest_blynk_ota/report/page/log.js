@@ -2,10 +2,10 @@
 // The log: a list of which only the rows in sight exist, whatever its length.
 const Log = (() => {
   const ROW = 20, MAX_HEIGHT = 8000000, SPARE = 4;
-  const BAD = new Set(["crash", "boot_error", "port_lost", "error", "refused"]);
   const DERIVED = new Set(["firmware", "app", "boot", "slot", "reset", "metric", "crash", "boot_error"]);
 
-  function create(root, data, colour, hooks) {
+  // `decided` is the place of the event that decided the verdict; -1 if it is not known.
+  function create(root, data, colour, decided, hooks) {
     const box = document.createElement("div");
     box.className = "log" + (data.boards.length > 1 ? " boards" : "");
     box.tabIndex = 0;
@@ -17,7 +17,12 @@ const Log = (() => {
     box.append(space);
     const whole = document.createElement("div");
     whole.className = "whole";
-    root.append(box, whole);
+    const head = document.createElement("div");
+    head.className = "loghead" + (data.boards.length > 1 ? " boards" : "");
+    for (const name of ["event", "device time", "witness", ...(data.boards.length > 1 ? ["board"] : []), "what it saw"]) {
+      head.append(Object.assign(document.createElement("span"), { textContent: name }));
+    }
+    root.append(head, box, whole);
     const cited = new Set(data.cited.map((seq) => data.place.get(seq)));
     const pool = [];
     let rows = new Uint32Array(0), times = new Float64Array(0), at = -1, wanted = false;
@@ -76,9 +81,9 @@ const Log = (() => {
         row.source.style.setProperty("--c", colour(data.lane[place]));
         if (row.board) row.board.textContent = data.board(place);
         row.text.textContent = text;
-        row.kinds = (BAD.has(kind) ? " bad" : "") + (source === "uart" && DERIVED.has(kind) ? " derived" : "");
+        row.kinds = (data.tone(place) ? ` ${data.tone(place)}` : "") + (source === "uart" && DERIVED.has(kind) ? " derived" : "");
       }
-      row.className = "row" + row.kinds + (cited.has(place) ? " cited" : "") + (place === at ? " at" : "");
+      row.className = "row" + row.kinds + (cited.has(place) ? " cited" : "") + (place === decided ? " decided" : "") + (place === at ? " at" : "");
     }
 
     function ask() {
@@ -108,7 +113,7 @@ const Log = (() => {
     function select(place) {
       at = place;
       whole.textContent = place < 0 ? "" :
-        `#${data.seq[place]}  ${data.t[place].toFixed(4)} s  ${data.source(place)} ${data.kind(place)}` +
+        `#${data.seq[place]}  ${data.t[place].toFixed(4)} s device time${data.wall(place) && `, ${data.wall(place)} wall clock`}  ${data.source(place)} ${data.kind(place)}` +
         `${data.board(place) ? "  " + data.board(place) : ""}\n${data.text(place)}`;
       if (place >= 0) {
         const index = rows.indexOf(place);
@@ -130,6 +135,7 @@ const Log = (() => {
       box,
       end() {
         watcher.disconnect();
+        head.remove();
         box.remove();
         whole.remove();
       },

@@ -3,7 +3,7 @@
 (() => {
   const html = document.documentElement;
   const lanes = JSON.parse(document.getElementById("index").textContent).lanes;
-  const LOOK_S = 1.5;
+  const LOOK_S = 1.5, READ_CHARS = 300;
   html.classList.add("js");
   const open = (key) => { location.hash = key; };
   const table = Table.create(open);
@@ -79,15 +79,19 @@
     button("All", "Show all (0)", () => line.all());
     make("span", "Drag to move, click and scroll to zoom, double-click for all", tools, { className: "soft hint" });
     const read = make("span", "", tools, { className: "read" });
-    const say = (place) => {
-      read.textContent = place < 0 ? "" : `${data.t[place].toFixed(3)} s  #${data.seq[place]}  ${data.text(place)}`.slice(0, 140);
+    // Under the cursor: its time, and the last event before it.
+    const say = (place, at) => {
+      const event = place < 0 ? "" : `#${data.seq[place]} at ${data.t[place].toFixed(3)} s: ${data.text(place)}`;
+      const text = at === undefined ? event : `${at.toFixed(2)} s device time; last event ${event}`;
+      read.textContent = read.title = text.slice(0, READ_CHARS);
     };
+    const fault = data.place.get(Number(it.article.dataset.decided || NaN)) ?? -1;
     const near = (t) => Math.max(0, Math.min(Data.lower(data.t, t + 1e-9) - 1, data.count - 1));
 
-    const line = Timeline.create(root, data, lanes, {
+    const line = Timeline.create(root, data, lanes, fault, {
       hover(t, free) {
         if (t === null) return say(log.selected());
-        say(near(t));
+        say(near(t), Math.max(t, 0));
         if (free) log.follow(t);
       },
       pick(t, slack) {
@@ -102,6 +106,7 @@
       select,
     });
 
+    legend(root, fault >= 0);
     const filters = make("div", "", root, { className: "tools" });
     const used = new Set(data.lane), boxes = new Map();
     lanes.forEach((name, lane) => {
@@ -123,7 +128,7 @@
     search.addEventListener("input", sift);
     const hits = make("span", "", filters, { className: "soft" });
 
-    const log = Log.create(root, data, colour, {
+    const log = Log.create(root, data, colour, fault, {
       select,
       seen: (a, b) => line.band(a, b),
     });
@@ -152,10 +157,8 @@
     }
 
     sift();
-    // The log opens where the test failed, else where the time line does.
-    const causes = [...it.article.querySelectorAll(".fault .ev")]
-      .map((link) => data.place.get(Number(link.hash.split("/")[1]))).filter((place) => place !== undefined);
-    if (causes.length) log.follow(data.t[Math.min(...causes)]);
+    // The log opens at what decided the verdict, else where the time line does.
+    if (fault >= 0) log.follow(data.t[fault]);
     else if (line.view()[0] > 0) log.follow(line.view()[0]);
     Object.assign(it, {
       data, line, log,
@@ -189,6 +192,14 @@
         root.replaceChildren();
       },
     });
+  }
+
+  function legend(root, decided) {
+    const rows = [["cited", "a reason rests on it"], ["cited bad", "went wrong"], ["cited good", "went well"]];
+    if (decided) rows.push(["decided", "decided the verdict"]);
+    rows.push(["band", "the part that the log shows"]);
+    const box = make("div", "", root, { className: "legend" });
+    for (const [kind, text] of rows) make("span", text, box).prepend(Object.assign(document.createElement("i"), { className: kind }));
   }
 
   // Keys.
@@ -235,6 +246,8 @@
     } catch { /* a page from a file may have no storage */ }
     return null;
   };
+  const dark = [...document.styleSheets[0].cssRules].find((rule) => (rule.conditionText || "").includes("prefers-color-scheme"));
+  const WHEN_DARK = { system: "(prefers-color-scheme: dark)", light: "not all", dark: "all" };
   function theme(turn) {
     let now = stored() || html.dataset.theme || "system";
     if (!THEMES.includes(now)) now = "system";
@@ -242,6 +255,7 @@
       now = THEMES[(THEMES.indexOf(html.dataset.theme || "system") + 1) % THEMES.length];
       stored(now);
     }
+    dark.media.mediaText = WHEN_DARK[now];
     if (now === "system") delete html.dataset.theme;
     else html.dataset.theme = now;
     themeButton.firstElementChild.textContent = now;

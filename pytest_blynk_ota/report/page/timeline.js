@@ -2,7 +2,7 @@
 // One time line: lanes of stretches and ticks on a canvas, labels in the DOM, curves by uPlot.
 const Timeline = (() => {
   const AXIS = 22, BAR = 15, ROW = 16, PAD = 5, TICK = 5, MIN_LANE = 26, MAX_BARS = 3, MAX_ROWS = 3;
-  const CHART = 110, METRIC = 64, NARROW = 620, GUTTER = 104, GUTTER_NARROW = 66;
+  const CHART = 110, METRIC = 74, CLOCK = "device time", NARROW = 620, GUTTER = 104, GUTTER_NARROW = 66;
   const MIN_SPAN_S = 0.002, EDGE = 0.015, AXIS_STEP_PX = 90, BEFORE = 0.08;
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -37,7 +37,7 @@ const Timeline = (() => {
       if (text) labels[data.lane[place]].push({ place, t: data.t[place], text, weight: cited.has(place) ? 4 : weight });
     }
     for (const [lane, start, end, text, tone] of data.spans) {
-      spans[lane].push({ a: data.t[start], b: end === null ? Infinity : data.t[end], text, tone });
+      spans[lane].push({ a: data.t[start], b: data.t[end ?? data.count - 1], text, tone });
     }
     const rows = lanes.map((name, lane) => ({
       name,
@@ -61,12 +61,12 @@ const Timeline = (() => {
   function title(row, parent) {
     const made = element("div", "name", parent);
     made.textContent = row.name;
-    const legend = row.curve ? ["━ acked", "┄ written"] : row.metric && row.metric.unit ? [row.metric.unit] : [];
+    const legend = row.curve ? ["━ acked", "┄ written"] : row.metric && Charts.unit(row.metric) ? [Charts.unit(row.metric)] : [];
     for (const text of legend) element("small", "", made).textContent = text;
     return made;
   }
 
-  function create(root, data, lanes, hooks) {
+  function create(root, data, lanes, decided, hooks) {
     const edge = Math.max(data.end * EDGE, 0.05), whole = [-edge, data.end + edge];
     let view = opening(data, lanes, whole), width = 0, height = 0, gutter = GUTTER;
     let colours = {}, wanted = false, hover = null, pinned = null, band = null, plots = [];
@@ -146,6 +146,8 @@ const Timeline = (() => {
       pen.clearRect(0, 0, width, height);
       pen.font = Labels.FONT;
       pen.textBaseline = "middle";
+      pen.fillStyle = colours.soft;
+      pen.fillText(CLOCK, PAD, AXIS / 2);
       axis();
       if (band) fill(colours.accent, 0.07, x(band[0]), AXIS, x(band[1]), height - AXIS);
       const shown = [];
@@ -179,7 +181,7 @@ const Timeline = (() => {
         fill(colours.line, 0.6, at, AXIS, at, height - AXIS);
         const text = Data.seconds(n * step, step) + " s", half = Labels.width(text) / 2;
         pen.fillStyle = colours.soft;
-        if (at + half < width && at - half > gutter - PAD) pen.fillText(text, at - half, AXIS / 2);
+        if (at + half < width && at - half > Math.max(gutter - PAD, Labels.width(CLOCK) + 2 * PAD)) pen.fillText(text, at - half, AXIS / 2);
       }
     }
 
@@ -189,7 +191,7 @@ const Timeline = (() => {
       let last = -1;
       for (const one of row.bars.items) {
         if (one.b < view[0] || one.a > view[1]) continue;
-        const from = clamp(x(one.a), gutter, width), to = clamp(x(Math.min(one.b, whole[1])), gutter, width);
+        const from = clamp(x(one.a), gutter, width), to = clamp(x(one.b), gutter, width);
         if (to <= last && to - from < 1) continue;  // in this pixel one stands already
         last = Math.ceil(to);
         const y = row.barsY + one.row * BAR, colour = tone[one.tone] || row.colour;
@@ -236,8 +238,8 @@ const Timeline = (() => {
       if (made.place !== one.place) {
         made.place = one.place;
         made.textContent = one.text;
-        made.title = `${data.t[one.place].toFixed(3)} s  #${data.seq[one.place]}  ${data.text(one.place)}`;
-        made.className = one.weight === 4 ? "cited" : one.weight === 3 ? "bad" : "";
+        made.title = `${data.t[one.place].toFixed(3)} s device time  #${data.seq[one.place]}  ${data.text(one.place)}`;
+        made.className = (one.weight === 4 ? "cited " : "") + data.tone(one.place) + (one.place === decided ? " decided" : "");
       }
       made.style.transform = `translate(${left - gutter}px, ${y}px)`;
       made.style.width = wide + "px";
