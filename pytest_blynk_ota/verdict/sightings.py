@@ -60,6 +60,8 @@ class Session:
     login: float | None = None
     reports: list[Report] = field(default_factory=list)
     said: list[float] = field(default_factory=list)
+    spoke: float = LONG_AGO
+    """When it last said something: the latest of ``said``."""
     closed: float | None = None
     closed_by: str = ""
     closed_why: str = ""
@@ -347,6 +349,7 @@ class Sightings:
         elif kind in ("login", "info", "report", "log_event", "heard"):
             session = self._session(event)
             session.said.append(event.t)
+            session.spoke = max(session.spoke, event.t)
             if session.login is None:
                 session.login = event.t
             if kind == "report":
