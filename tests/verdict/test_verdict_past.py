@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tale import Tale
 
 from pytest_blynk_ota.errors import BlynkOtaError
 from pytest_blynk_ota.evidence.event import Event, parse_events
@@ -98,6 +99,17 @@ def test_what_reaches_over_has_the_same_verdicts(what):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Past, "begins", lambda *_: iter([WHOLE]))
         assert verdicts(events) == short
+
+
+def test_a_number_that_was_printed_long_ago_still_says_that_lines_are_not_searched():
+    tale = Tale(op="offer")
+    tale.add("uart", "metric", name="free heap", value=9, unit="bytes")
+    for _ in range(3):
+        tale.offered().stalls().comes_back("old").wait(120).over().begins("offer")
+    for size in (90_000, 80_000, 70_000, 60_000, 50_000, 40_000):
+        tale.add("uart", "line", text=f"free heap: {size}").wait(1)
+    verdict = tale.offered().stalls().comes_back("old").over().judged()
+    assert "heap falling" not in [finding.name for finding in verdict.findings]
 
 
 def test_of_a_long_test_no_operation_has_all_of_the_past_told(monkeypatch):
