@@ -31,7 +31,7 @@ from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
 from pytest_blynk_ota.verdict.metrics import metrics_of
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Outcome, Verdict
-from pytest_blynk_ota.verdict.past import WHOLE, Past
+from pytest_blynk_ota.verdict.past import WHOLE, Begin, Past
 from pytest_blynk_ota.verdict.reasons import reasons_of
 from pytest_blynk_ota.verdict.rig_faults import AFTER, BEFORE
 from pytest_blynk_ota.verdict.rows import Case, Holds, possible
@@ -73,7 +73,7 @@ class Judge:
         """As :func:`judge`."""
         operation = find_operation(self._begun, number)
         for begin in self._past.begins(operation):
-            case, partial = _case(operation, self._events[begin.at :])
+            case, partial = _case(operation, self._events, begin)
             if self._past.may_reach(case.story, begin):
                 continue
             end = bisect_right(self._earliest, case.story.until)
@@ -115,9 +115,9 @@ def find_operation(events: Sequence[Event], number: int | None) -> Operation:
     raise EvidenceError(f"the evidence holds no {which}: there is nothing to judge")
 
 
-def _case(operation: Operation, events: Sequence[Event]) -> tuple[Case, str]:
+def _case(operation: Operation, events: Sequence[Event], begin: Begin) -> tuple[Case, str]:
     """The case, and why it is partial ("" if it is not)."""
-    own, control = _of_one(operation, events)
+    own, control = _of_one(operation, events, begin)
     until = _until(operation, own)
     seen = Sightings(operation.board).feed(_as_heard(operation, own, until))
     story = tell(seen, operation, until)
@@ -144,12 +144,15 @@ def _missing(case: Case) -> str:
     return ""
 
 
-def _of_one(operation: Operation, events: Sequence[Event]) -> tuple[list[Event], Noted | None]:
+def _of_one(
+    operation: Operation, events: Sequence[Event], begin: Begin
+) -> tuple[list[Event], Noted | None]:
     """The events up to the next restore or operation; and the control, which is a restore."""
     own: list[Event] = []
     control = None
     over = False
-    for event in events:
+    for at in range(begin.at, len(events)):  # a slice would copy all that is left
+        event = events[at]
         key = (event.source, event.kind)
         mine = event.board in (operation.board, None)
         if event.seq > operation.seq and key == ("ota", "operation") and mine:

@@ -117,7 +117,7 @@ def test_of_a_long_test_no_operation_has_all_of_the_past_told(monkeypatch):
     read: list[int] = []
     case = decide._case
     monkeypatch.setattr(
-        decide, "_case", lambda one, rows: read.append(rows[0].seq) or case(one, rows)
+        decide, "_case", lambda one, rows, begin: read.append(begin.at) or case(one, rows, begin)
     )
     verdicts(events)
     begun = [event.seq for event in events if (event.source, event.kind) == OPERATION]
