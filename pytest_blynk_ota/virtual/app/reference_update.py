@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_blynk_ota.virtual.app import reference_notes as notes
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.reference_download import Download
-from pytest_blynk_ota.virtual.app.reference_http import Problem
+from pytest_blynk_ota.virtual.app.reference_http import Problem, Stall
+from pytest_blynk_ota.virtual.app.reference_switch import switch
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
 from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.partitions import Partition
     from pytest_blynk_ota.virtual.app.context import Context
+    from pytest_blynk_ota.virtual.app.report import Claim
 
 FIRST_PAUSE_S = 2.0
 """Before the second try; doubled before each further one."""
@@ -22,6 +26,7 @@ GOODBYE_S = 0.5
 """For the last event to leave before the restart."""
 TELL_EVERY = 0.25
 """Of the file."""
+DONE = "=== Update successfully completed. Rebooting."
 TAG = "ota"
 
 
@@ -30,12 +35,19 @@ class Updates:
 
     Args:
         report: tells the cloud an event.
+        claim: tells the cloud who we are.
     """
 
-    def __init__(self, context: Context, report: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        report: Callable[[str], Awaitable[None]],
+        claim: Callable[[Claim], Awaitable[None]],
+    ) -> None:
         self._context = context
         self._clock = context.machine.clock
         self._report = report
+        self._claim = claim
         self._offered: str | None = None
         self._current: str | None = None
         self._news = asyncio.Event()
@@ -58,6 +70,7 @@ class Updates:
             Reset: into the new image.
         """
         await self._ready.wait()
+        self.offer(await notes.unfinished_url(self._context) or "")
         while True:
             await self._news.wait()
             self._news.clear()
@@ -75,9 +88,12 @@ class Updates:
             self._complain(f"Firmware upgrade failed: {problem}")
             await self._report(f"OTA failed: {problem}")
             return
-        self._say("=== Update successfully completed. Rebooting.")
+        if not self._context.has("Z62"):
+            self._say(DONE)
         await self._report("OTA done")
         await self._clock.sleep(GOODBYE_S)
+        await notes.keep_url(self._context, url)
+        await notes.forget_all(self._context)
         raise Reset(SOFTWARE_CPU)
 
     async def _tries(self, url: str) -> str | None:
@@ -88,7 +104,10 @@ class Updates:
             left -= 1
             try:
                 await download.attempt()
+                await self._install(download.target)
             except Problem as problem:
+                if isinstance(problem, Stall) and self._context.has("Z55"):
+                    self._context.crash.now("hang")  # while (!available()) esp_task_wdt_reset();
                 if left <= 0 or not problem.again or download.time_is_up:
                     return str(problem)
                 self._complain(f"{problem}; {left} tries left")
@@ -96,6 +115,13 @@ class Updates:
                 pause_s *= 2
             else:
                 return None
+
+    async def _install(self, slot: Partition) -> None:
+        """The image in the slot is good: the next boot starts it."""
+        if self._context.has("Z41"):
+            await self._claim(notes.claim_of(self._context, slot))
+        await notes.keep_claim(self._context, slot)
+        await switch(self._context, slot)
 
     def _progress(self) -> Callable[[int, int], None]:
         crash, told = crash_half_way(self._context), 0.0
@@ -105,6 +131,8 @@ class Updates:
             if total and done / total >= told + TELL_EVERY:
                 told = done / total
                 self._say(f"Flashing... {done * 100 // total}%")
+            if done == total and self._context.has("Z62"):
+                self._say(DONE)  # before anything of it is checked, let alone switched to
             crash(done, total)
 
         return progress
