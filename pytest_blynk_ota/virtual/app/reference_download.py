@@ -25,6 +25,7 @@ from pytest_blynk_ota.virtual.app.reference_http import (
     Answer,
     Client,
     Problem,
+    Stall,
     retry_after,
 )
 from pytest_blynk_ota.virtual.app.reference_switch import end, switch_early, target_slot
@@ -143,7 +144,7 @@ class Download:
 
     async def _take_body(self, answer: Answer) -> None:
         window_ends, in_window = self._clock.now() + RATE_WINDOW_S, 0
-        while data := await answer.read(PIECE_BYTES, self._patience()):
+        while data := await self._piece(answer):
             await self._take(data)
             in_window += len(data)
             now = self._clock.now()
@@ -153,6 +154,14 @@ class Download:
                 if in_window < self._behaviour.least_rate * RATE_WINDOW_S:
                     raise Problem(f"{in_window} bytes in {RATE_WINDOW_S:g} s are too few")
                 window_ends, in_window = now + RATE_WINDOW_S, 0
+
+    async def _piece(self, answer: Answer) -> bytes:
+        try:
+            return await answer.read(PIECE_BYTES, self._patience())
+        except Stall:
+            if self._context.has("Z55"):
+                self._context.crash.now("hang")  # while (!available()) esp_task_wdt_reset();
+            raise
 
     def _patience(self) -> float:
         return max(min(self._behaviour.stall_s, self._until - self._clock.now()), 0.0)

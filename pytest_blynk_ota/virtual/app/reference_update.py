@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_blynk_ota.virtual.app import reference_notes as notes
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.reference_download import Download
-from pytest_blynk_ota.virtual.app.reference_http import Problem, Stall
+from pytest_blynk_ota.virtual.app.reference_http import Problem
 from pytest_blynk_ota.virtual.app.reference_switch import switch
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
@@ -106,8 +106,6 @@ class Updates:
                 await download.attempt()
                 await self._install(download.target)
             except Problem as problem:
-                if isinstance(problem, Stall) and self._context.has("Z55"):
-                    self._context.crash.now("hang")  # while (!available()) esp_task_wdt_reset();
                 if left <= 0 or not problem.again or download.time_is_up:
                     return str(problem)
                 self._complain(f"{problem}; {left} tries left")
