@@ -21,7 +21,7 @@ from pytest_blynk_ota.virtual.app import reference_settings
 from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
 from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
-from pytest_blynk_ota.virtual.app.reference_tasks import InCallback, updates
+from pytest_blynk_ota.virtual.app.reference_tasks import updates
 from pytest_blynk_ota.virtual.app.report import Claim, claimed, info_pairs
 from pytest_blynk_ota.virtual.app.station import Station
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
@@ -132,11 +132,8 @@ class Reference:
         if self._context.has("Z53"):
             clock = self._clock
             self._deaf_until = clock.now() + clock.timeout(DEAF_S) * clock.speed
-        if not isinstance(self._updates, InCallback):
-            await client.serve(lambda: float("inf"))
-        else:
-            while await client.serve(self._updates.until):
-                await self._updates.handle()
+        while await client.serve(self._updates.until):
+            await self._updates.in_session()
 
     async def _log_in(self, client: BlynkClient) -> None:
         """Until it is in. A refused token is no reason to stop asking: it may be good again."""

@@ -86,10 +86,10 @@ class InCallback(Updates):
         raise AssertionError("an event that nobody sets was set")
 
     def until(self) -> float:
-        """How long the session may be served: until a command has come."""
+        """For ever, but no longer than a command comes."""
         return -float("inf") if self._offered is not None else float("inf")
 
-    async def handle(self) -> None:
+    async def in_session(self) -> None:
         """The callback.
 
         Raises:

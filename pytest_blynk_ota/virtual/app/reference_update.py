@@ -50,6 +50,7 @@ class Updates:
         self._claim = claim
         self._offered: str | None = None
         self._current: str | None = None
+        self._done_said = False
         self._news = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -62,6 +63,13 @@ class Updates:
     def may_begin(self) -> None:
         """The running image is confirmed, or is not going to be: updates can begin."""
         self._ready.set()
+
+    def until(self) -> float:
+        """The device time up to which the session is served before :meth:`in_session`."""
+        return float("inf")
+
+    async def in_session(self) -> None:
+        """What is done between two messages of the cloud: nothing."""
 
     async def run(self) -> NoReturn:
         """Live until the next reset.
@@ -81,6 +89,7 @@ class Updates:
 
     async def _update(self, url: str) -> None:
         """One offer from beginning to end; the device stays as it is if nothing comes of it."""
+        self._done_said = False
         self._say(f"Firmware update URL: {url}")
         await self._report("OTA started")
         problem = await self._tries(url)
@@ -88,8 +97,7 @@ class Updates:
             self._complain(f"Firmware upgrade failed: {problem}")
             await self._report(f"OTA failed: {problem}")
             return
-        if not self._context.has("Z62"):
-            self._say(DONE)
+        self._say_done()
         await self._report("OTA done")
         await self._clock.sleep(GOODBYE_S)
         await notes.keep_url(self._context, url)
@@ -130,10 +138,15 @@ class Updates:
                 told = done / total
                 self._say(f"Flashing... {done * 100 // total}%")
             if done == total and self._context.has("Z62"):
-                self._say(DONE)  # before anything of it is checked, let alone switched to
+                self._say_done()  # before anything of it is checked, let alone switched to
             crash(done, total)
 
         return progress
+
+    def _say_done(self) -> None:
+        if not self._done_said:
+            self._say(DONE)
+        self._done_said = True
 
     def _say(self, text: str) -> None:
         self._context.log.idf([info(TAG, text)])
