@@ -222,8 +222,8 @@ class Reference:
             async with asyncio.timeout(self._clock.timeout(patience_s)):
                 await self._reached_cloud.wait()
         except TimeoutError:
-            if self._in_config_mode:
-                return  # that loop runs where this would have been looked at
+            if self._in_config_mode or not self._confirmation.pending:
+                return  # a loop that never looks here (Z56), or kept too early (Z46)
             self._log.idf([error(TAG, f"no cloud within {patience_s:g} s")])
             await self._context.ota.mark_invalid_and_reboot()
 
