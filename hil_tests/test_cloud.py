@@ -165,3 +165,15 @@ def test_a_device_of_another_product_is_sent_no_url(ota):
     assert result.outcome is Outcome.NOT_STARTED
     assert result.air_status is AirStatus.TYPE_MISMATCH
     assert not result.downloads
+
+
+@pytest.mark.finding("config lost")  # Edgent's own way with a token that is refused
+@pytest.mark.scenario("C9")
+def test_a_token_that_is_refused_for_a_while_is_the_end_for_edgent_alone(
+    ota, rig, expected: Expected
+):
+    if not rig.config.board[0].is_virtual:
+        pytest.skip("it puts an Edgent into a mode that a rack cannot bring it out of")
+    fault = cloud_faults.refuse(20, at="delivered", status=9)
+    result = ota.offer(faults=[fault], timeout=150)
+    expected.check(result, "OOUU", air="FD FD S S")

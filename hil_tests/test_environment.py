@@ -87,3 +87,27 @@ def test_the_verdict_rests_on_more_than_the_log(ota):
     result = ota.offer(faults=[cloud_faults.delay(5)])
     assert result.outcome is Outcome.UPGRADED
     assert result.flash is not None
+
+
+@pytest.mark.requires("https")
+@pytest.mark.scenario("E5")
+def test_a_clock_that_is_wrong_stops_only_who_looks_at_dates(ota, rig, expected: Expected):
+    if not rig.config.board[0].is_virtual:
+        pytest.skip("only a virtual rack can give a board a wrong time")
+    rig.virtual.control.network(clock_offset_s=-56 * 365 * 86400)  # before any certificate
+    try:
+        result = ota.offer(https=True)
+    finally:
+        rig.virtual.control.network(clock_offset_s=0)
+    expected.check(result, "UUUN")
+
+
+@pytest.mark.nightly
+@pytest.mark.scenario("E8")
+def test_a_worn_sector_costs_the_update_and_not_the_device(ota, board, rig, firmware):
+    worn = rig.config.pick(board.name).virtual
+    if worn is None or not worn.bad_sectors:
+        pytest.skip("no sector of this board is worn: rigs/odd.toml has a board with one")
+    result = ota.offer()
+    assert result.outcome is Outcome.REJECTED
+    assert result.running == firmware.old.version

@@ -119,7 +119,7 @@ def test_what_the_device_reports_is_what_the_file_says(ota, cloud, board, firmwa
 @pytest.mark.parametrize(
     "seconds", [0, pytest.param(600, marks=pytest.mark.nightly)], ids="{} s".format
 )
-@pytest.mark.scenario("H11")
+@pytest.mark.scenario("H11", "T1")
 def test_an_update_outlives_a_power_cycle(ota, power, firmware, seconds):
     assert ota.ship().outcome is Outcome.UPGRADED
     later = firmware.restamped(firmware.new, "3.0.0")

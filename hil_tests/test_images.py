@@ -144,3 +144,8 @@ def test_an_image_with_a_tag_reports_what_the_tag_says(ota, firmware):
     result = ota.ship()
     assert result.versions[-1] == firmware.new.version
     assert result.air_status is AirStatus.SUCCESS
+
+
+@pytest.mark.scenario("I20")
+def test_the_flash_size_in_the_header_of_another_board_stops_nothing(ota, firmware):
+    assert ota.offer(firmware.for_flash("2MB")).outcome is Outcome.UPGRADED

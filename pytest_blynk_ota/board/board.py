@@ -152,6 +152,15 @@ class Board:
             data = loader.start_stub().read(TABLE_OFFSET, TABLE_BYTES)
             return PartitionTable.parse(data, flash_size=loader.flash_bytes())
 
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the flash; ends with a reset.
+
+        Raises:
+            LoaderSilent: the loader does not answer.
+        """
+        with self._in_loader() as loader:
+            return loader.start_stub().read(offset, length)
+
     def read_flash(
         self,
         table: PartitionTable,

@@ -26,6 +26,9 @@ from pytest_blynk_ota.firmware.image import (
 
 ILLEGAL_INSTRUCTION = bytes(4)
 """Zeros are no instruction on either architecture (xtensa ``ill``, RISC-V 0x0000)."""
+FLASH_SIZES = ("1MB", "2MB", "4MB", "8MB", "16MB")
+"""By the number that a header has for each."""
+FLASH_AT = 3
 SEGMENTS_AT, CHIP_ID_AT, LEAST_REVISION_AT = 1, 12, 15
 """In the image header."""
 VERSION_AT, VERSION_BYTES = 16, 32
@@ -131,6 +134,19 @@ def for_revision(data: bytes, least: int) -> bytes:
     """The image for chips of a revision from ``least`` on, in hundredths as 300 for v3.0."""
     _open(data, "cannot be made for another revision")
     return mend(_put(data, LEAST_REVISION_AT, least.to_bytes(2, "little")))
+
+
+def for_flash(data: bytes, size: str) -> bytes:
+    """The image for a flash of another size; bootloaders look at their own header alone.
+
+    Raises:
+        FirmwareError: no header can name that size.
+    """
+    image = _open(data, "cannot be made for another flash")
+    if size not in FLASH_SIZES:
+        raise FirmwareError(f"flash size {size!r}: expected one of {', '.join(FLASH_SIZES)}")
+    low = image.data[FLASH_AT] & 0x0F
+    return mend(_put(data, FLASH_AT, bytes([FLASH_SIZES.index(size) << 4 | low])))
 
 
 def without_description(data: bytes) -> bytes:

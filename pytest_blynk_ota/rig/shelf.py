@@ -223,6 +223,10 @@ class Firmware:
         """The image for chips of a revision from ``least`` on, in hundredths as 300 for v3.0."""
         return parse(derive.for_revision((image or self.new).data, least), f"revision {least}")
 
+    def for_flash(self, size: str, image: Image | None = None) -> Image:
+        """The image with a flash of another size in its header, as ``2MB``."""
+        return parse(derive.for_flash((image or self.new).data, size), f"for {size} of flash")
+
     def without_description(self, image: Image | None = None) -> Image:
         """The image with a wrong magic word in its application description."""
         return self._derived(image, derive.without_description, "without description")
