@@ -123,9 +123,11 @@ def _words(known: Iterable[str], what: str) -> Rule:
 
 
 def _baseline(marker: pytest.Mark) -> Iterator[str]:
-    rollback = marker.kwargs.get("rollback")
-    if marker.args or set(marker.kwargs) != {"rollback"} or not isinstance(rollback, bool):
-        yield "expected rollback=True or rollback=False, and nothing else"
+    said = dict(marker.kwargs)
+    rollback, slot = said.pop("rollback", True), said.pop("slot", 0)
+    wrong = marker.args or said or not marker.kwargs
+    if wrong or not isinstance(rollback, bool) or type(slot) is not int or slot not in (0, 1):
+        yield "expected rollback=True or False, slot=0 or 1, or both, and nothing else"
 
 
 def _scenario(marker: pytest.Mark) -> Iterator[str]:

@@ -26,7 +26,14 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.relayed import TheirOffers
-from pytest_blynk_ota.restore import Restored, await_settled, restore, skew_s
+from pytest_blynk_ota.restore import (
+    USUAL,
+    Restored,
+    Wanted,
+    await_settled,
+    restore,
+    skew_s,
+)
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Place, Rig
@@ -75,7 +82,7 @@ class Ota:
         keep: Callable[[Result], None],
         *,
         chance: Chance | None = None,
-        rollback: bool = True,
+        wanted: Wanted = USUAL,
     ) -> None:
         self._rig = rig
         self._place = place
@@ -83,7 +90,7 @@ class Ota:
         self._evidence = evidence
         self._keep = keep
         self._chance = chance or Chance(drawn(), "")
-        self._rollback = rollback
+        self._wanted = wanted
         self._number = 0
         self._last: Result | None = None
         self._overwritten = False
@@ -121,7 +128,7 @@ class Ota:
         self._overwritten = True
         timeline = self._rig.recorder.timeline
         before = timeline.cursor
-        self._state = restore(self._rig, self._place, self._firmware, rollback=self._rollback)
+        self._state = restore(self._rig, self._place, self._firmware, self._wanted)
         self._old_is_up(before)
 
     def rewound(self, start: Callable[[], None]) -> None:
@@ -533,7 +540,7 @@ class Ota:
         if want == "flash":
             images = {key: image.data for key, image in self._names.items()}
             assert self._state is not None
-            rollback = self._rollback and self._place.profile.rollback
+            rollback = self._wanted.rollback and self._place.profile.rollback
             # A failure is on record: the judge believes the others then.
             with contextlib.nullcontext() if must else contextlib.suppress(FlashFailed):
                 self._place.board.read_flash(

@@ -73,7 +73,7 @@ MARKERS = (
     "finding(name, ...): error findings that this test expects; any other fails it",
     "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
     "fixture-firmware, https, network, ap, link, netem, dns",
-    "baseline(rollback=True): what the baseline of this test differs in",
+    "baseline(rollback=True, slot=0): what the baseline of this test differs in",
     "scenario(id, ...): the scenarios of a catalogue that this test is, as D22a",
     "smoke: the few tests that say soonest whether updates work at all",
     "nightly: takes more than two device minutes",
@@ -445,13 +445,15 @@ def ota(
     _blynk_ota_test: Running,
 ) -> Ota:
     """Shipments and offers on a board that has just been brought back to Old."""
+    from pytest_blynk_ota.restore import Wanted
+
     marker = request.node.get_closest_marker("baseline")
     made = _blynk_ota_session.ota(
         _blynk_ota_place,
         _blynk_ota_test.bundle,
         _blynk_ota_test.keep,
         chance=_blynk_ota_test.chance,
-        rollback=marker is None or marker.kwargs.get("rollback", True),
+        wanted=Wanted(**marker.kwargs) if marker else Wanted(),
     )
     made.restore()
     return made

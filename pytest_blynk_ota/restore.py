@@ -34,6 +34,23 @@ SlotMap = dict[str, dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the baseline of a test differs in.
+
+    Attributes:
+        rollback: whether the bootloader goes back; virtual boards only.
+        slot: of Old, 0 or 1. A board whose otadata is lost starts the first one: what depends on
+            otadata shows only from the second.
+    """
+
+    rollback: bool = True
+    slot: int = 0
+
+
+USUAL = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The state that a test starts from."""
 
@@ -66,9 +83,9 @@ def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
 
 
 def baseline(
-    rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True
+    rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL
 ) -> tuple[Baseline, Restored]:
-    """All that must stand in flash for Old to run from the first slot, and nothing else to.
+    """All that must stand in flash for Old to run from its slot, and nothing else to.
 
     Raises:
         UsageError: the partition table has no two slots, or Old does not fit.
@@ -78,11 +95,13 @@ def baseline(
     if place.config.is_virtual:
         chip = CHIPS[place.config.chip]
         regions.append(
-            Region("bootloader", chip.bootloader_offset, firmware.bootloader(rollback=rollback))
+            Region(
+                "bootloader", chip.bootloader_offset, firmware.bootloader(rollback=wanted.rollback)
+            )
         )
         regions.append(Region("partition table", TABLE_OFFSET, table.build()))
     else:
-        if not rollback:
+        if not wanted.rollback:
             raise UsageError(f"board {place.name} is real: its bootloader is not replaced")
         try:
             table = place.board.read_table()
@@ -92,7 +111,7 @@ def baseline(
                 f"table ({error}); write bootloader and partition table once, with your own build "
                 f"or with esptool write-flash"
             ) from error
-    return _with_old(rig, place, firmware, table, regions)
+    return _with_old(rig, place, firmware, table, regions, wanted.slot)
 
 
 def unbootable(slot: Partition, images: Sequence[Image]) -> Iterator[Span]:
@@ -112,6 +131,7 @@ def _with_old(
     firmware: Firmware,
     table: PartitionTable,
     regions: list[Region],
+    number: int,
 ) -> tuple[Baseline, Restored]:
     old = firmware.old
     slots, ota = table.ota_slots, table.otadata
@@ -120,24 +140,26 @@ def _with_old(
             f"board {place.name}: its partition table has {len(slots)} OTA slots and "
             f"{'an' if ota else 'no'} otadata partition; an update needs two slots and otadata"
         )
-    if len(old.data) > slots[0].size:
+    home = slots[number]
+    if len(old.data) > home.size:
         raise FirmwareError(
-            f"old image has {len(old.data)} bytes, slot {slots[0].label} holds {slots[0].size}"
+            f"old image has {len(old.data)} bytes, slot {home.label} holds {home.size}"
         )
-    sectors = otadata.entries_for(0)
+    sectors = otadata.entries_for(number)
     regions.append(Region("otadata", ota.offset, b"".join(sectors)))
     nvs = table.find("nvs")
     if nvs is not None:
         settings = provisioned_nvs(rig, place, nvs.size)
         if settings is not None:
             regions.append(Region("nvs", nvs.offset, settings))
-    regions.append(Region(slots[0].label, slots[0].offset, old.data))
-    erased = tuple(span for slot in slots[1:] for span in unbootable(slot, (old, firmware.new)))
+    regions.append(Region(home.label, home.offset, old.data))
+    others = [slot for slot in slots if slot is not home]
+    erased = tuple(span for slot in others for span in unbootable(slot, (old, firmware.new)))
     believed: SlotMap = {
         slot.label: {
             "offset": slot.offset,
             "size": slot.size,
-            "image": "old" if slot is slots[0] else None,
+            "image": "old" if slot is home else None,
         }
         for slot in slots
     }
@@ -145,9 +167,9 @@ def _with_old(
     return Baseline(tuple(regions), erased), Restored(table, believed, state)
 
 
-def restore(rig: Rig, place: Place, firmware: Firmware, *, rollback: bool = True) -> Restored:
+def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:
     """Write what differs and reset the board into Old. Does not wait for Old to come up."""
-    plan, state = baseline(rig, place, firmware, rollback=rollback)
+    plan, state = baseline(rig, place, firmware, wanted)
     done = place.board.restore(plan)
     rig.recorder(
         "ota",

@@ -21,6 +21,7 @@ from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota, judged_at_the_end
+from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
@@ -245,11 +246,11 @@ class Session:
         keep: Any,
         *,
         chance: Chance,
-        rollback: bool = True,
+        wanted: Wanted = USUAL,
     ) -> Ota:
         """The ``ota`` fixture of a test; the baseline is not restored yet."""
         firmware = self.firmware(place.config)
-        return Ota(self.rig, place, firmware, bundle.folder, keep, chance=chance, rollback=rollback)
+        return Ota(self.rig, place, firmware, bundle.folder, keep, chance=chance, wanted=wanted)
 
     def close(self) -> None:
         """Close the rig."""

@@ -173,6 +173,18 @@ class Operation:
         """Cancel the shipment: no further offer; a download under way goes on."""
         self._offers.cancel()
 
+    def stay(self, seconds: float) -> None:
+        """Let so many device seconds pass, for a test in which nothing may happen.
+
+        Raises:
+            RigError: the rack failed meanwhile.
+        """
+        ends = self._timeline.now() + seconds / self._rig.speed
+        while (left := ends - self._timeline.now()) > 0:
+            self._rig.check()
+            self._offers.check()
+            self._timeline.wait(lambda new: None, min(left, CHECK_S), after=self._timeline.cursor)
+
     def pause(self) -> None:
         """Pause the shipment: no offer until :meth:`resume`; a download under way goes on."""
         self._offers.pause()

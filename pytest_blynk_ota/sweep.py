@@ -62,6 +62,11 @@ class SweepPlan:
     trial_s: float = 0.0
 
 
+ERASED = "-"
+CHOSEN = ("NEW", "PENDING_VERIFY")
+"""Words of an entry of otadata: nothing there; a slot that was selected and has not confirmed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SweepRow:
     """One cut, really made.
@@ -91,12 +96,29 @@ class SweepRow:
         return self.result.outcome not in GONE
 
     @property
+    def flaw(self) -> str | None:
+        """What is wrong with otadata after the cut, though something booted; None: nothing, or the
+        journal cannot be read.
+
+        A board that has lost both entries starts the first slot, and looks well if that is the
+        right one. A slot that is chosen before it is whole is fallen back from: that does, too.
+        """
+        if self.otadata and all(entry == ERASED for entry in self.otadata):
+            return "no entry of otadata is left"
+        slot = self.booted.partition(" ")[0]
+        for entry in self.otadata:
+            label, _, state = entry.partition(" ")
+            if state in CHOSEN and label != slot:
+                return f"otadata chose {label}, which cannot be started"
+        return None
+
+    @property
     def well(self) -> bool:
         """Whether something booted, and the update still ended with New; or New was on trial and
         had reported, so that the shipment was over: then the bootloader takes Old back by design.
         """
         fine = {Outcome.UPGRADED, Outcome.ROLLED_BACK} if self.on_trial else {Outcome.UPGRADED}
-        return self.booted != NOTHING and self.result.outcome in fine
+        return self.booted != NOTHING and self.result.outcome in fine and self.flaw is None
 
     def cells(self) -> tuple[str, ...]:
         """The row of the table."""
@@ -107,7 +129,7 @@ class SweepRow:
             self.booted,
             ", ".join(self.otadata),
             "yes" if self.came_back else "no",
-            str(self.result.outcome),
+            "; ".join([str(self.result.outcome), *([self.flaw] if self.flaw else [])]),
             self.at,
         )
 

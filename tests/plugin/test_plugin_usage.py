@@ -82,8 +82,8 @@ MARKS = {
     "requires()": "expected a need",
     "finding('hnag')": "unknown finding 'hnag'; did you mean 'hang'?",
     "finding('hang', level='x')": "unknown argument 'level'",
-    "baseline(False)": "expected rollback=True or rollback=False",
-    "baseline(rolback=False)": "expected rollback=True or rollback=False",
+    "baseline(False)": "expected rollback=True or False, slot=0 or 1",
+    "baseline(rolback=False)": "expected rollback=True or False, slot=0 or 1",
     "timeout(9, method='thread')": "timeout_method = signal",
     "timeout(9, 'thread')": "timeout_method = signal",
 }
