@@ -149,3 +149,13 @@ def test_an_image_with_a_tag_reports_what_the_tag_says(ota, firmware):
 @pytest.mark.scenario("I20")
 def test_the_flash_size_in_the_header_of_another_board_stops_nothing(ota, firmware):
     assert ota.offer(firmware.for_flash("2MB")).outcome is Outcome.UPGRADED
+
+
+@pytest.mark.requires("anti-rollback", "fixture-firmware")
+@pytest.mark.scenario("I16")
+def test_an_image_below_the_burnt_secure_version_is_refused(ota, firmware):
+    """On a board for such tests alone: a secure version in the eFuses never goes down again."""
+    assert ota.offer(firmware.recipe("new", secure_version=2)).outcome is Outcome.UPGRADED
+    result = ota.offer(firmware.recipe("new", version="3.0.0", secure_version=1))
+    assert result.outcome is Outcome.REJECTED
+    assert result.running == firmware.new.version

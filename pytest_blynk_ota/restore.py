@@ -19,6 +19,7 @@ from pytest_blynk_ota.firmware.partitions import (
     Partition,
     PartitionTable,
 )
+from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware
 from pytest_blynk_ota.verdict.boots import NEVER, boots_of
@@ -96,7 +97,11 @@ def baseline(
         chip = CHIPS[place.config.chip]
         regions.append(
             Region(
-                "bootloader", chip.bootloader_offset, firmware.bootloader(rollback=wanted.rollback)
+                "bootloader",
+                chip.bootloader_offset,
+                firmware.bootloader(
+                    rollback=wanted.rollback, anti_rollback=ANTI_ROLLBACK in place.config.tags
+                ),
             )
         )
         regions.append(Region("partition table", TABLE_OFFSET, table.build()))

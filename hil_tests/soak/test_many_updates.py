@@ -26,9 +26,7 @@ def handles() -> int:
 def memory_bytes() -> int:
     """What this process holds of the machine's memory, without what it has freed already."""
     gc.collect()
-    with contextlib.suppress(
-        OSError, AttributeError
-    ):  # glibc alone keeps what is freed, and has it
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed
         ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

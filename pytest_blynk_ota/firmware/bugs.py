@@ -99,3 +99,6 @@ BUGS: Mapping[str, Bug] = {
         bug("Z62", 'prints "OK" before the work is done', "B23"),
     )
 }
+
+NEVER_IN_OLD = frozenset({"Z42"})
+"""Bugs with which a board cannot be known to run Old: no test could begin."""

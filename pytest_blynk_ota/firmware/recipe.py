@@ -125,11 +125,12 @@ def make(
     log: str | None = None,
     version: str | None = None,
     profile: str | None = None,
+    secure_version: int | None = None,
 ) -> bytes:
     """The image of a recipe for a chip; the same arguments give the same bytes.
 
     Args:
-        size, version: instead of the recipe's.
+        size, version, secure_version: instead of the recipe's.
         log: ``quiet`` or ``info``, instead of the behaviour's.
         profile: whose ways it has, if the behaviour does not say; applications only.
 
@@ -141,6 +142,8 @@ def make(
         recipe = replace(recipe, size=size)
     if version is not None:
         recipe = replace(recipe, version=version)
+    if secure_version is not None:
+        recipe = replace(recipe, secure_version=secure_version)
     told = dict(recipe.behaviour)
     if log is not None:
         told["log"] = log

@@ -26,6 +26,17 @@ power = "virtual"
 provision = {{ kind = "edgent-nvs" }}
 profile = "reference"
 bugs = [{bugs}]
+
+# For the one scenario that burns a secure version.
+[[board]]
+name = "secured"
+chip = "esp32c3"
+port = "virtual"
+power = "virtual"
+provision = {{ kind = "edgent-nvs" }}
+profile = "reference"
+bugs = [{bugs}]
+tags = ["anti-rollback"]
 """
 USAGE = (2, 4, 5)
 """pytest's exit codes for a run that was stopped, asked wrongly or had nothing to do."""

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.rack import Place
     from pytest_blynk_ota.rig.shelf import Firmware
 
+ANTI_ROLLBACK = "anti-rollback"
+"""The tag of a board whose bootloader refuses images below the secure version in its eFuses. They
+only grow: once a test has burnt one, the board is for such tests alone."""
+
 Lack = Callable[["Place", "Firmware"], str | None]
 
 
@@ -33,6 +37,12 @@ def _no_fixture(place: Place, firmware: Firmware) -> str | None:
     return "needs a fixture image that can be told to misbehave; --old is your own"
 
 
+def _no_anti_rollback(place: Place, firmware: Firmware) -> str | None:
+    if ANTI_ROLLBACK in place.config.tags:
+        return None
+    return f"board {place.name} has no tag {ANTI_ROLLBACK!r} in the rig file"
+
+
 def _no_https(place: Place, firmware: Firmware) -> str | None:
     """A fixture image of a virtual board can be built to trust the rig; any other has its own."""
     if KINDS[place.config.dials or place.profile.dials].tls:
@@ -51,6 +61,7 @@ def _network(need: str) -> Lack:
 
 NEEDS: Mapping[str, Lack] = {
     "power": _no_power,
+    "anti-rollback": _no_anti_rollback,
     "https": _no_https,
     "network": _network("network"),
     "ap": _network("ap"),

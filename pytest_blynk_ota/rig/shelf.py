@@ -15,6 +15,7 @@ from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError, UsageError
 from pytest_blynk_ota.firmware import derive, recipe
+from pytest_blynk_ota.firmware.bugs import NEVER_IN_OLD
 from pytest_blynk_ota.firmware.image import Image, parse
 from pytest_blynk_ota.rig import shipped
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
@@ -163,7 +164,7 @@ class Firmware:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
         ways = {"log": self.profile.log, "profile": self.profile.fixture}
         image = parse(self._kitchen.make(name, self.chip, **{**ways, **changes}), name)
-        return self._built(image) if self._built_with else image
+        return self._built(image, old=name == "old") if self._built_with else image
 
     def build_with(self, behaviour: Mapping[str, Any]) -> None:
         """Compile this into Old, New and all that is made from recipes from now on.
@@ -174,19 +175,24 @@ class Firmware:
         behaviour = {**behaviour, "bugs": self._bugs} if self._bugs else behaviour
         if behaviour != self._built_with:
             self._built_with = dict(behaviour)
-            self.old, self.new = self._built(self.old), self._built(self.new)
+            self.old, self.new = self._built(self.old, old=True), self._built(self.new)
 
-    def _built(self, image: Image) -> Image:
-        return self.behaving(image, **self._built_with)
+    def _built(self, image: Image, *, old: bool = False) -> Image:
+        built = dict(self._built_with)
+        if old and self._bugs:
+            built["bugs"] = tuple(one for one in self._bugs if one not in NEVER_IN_OLD)
+        return self.behaving(image, **built)
 
     def read(self, path: str | Path) -> Image:
         """An image from a file of your own. Raises FirmwareError."""
         return read_image(Path(path), "firmware.read:")
 
-    def bootloader(self, *, rollback: bool = True) -> bytes:
-        """A second-stage bootloader image for this board, with rollback on or off."""
+    def bootloader(self, *, rollback: bool = True, anti_rollback: bool = False) -> bytes:
+        """A second-stage bootloader image for this board, with rollback on or off; or one that
+        refuses images below the secure version in the eFuses, too."""
         rollback = rollback and "Z48" not in self._bugs  # that bug is the bootloader's
         name = "bootloader" if rollback else "bootloader-no-rollback"
+        name = "bootloader-anti-rollback" if rollback and anti_rollback else name
         return self._kitchen.make(name, self.chip, log=self.profile.log)
 
     def restamped(self, image: Image, version: str) -> Image:
