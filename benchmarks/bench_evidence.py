@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pytest_blynk_ota.evidence.bundle import many_objects
 from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.verdict import judge
+from pytest_blynk_ota.verdict.decide import Judge
 from pytest_blynk_ota.verdict.watch import Watcher
 
 FOLDER = Path(__file__).parents[1] / "tests" / "data" / "timelines"
@@ -133,7 +135,9 @@ def judging(count: int) -> None:
 
 def _judged(name: str, events: list[Event], numbers: list[int], short: list[Event]) -> float:
     begun = time.process_time()
-    outcomes = [judge(events, number).outcome for number in numbers]
+    with many_objects():
+        judged = Judge(events)
+        outcomes = [judged(number).outcome for number in numbers]
     took = time.process_time() - begun
     for number, outcome in zip(numbers, outcomes, strict=True):
         assert outcome is judge(short, number % 1000).outcome, f"operation {number}: {outcome}"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, overload
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.redact import Redactor
@@ -69,6 +70,35 @@ class Sink:
                 os.fsync(self._file.fileno())
                 return
         raise OSError(self._lost.errno, self._lost.strerror, str(self._path))
+
+
+class Seen(Sequence[Event]):
+    """The first events of a list that only grows, as they stood at one moment; nothing is copied,
+    however often somebody looks."""
+
+    def __init__(self, events: Sequence[Event], count: int) -> None:
+        self._events = events
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Event]:
+        return islice(self._events, self._count)
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Event]: ...
+
+    def __getitem__(self, at: int | slice) -> Event | Sequence[Event]:
+        if isinstance(at, slice):
+            return tuple(self._events[place] for place in range(*at.indices(self._count)))
+        return self._events[range(self._count)[at]]
+
+    def __repr__(self) -> str:
+        return f"Seen({self._count} events)"
 
 
 class Timeline:
@@ -129,6 +159,8 @@ class Timeline:
     def events(self, after: int = 0) -> Sequence[Event]:
         """The events whose ``seq`` is greater than ``after``."""
         with self._grew:
+            if after <= 0:
+                return Seen(self._events, len(self._events))
             return tuple(self._events[after:])
 
     def now(self) -> float:

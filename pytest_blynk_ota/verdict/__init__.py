@@ -3,6 +3,7 @@
 =============  =====================================================================
 decide         ``judge``: the outcome, or who is to be asked next
 outcome        the words of a verdict
+past           how much of what came before an operation counts
 sightings      what each witness saw, as records
 story          boots, cloud sessions, downloads; which resets were expected
 images_seen    which image ran in each boot

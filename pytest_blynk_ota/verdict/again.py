@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event, shown
-from pytest_blynk_ota.verdict.decide import judge
+from pytest_blynk_ota.verdict.decide import Judge
+from pytest_blynk_ota.verdict.outcome import Verdict
 from pytest_blynk_ota.verdict.reasons import in_words_of_today
 
 ALWAYS = frozenset({
@@ -59,6 +60,7 @@ def judge_again(
             the flash is read and a late crash is heard.
     """
     left = [dict(row) for row in stored or ()]
+    judge = _once(events)
     for at in (at for at, event in enumerate(events) if _is(event, "operation")):
         number = events[at].data.get("number")
         if type(number) is not int:
@@ -71,7 +73,7 @@ def judge_again(
         if not ended and not _was_over(events, at):
             yield _none(number, "its end is missing, so there is no verdict", before)
         else:
-            yield _compared(events, number, before, told=stored is not None and ended)
+            yield _compared(judge, number, before, told=stored is not None and ended)
     for row in left:
         number = row.get("operation")
         yield _none(number if type(number) is int else 0, "the events hold no such operation", row)
@@ -91,11 +93,23 @@ def _none(number: int, why: str, stored: Mapping[str, Any] | None) -> Again:
     return Again(number, None, f"EvidenceError: {why}", False, stored, {}, False)
 
 
+def _once(events: Sequence[Event]) -> Callable[[int], Verdict]:
+    """The judge of a timeline, made when it is first asked: foreign data may stop it there."""
+    made: list[Judge] = []
+
+    def judge(number: int) -> Verdict:
+        if not made:
+            made.append(Judge(events))
+        return made[0](number)
+
+    return judge
+
+
 def _compared(
-    events: Sequence[Event], number: int, stored: Mapping[str, Any] | None, *, told: bool
+    judge: Callable[[int], Verdict], number: int, stored: Mapping[str, Any] | None, *, told: bool
 ) -> Again:
     try:
-        now = judge(events, number).to_json()
+        now = judge(number).to_json()
     except EvidenceError as error:
         return _none(number, str(error), stored)
     except RigError as error:  # it leaves no verdict, then as now

@@ -5,6 +5,7 @@ more raise :class:`~pytest_blynk_ota.errors.Undecided`, which names the witness 
 asks it, adds what it said to the events, and judges again.
 
 =============  =====================================================================
+past           from where on the story has to be told
 sightings      what each witness saw, as records
 story          boots, cloud sessions, downloads; which resets were expected
 images_seen    which image ran in each boot
@@ -16,11 +17,13 @@ findings       what else is worth knowing
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from pytest_blynk_ota.air import air_status
-from pytest_blynk_ota.errors import EvidenceError, Undecided
+from pytest_blynk_ota.errors import EvidenceError, RigError, Undecided
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict.findings import findings_of
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
@@ -28,6 +31,7 @@ from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
 from pytest_blynk_ota.verdict.metrics import metrics_of
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.outcome import Outcome, Verdict
+from pytest_blynk_ota.verdict.past import WHOLE, Begin, Past
 from pytest_blynk_ota.verdict.reasons import reasons_of
 from pytest_blynk_ota.verdict.rig_faults import AFTER, BEFORE
 from pytest_blynk_ota.verdict.rows import Case, Holds, possible
@@ -52,9 +56,36 @@ def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
         RigError: the rack failed, or the test proved nothing.
         EvidenceError: the events hold no such operation.
     """
-    events = [_rounded(event) for event in events]
-    begin = find_operation(events, operation)
-    case, partial = _case(begin, events)
+    return Judge(events)(operation)
+
+
+class Judge:
+    """The same for several operations of one timeline, which is read once for all of them."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = [_rounded(event) for event in events]
+        self._past = Past(self._events)
+        later = accumulate((event.t for event in reversed(self._events)), min)
+        self._earliest = list(later)[::-1]  # of each event and all behind it
+        self._begun = [event for event in self._events if _is_operation(event)]
+
+    def __call__(self, number: int | None = None) -> Verdict:
+        """As :func:`judge`."""
+        operation = find_operation(self._begun, number)
+        for begin in self._past.begins(operation):
+            case, partial = _case(operation, self._events, begin)
+            if self._past.may_reach(case.story, begin):
+                continue
+            end = bisect_right(self._earliest, case.story.until)
+            try:
+                return _decided(case, partial, self._events[begin.at : end])
+            except RigError:
+                if begin is WHOLE:
+                    raise
+        raise AssertionError("all of the past is the last to be told")
+
+
+def _decided(case: Case, partial: str, events: Sequence[Event]) -> Verdict:
     for check in BEFORE:
         check(case)
     left = possible(case)
@@ -63,6 +94,10 @@ def judge(events: Sequence[Event], operation: int | None = None) -> Verdict:
     for raise_if in AFTER:
         raise_if(case, outcome)
     return _verdict(case, outcome, partial, events)
+
+
+def _is_operation(event: Event) -> bool:
+    return (event.source, event.kind) == ("ota", "operation")
 
 
 def _rounded(event: Event) -> Event:
@@ -74,18 +109,15 @@ def _rounded(event: Event) -> Event:
 def find_operation(events: Sequence[Event], number: int | None) -> Operation:
     """The ``ota/operation`` event with a number; the last one if None."""
     for event in reversed(events):
-        if (event.source, event.kind) == ("ota", "operation") and number in (
-            None,
-            event.data["number"],
-        ):
+        if _is_operation(event) and number in (None, event.data["number"]):
             return Operation.of(event)
     which = "an operation" if number is None else f"operation {number}"
     raise EvidenceError(f"the evidence holds no {which}: there is nothing to judge")
 
 
-def _case(operation: Operation, events: Sequence[Event]) -> tuple[Case, str]:
+def _case(operation: Operation, events: Sequence[Event], begin: Begin) -> tuple[Case, str]:
     """The case, and why it is partial ("" if it is not)."""
-    own, control = _of_one(operation, events)
+    own, control = _of_one(operation, events, begin)
     until = _until(operation, own)
     seen = Sightings(operation.board).feed(_as_heard(operation, own, until))
     story = tell(seen, operation, until)
@@ -112,12 +144,15 @@ def _missing(case: Case) -> str:
     return ""
 
 
-def _of_one(operation: Operation, events: Sequence[Event]) -> tuple[list[Event], Noted | None]:
+def _of_one(
+    operation: Operation, events: Sequence[Event], begin: Begin
+) -> tuple[list[Event], Noted | None]:
     """The events up to the next restore or operation; and the control, which is a restore."""
     own: list[Event] = []
     control = None
     over = False
-    for event in events:
+    for at in range(begin.at, len(events)):  # a slice would copy all that is left
+        event = events[at]
         key = (event.source, event.kind)
         mine = event.board in (operation.board, None)
         if event.seq > operation.seq and key == ("ota", "operation") and mine:

@@ -60,6 +60,8 @@ class Session:
     login: float | None = None
     reports: list[Report] = field(default_factory=list)
     said: list[float] = field(default_factory=list)
+    spoke: float = LONG_AGO
+    """When it last said something: the latest of ``said``."""
     closed: float | None = None
     closed_by: str = ""
     closed_why: str = ""
@@ -196,6 +198,8 @@ SURROUNDINGS = frozenset({"wifi", "ap", "cloud", "network"})
 HOLDS = frozenset({"off", "down", "stop"})
 RELEASES = frozenset({"on", "up", "start"})
 """``test/action`` words by which a test keeps a device away, and lets it come back."""
+SPOKEN = frozenset({"login", "info", "report", "log_event", "heard"})
+"""``cloud`` events that tell what the device itself said."""
 AIRWAYS = frozenset({"wifi", "ap", "network"})
 """Those of them that take away the way itself, in the middle of a download, too."""
 TROUBLES = {"link.shaped": "link", "dns.answers": "DNS"}
@@ -235,6 +239,8 @@ class Sightings:
         self.flash: list[Noted] = []
         self.others: set[str] = set()
         self.other_losses: list[tuple[str, float]] = []
+        self.strange = False
+        """Whether somebody asked for an offer, or by a connection, of which nothing was said."""
         self.last_t = LONG_AGO
         self._operation = 0
         self._bad_offers: set[tuple[int, str]] = set()
@@ -344,9 +350,10 @@ class Sightings:
             if str(data["text"]).startswith("url"):
                 self.bad_urls.append(event.t)
                 self._bad_offers.add((self._operation, str(data.get("offer"))))
-        elif kind in ("login", "info", "report", "log_event", "heard"):
+        elif kind in SPOKEN:
             session = self._session(event)
             session.said.append(event.t)
+            session.spoke = max(session.spoke, event.t)
             if session.login is None:
                 session.login = event.t
             if kind == "report":
@@ -374,6 +381,11 @@ class Sightings:
         elif kind == "fault":
             self._early(event)
 
+    def _operation_of(self, offer: str | None) -> int:
+        """The operation of an offer; the one under way where nothing was said of it."""
+        self.strange = self.strange or bool(offer and offer not in self._offered)
+        return self._offered.get(offer or "", self._operation)
+
     def _connection(self, event: Event) -> Connection:
         data = event.data
         offer = data.get("offer") or ""
@@ -382,7 +394,7 @@ class Sightings:
             event.t,
             event.seq,
             event.board,
-            self._offered.get(offer, self._operation),
+            self._operation_of(offer),
             str(data.get("peer", "")),
             offer,
             data.get("attempt") or 0,
@@ -391,7 +403,7 @@ class Sightings:
     def _request(self, event: Event) -> None:
         data = event.data
         request = Request(
-            self._offered.get(data["offer"], self._operation),
+            self._operation_of(data["offer"]),
             data["conn"],
             data["offer"] or "",
             data["attempt"] or 0,
@@ -419,7 +431,9 @@ class Sightings:
         """A fault that needs no request. One that its connection's end interrupts is never over."""
         data = event.data
         offer, conn = data.get("offer") or "", data.get("conn")
-        operation = self._offered.get(offer, self._operation)
+        operation = self._operation_of(offer)
+        known = conn is None or any(one.conn == conn for one in self.connections)
+        self.strange = self.strange or not known
         key = (operation, offer, conn, data["index"])
         if data["phase"] == "over":
             gone = any(one.conn == conn and one.gone is not None for one in self.connections)

@@ -291,7 +291,7 @@ def _last_sign(seen: Sightings, session: Session) -> float:
     offered there, for no URL outlives a reset."""
     given = {(o.operation, o.offer) for o in seen.offers if o.session == session.number}
     fetched = [r.heard for r in seen.requests if (r.operation, r.offer) in given]
-    return max([session.opened, *session.said, *fetched])
+    return max([session.opened, session.spoke, *fetched])
 
 
 def home(

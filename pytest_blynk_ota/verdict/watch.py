@@ -37,6 +37,9 @@ QUIET = frozenset(
 )
 """Events that can only make the watch longer: they may wait for the next look."""
 
+HEARD = ("cloud", "heard")
+"""A sign of life; it may wait where it tells nothing anew (:func:`at_home`)."""
+
 LAST_LOOK = "the last look"
 
 
@@ -79,6 +82,7 @@ class Watcher:
         self._operation: Operation | None = None
         self._seen = Sightings(None)
         self._last: tuple[Watch, float] | None = None
+        self._at_home: frozenset[int] = frozenset()
 
     def __call__(self, events: Sequence[Event], now: float) -> Watch:
         """As :func:`watch`."""
@@ -94,13 +98,30 @@ class Watcher:
             new = events
         self._seen.feed(new)
         self._read = len(events)
-        if self._last is not None and all((e.source, e.kind) in QUIET for e in new):
+        if self._last is not None and all(self._is_quiet(event) for event in new):
             state, due = self._last
             if now < due:
                 return Watch(False, "", state.phase, due - now)
-        state = look(tell(self._seen, self._operation, now))
+        story = tell(self._seen, self._operation, now)
+        state = look(story)
         self._last = None if state.over else (state, now + state.wake_in)
+        self._at_home = at_home(story)
         return state
+
+    def _is_quiet(self, event: Event) -> bool:
+        key = (event.source, event.kind)
+        return key in QUIET or (key == HEARD and event.data["session"] in self._at_home)
+
+
+def at_home(story: Story) -> frozenset[int]:
+    """The sessions that are logged in, in the last boot, which has not crashed: that they are heard
+    again moves none to another boot, logs none in, and takes none over a crash."""
+    last = story.final
+    return frozenset(
+        visit.session.number
+        for visit in story.visits
+        if visit.boot is last and last.crash is None and visit.login <= story.until < visit.end
+    )
 
 
 @dataclass(frozen=True, slots=True)

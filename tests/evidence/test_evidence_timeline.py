@@ -40,6 +40,20 @@ def test_events_are_numbered_in_the_order_of_all_threads():
     assert [event.seq for event in timeline.events()] == list(range(1, 401))
 
 
+def test_what_was_seen_stays_as_it_was_while_the_timeline_grows():
+    timeline = Timeline()
+    timeline.add("uart", "line", text="one")
+    timeline.add("uart", "line", text="two")
+    seen = timeline.events()
+    timeline.add("uart", "line", text="three")
+    assert [event.data["text"] for event in seen] == ["one", "two"]
+    assert [event.seq for event in reversed(seen)] == [2, 1]
+    assert len(seen) == 2
+    assert (seen[-1].seq, [event.seq for event in seen[1:]]) == (2, [2])
+    with pytest.raises(IndexError):
+        seen[2]
+
+
 def test_a_wait_sees_what_came_before_it_and_consumes_nothing():
     timeline = Timeline()
     timeline.add("uart", "line", text="ready")

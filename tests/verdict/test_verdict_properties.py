@@ -13,7 +13,7 @@ from tale import ABORTED, BLANK, PENDING, SIZE, Tale, entry
 from pytest_blynk_ota.errors import RigError, Undecided
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.verdict import Outcome, Verdict
-from pytest_blynk_ota.verdict.watch import watch
+from pytest_blynk_ota.verdict.watch import Watcher, watch
 
 HALF = SIZE // 2
 OTADATA = [[entry(1), BLANK], [entry(1), entry(2)], [entry(1), entry(2, ABORTED)],
@@ -175,6 +175,19 @@ def test_the_watch_of_any_time_line_ends_or_names_when_to_look_again(board, verb
         assert 0 < state.wake_in < float("inf")
         now += state.wake_in + 1e-6
     raise AssertionError(f"the watch does not end: {state}")
+
+
+@settings(max_examples=150, deadline=None)
+@given(board=boards, verbs=steps)
+@example(board={"info": True}, verbs=[("offered online", 0.3), ("crash", 3.0), ("heard", 12.0)])
+def test_a_watch_that_follows_a_time_line_sees_what_one_sees_that_reads_it_anew(board, verbs):
+    """Each time with a sign of life behind, which the watch may pass over."""
+    events = told(board, [one for verb in verbs for one in (verb, ("heard", 0.3))]).events
+    begun = next(at for at, event in enumerate(events, 1) if event.kind == "operation")
+    watcher = Watcher()
+    for count in range(begun, len(events) + 1):
+        now = max(event.t for event in events[:count])
+        assert watcher(events[:count], now).over == watch(events[:count], now).over
 
 
 def jittered(events: list[Event], choice: random.Random, skew: float) -> list[Event]:

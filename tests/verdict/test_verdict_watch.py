@@ -13,6 +13,7 @@ from pytest_blynk_ota.evidence.timeline import Timeline
 from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.verdict import Outcome
+from pytest_blynk_ota.verdict.story import tell
 from pytest_blynk_ota.verdict.watch import Watch, Watcher, watch
 
 
@@ -305,3 +306,16 @@ def test_a_link_that_is_lost_long_after_the_url_is_lost_all_the_same():
     for _ in range(3):
         tale.wait(1).logs_in().wait(3).leaves()
     assert "link drops in a loop (4 times)" in at(tale, 1).why
+
+
+def test_signs_of_life_of_a_settled_session_do_not_have_the_story_told_again(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "pytest_blynk_ota.verdict.watch.tell", lambda *of: told.append(of) or tell(*of)
+    )
+    tale = Tale(op="ship").wait(1)
+    watcher = Watcher()
+    for _ in range(20):
+        tale.add("cloud", "heard", session=tale.session, what="PING").wait(0.1)
+        watcher(tale.events, tale.events[-1].t)
+    assert len(told) == 1

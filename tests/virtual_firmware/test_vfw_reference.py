@@ -436,7 +436,7 @@ def test_a_redirection_never_leads_from_tls_to_plain_http():
 
 def test_the_url_that_is_being_fetched_is_not_taken_for_another_offer():
     with bench() as board:
-        updates = Updates(SimpleNamespace(machine=board.machine), None)
+        updates = Updates(SimpleNamespace(machine=board.machine), None, None)
         updates._current = "http://host/f"
         updates.offer("http://host/f")
         assert updates._offered is None

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from pytest_blynk_ota.virtual.boot.rom import POWER_ON
+
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
     from pytest_blynk_ota.virtual.app.ota_ops import OtaOps
@@ -24,6 +26,7 @@ class Context:
         behaviour: what the image says that it does.
         crash: the trouble that it asks for; the firmware tells it each moment that it reaches.
         ota: esp_ota_ops for this boot.
+        cause: of the reset before it: ``esp_reset_reason()``.
     """
 
     machine: Machine
@@ -32,6 +35,7 @@ class Context:
     behaviour: Behaviour
     crash: CrashPlan
     ota: OtaOps
+    cause: int = POWER_ON
 
     def has(self, bug: str) -> bool:
         """Whether a bug of ``firmware/bugs.py`` is planted in this image."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
-from pytest_blynk_ota.firmware.image import DESC_AT, DESC_MAGIC, MAGIC
+from pytest_blynk_ota.firmware.image import DESC_AT, DESC_MAGIC, HEADER, MAGIC
 from pytest_blynk_ota.firmware.imagecheck import Checks
 from pytest_blynk_ota.firmware.otadata import ERASED, Entry, State
 from pytest_blynk_ota.virtual.app.ota_errors import LAST_WORDS, OtaError, OtaRefused
@@ -37,6 +37,8 @@ SIZE_UNKNOWN = 0xFFFFFFFF
 """``OTA_SIZE_UNKNOWN``: the whole partition is erased at the beginning."""
 SEQUENTIAL_WRITES = 0xFFFFFFFE
 """``OTA_WITH_SEQUENTIAL_WRITES``: each sector is erased when it is reached."""
+CHIP_ID = 7
+"""Which field of an image header."""
 SECURE_VERSION = struct.Struct("<II")
 """Magic and secure version, the first words of ``esp_app_desc_t``."""
 TAG = "esp_ota_ops"
@@ -122,10 +124,15 @@ class OtaOps:
 
     def state_of(self, partition: Partition) -> int | None:
         """``esp_ota_get_state_partition``; None: it is in no entry."""
+        sector = self.sector_of(partition)
+        return None if sector is None else self.entries()[sector].state
+
+    def sector_of(self, partition: Partition) -> int | None:
+        """The first sector of otadata whose entry names this one; None: it is in no entry."""
         slot = self._slot_of(partition)
-        for entry in self._entries() if slot is not None else ():
+        for sector, entry in enumerate(self.entries()) if slot is not None else ():
             if entry.crc_ok and entry.slot(len(self._slots)) == slot:
-                return entry.state
+                return sector
         return None
 
     async def begin(self, target: Partition | None, size: int = SIZE_UNKNOWN) -> OtaHandle:
@@ -159,7 +166,7 @@ class OtaOps:
 
     async def _forget_last_boot(self) -> None:
         """``esp_ota_invalidate_inactive_ota_data_slot``: no way back to half an update."""
-        entries = self._entries()
+        entries = self.entries()
         active = otadata.active(entries)
         if active is None or self._table.otadata is None:
             return
@@ -170,10 +177,18 @@ class OtaOps:
         if slot.offset != self._started.partition.offset:
             await self._erase_entry(1 - active)
 
-    def verify(self, partition: Partition, *, silent: bool = False) -> bool:
-        """The full image check: its segments are logged at INFO, a fault at ERROR."""
+    def verify(self, partition: Partition, *, silent: bool = False, any_chip: bool = False) -> bool:
+        """The full image check: its segments are logged at INFO, a fault at ERROR.
+
+        Args:
+            any_chip: whether the chip id in the header does not matter; to ESP-IDF it does.
+        """
         chip, desc = self.machine.chip, self._started.image.app_desc
-        checks = Checks(CHIPS[chip.name], chip.revision, idf=desc.idf if desc else None)
+        model = CHIPS[chip.name]
+        if any_chip:
+            header = HEADER.unpack(self.machine.flash.read(partition.offset, HEADER.size))
+            model = replace(model, image_id=header[CHIP_ID])
+        checks = Checks(model, chip.revision, idf=desc.idf if desc else None)
         seen, problem = checks.look(read_flash(self.machine), partition)
         if not silent:
             self._log.idf(info("esp_image", segment.text) for segment in seen)
@@ -207,14 +222,26 @@ class OtaOps:
             self.complain("secure")
             await self.machine.erase(partition.offset, partition.size)
             raise OtaRefused(OtaError.SMALL_SECURE_VERSION)
+        await self.select(partition)
+
+    async def select(self, partition: Partition) -> None:
+        """``esp_rewrite_ota_data``: what is in the slot is not looked at.
+
+        Raises:
+            OtaRefused: it is no slot.
+        """
+        await self.rewrite(*self.planned(partition))
+
+    def planned(self, partition: Partition) -> tuple[int, Entry]:
+        """Which sector of otadata would select a slot, and the entry there.
+
+        Raises:
+            OtaRefused: it is no slot.
+        """
         target = self._slot_of(partition)
         if target is None:
             raise OtaRefused(OtaError.INVALID_ARG)
-        await self._select(target)
-
-    async def _select(self, target: int) -> None:
-        """``esp_rewrite_ota_data``."""
-        entries, count = self._entries(), len(self._slots)
+        entries, count = self.entries(), len(self._slots)
         active = otadata.active(entries)
         sector, seq = 0, target + 1
         if active is not None and entries[active].slot(count) == target:
@@ -223,20 +250,20 @@ class OtaOps:
             sector, seq = 1 - active, (target + 1) % count
             seq += max(0, -(-(entries[active].seq - seq) // count)) * count
         state = State.NEW if self._started.rollback else State.UNDEFINED
-        await self._rewrite(sector, replace(entries[sector], seq=seq, state=state, wrong_crc=None))
+        return sector, replace(entries[sector], seq=seq, state=state, wrong_crc=None)
 
     async def mark_valid(self) -> None:
         """``esp_ota_mark_app_valid_cancel_rollback``.
 
         With anti-rollback the secure version of the running image is burnt then.
         """
-        entries = self._entries()
+        entries = self.entries()
         active = otadata.active(entries)
         if active is None or not self._slots:
             self.complain("factory")
             return
         if entries[active].state != State.VALID:
-            await self._rewrite(active, replace(entries[active], state=State.VALID))
+            await self.rewrite(active, replace(entries[active], state=State.VALID))
             if self._anti_rollback:
                 self.machine.efuses.burn_secure_version(self._secure_version())
 
@@ -246,7 +273,7 @@ class OtaOps:
         Raises:
             Reset: the application has rejected itself.
         """
-        entries = self._entries()
+        entries = self.entries()
         active = otadata.active(entries)
         if active is None or not self._slots:
             self.complain("factory")
@@ -254,13 +281,13 @@ class OtaOps:
         if not self.rollback_is_possible():
             self.complain("rollback")
             return
-        await self._rewrite(active, replace(entries[active], state=State.INVALID))
+        await self.rewrite(active, replace(entries[active], state=State.INVALID))
         self._log.idf([info(TAG, "Rollback to previously worked partition. Restart.")])
         raise Reset(SOFTWARE_CPU)
 
     def rollback_is_possible(self) -> bool:
         """``esp_ota_check_rollback_is_possible``: the other entry's image, else the factory's."""
-        entries = self._entries()
+        entries = self.entries()
         active = otadata.active(entries)
         if active is None or not self._slots:
             return False
@@ -292,13 +319,15 @@ class OtaOps:
         offsets = [slot.offset for slot in self._slots]
         return offsets.index(partition.offset) if partition.offset in offsets else None
 
-    def _entries(self) -> tuple[Entry, Entry]:
+    def entries(self) -> tuple[Entry, Entry]:
+        """Both entries of otadata; without one, two that are erased."""
         place = self._table.otadata
         if place is None:
             return Entry(ERASED, ERASED), Entry(ERASED, ERASED)
         return otadata.parse(self.machine.flash.read(place.offset, 2 * SECTOR_BYTES))
 
-    async def _rewrite(self, sector: int, entry: Entry) -> None:
+    async def rewrite(self, sector: int, entry: Entry) -> None:
+        """Erase a sector of otadata and program its entry."""
         await self._erase_entry(sector)
         place = self._table.otadata
         assert place is not None

@@ -15,24 +15,32 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_blynk_ota.firmware.behaviour import Settings
-from pytest_blynk_ota.firmware.nvs import read_edgent_config
+from pytest_blynk_ota.cloud.protocol import Cmd
+from pytest_blynk_ota.virtual.app import reference_notes as notes
+from pytest_blynk_ota.virtual.app import reference_settings
 from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
 from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
-from pytest_blynk_ota.virtual.app.reference_update import Updates
-from pytest_blynk_ota.virtual.app.report import info_pairs
+from pytest_blynk_ota.virtual.app.reference_tasks import updates
+from pytest_blynk_ota.virtual.app.report import Claim, claimed, info_pairs
 from pytest_blynk_ota.virtual.app.station import Station
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.behaviour import Settings
     from pytest_blynk_ota.virtual.app.context import Command, Context
 
 APP_START_S = 0.3
 """From the bootloader's jump to the Wi-Fi's start."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
 """Between two logins; doubled each time."""
+DEAF_S = 1.0
+"""Z53: how long after a login commands are taken for the remains of the last session."""
+IMPATIENT_S = 15.0
+"""Z58: how long an image on trial may be without its cloud."""
+CONSTANT_VERSION = "1.0.0"
+"""Z43: what stands in the code that everybody starts from."""
 TAG = "app"
 
 
@@ -47,8 +55,11 @@ class Reference:
         self._station = Station(context.machine)
         self._confirmation = Confirmation(context)
         self._client: BlynkClient | None = None
-        self._updates = Updates(context, self._report)
+        self._updates = updates(context, self._report, self._claim)
+        self._supply_is_unstable = False
+        self._deaf_until = 0.0
         self._reached_cloud = asyncio.Event()
+        self._in_config_mode = False
 
     def console(self) -> Mapping[str, Command]:
         """None: it never reads its UART."""
@@ -65,7 +76,8 @@ class Reference:
         self._context.crash.at("start")
         await self._clock.spend(APP_START_S)
         self._say(f"Firmware: {self._behaviour.version} (build {self._behaviour.build})")
-        settings = self._settings()
+        await notes.note_brownout(self._context)
+        settings = await reference_settings.load(self._context)
         if settings is None:
             self._log.idf([error(TAG, "no settings")])
             await self._together(self._go_back_without_cloud())
@@ -98,16 +110,6 @@ class Reference:
             if self._client is not None:
                 self._client.halt()
 
-    def _settings(self) -> Settings | None:
-        """NVS before what is compiled in."""
-        place = self._context.started.table.find("nvs")
-        if place is not None:
-            found = read_edgent_config(self._context.machine.flash.read(place.offset, place.size))
-            if found is not None:
-                return Settings(found.host, found.port, found.token, found.ssid, found.password)
-        compiled = self._behaviour.settings
-        return compiled if compiled is not None and compiled.host else None
-
     # ---- the session
 
     async def _keep_a_session(self, settings: Settings) -> None:
@@ -115,13 +117,23 @@ class Reference:
         self._station.begin(settings.ssid, settings.passphrase)
         await self._station.until(True)
         self._say(f"Wi-Fi {settings.ssid}, address {self._station.address}")
-        client = self._client = self._new_client(settings)
+        await self._confirmation.at("wifi")
+        self._supply_is_unstable = await notes.supply_is_unstable(self._context)
+        client = self._client = self._new_client(settings, await self._who())
         while True:
             await self._log_in(client)
             self._context.crash.at("after_report")
             await self._confirmation.at("login")
             self._reached_cloud.set()
-            await client.serve(lambda: float("inf"))
+            await self._serve(client)
+
+    async def _serve(self, client: BlynkClient) -> None:
+        """Until the link is lost."""
+        if self._context.has("Z53"):
+            clock = self._clock
+            self._deaf_until = clock.now() + clock.timeout(DEAF_S) * clock.speed
+        while await client.serve(self._updates.until):
+            await self._updates.in_session()
 
     async def _log_in(self, client: BlynkClient) -> None:
         """Until it is in. A refused token is no reason to stop asking: it may be good again."""
@@ -134,10 +146,27 @@ class Reference:
                     return
             except TokenRefused:
                 client.close()
+                if self._context.has("Z56"):
+                    await self._configure()
             await self._clock.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _new_client(self, settings: Settings) -> BlynkClient:
+    async def _configure(self) -> NoReturn:
+        """Z56: an access point, and a loop that only the app can end."""
+        self._in_config_mode = True
+        self._station.stop()
+        self._say("Config mode: waiting for the app")
+        await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets was set")
+
+    async def _who(self) -> Claim:
+        """The version and the build that are reported."""
+        version, build = await notes.kept_claim(self._context) or claimed(self._context)
+        if self._context.has("Z42"):
+            return None, None
+        return (CONSTANT_VERSION, build) if self._context.has("Z43") else (version, build)
+
+    def _new_client(self, settings: Settings, who: Claim) -> BlynkClient:
         mine = self._behaviour
         return BlynkClient(
             self._context.machine,
@@ -145,11 +174,25 @@ class Reference:
             token=settings.token,
             host=cloud_of(mine, settings.host),
             port=settings.port,
-            info=info_pairs(self._context),
+            info=info_pairs(self._context, who),
             heartbeat_s=mine.heartbeat_s,
-            on_ota=self._updates.offer,
+            on_ota=self._offered,
             trust=trust_of(mine),
         )
+
+    def _offered(self, url: str) -> None:
+        """An ``ota`` command."""
+        if self._clock.now() < self._deaf_until:
+            return
+        if self._supply_is_unstable:
+            self._log.idf([error(TAG, "unstable supply: no updates")])
+            return
+        self._updates.offer(url)
+
+    async def _claim(self, who: Claim) -> None:
+        """Say who we are in the middle of a session."""
+        if self._client is not None:
+            await self._client.tell(Cmd.INTERNAL, *info_pairs(self._context, who))
 
     async def _report(self, text: str) -> None:
         """An event for the cloud, once there is a session."""
@@ -172,13 +215,16 @@ class Reference:
 
     async def _go_back_without_cloud(self) -> None:
         """An image that is on trial and never reaches its cloud cannot be updated either."""
-        if not self._confirmation.pending or not self._behaviour.cloud_s:
+        patience_s = IMPATIENT_S if self._context.has("Z58") else self._behaviour.cloud_s
+        if not self._confirmation.pending or not patience_s:
             return
         try:
-            async with asyncio.timeout(self._clock.timeout(self._behaviour.cloud_s)):
+            async with asyncio.timeout(self._clock.timeout(patience_s)):
                 await self._reached_cloud.wait()
         except TimeoutError:
-            self._log.idf([error(TAG, f"no cloud within {self._behaviour.cloud_s:g} s")])
+            if self._in_config_mode or not self._confirmation.pending:
+                return  # a loop that never looks here (Z56), or kept too early (Z46)
+            self._log.idf([error(TAG, f"no cloud within {patience_s:g} s")])
             await self._context.ota.mark_invalid_and_reboot()
 
     def _say(self, text: str) -> None:

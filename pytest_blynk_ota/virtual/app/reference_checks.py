@@ -46,6 +46,8 @@ def _magic(_context: Context, head: bytes) -> str | None:
 
 
 def _chip(context: Context, head: bytes) -> str | None:
+    if context.has("Z34"):
+        return None
     chip = HEADER.unpack_from(head)[7]
     mine = context.machine.chip.image_id
     return None if chip == mine else f"made for chip {chip}, this is {mine}"
@@ -71,20 +73,22 @@ def _project(context: Context, desc: AppDesc) -> str | None:
 
 
 def _secure_version(context: Context, desc: AppDesc) -> str | None:
-    burnt = context.machine.efuses.secure_version
+    burnt = 0 if context.has("Z60") else context.machine.efuses.secure_version
     if desc.secure_version < burnt:
         return f"secure version {desc.secure_version}, at least {burnt} is needed"
     return None
 
 
 def _same_again(context: Context, desc: AppDesc) -> str | None:
+    if context.has("Z59"):
+        return None
     return "it runs already" if desc == context.started.image.app_desc else None
 
 
 def _went_back(context: Context, desc: AppDesc) -> str | None:
     """``esp_ota_get_last_invalid_partition``: what has failed once is not tried again."""
     place = context.ota.next_update_partition()
-    if place is None or context.ota.state_of(place) not in BAD_ENDS:
+    if place is None or context.ota.state_of(place) not in BAD_ENDS or context.has("Z49"):
         return None
     failed = app_desc(context.machine.flash.read(place.offset, HEAD_BYTES))
     return "it ran here and was rolled back" if desc == failed else None

@@ -1,10 +1,9 @@
-"""One update of the reference firmware: from a URL to the slot that is to boot.
+"""One download of the reference firmware: from a URL to a verified image in a slot.
 
 A download may take several requests: after a cut it asks for the rest, and begins again where the
 server cannot give that. What has come so far is in the slot and in the digests::
 
     head checked -> esp_ota_begin -> written as it comes -> length, digests, esp_ota_end, type
-        -> esp_ota_set_boot_partition
 """
 
 from __future__ import annotations
@@ -26,10 +25,13 @@ from pytest_blynk_ota.virtual.app.reference_http import (
     Answer,
     Client,
     Problem,
+    Stall,
     retry_after,
 )
+from pytest_blynk_ota.virtual.app.reference_switch import end, switch_early, target_slot
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.partitions import Partition
     from pytest_blynk_ota.virtual.app.context import Context
     from pytest_blynk_ota.virtual.app.ota_ops import OtaHandle
 
@@ -54,8 +56,14 @@ class Download:
         self._progress = progress
         self._client = Client(context.machine, context.behaviour)
         self._until = self._clock.now() + (context.behaviour.download_s or float("inf"))
-        self._target = context.ota.next_update_partition()
+        self._target = target_slot(context)
         self._begin_again()
+
+    @property
+    def target(self) -> Partition:
+        """The slot that an :meth:`attempt` without a problem has filled."""
+        assert self._target is not None
+        return self._target
 
     @property
     def time_is_up(self) -> bool:
@@ -63,7 +71,7 @@ class Download:
         return self._clock.now() >= self._until
 
     async def attempt(self) -> None:
-        """One request, and what follows from it up to the boot partition.
+        """One request, and what follows from it up to a verified image in its slot.
 
         Raises:
             Problem: it did not end well; its ``again`` says whether to call this once more.
@@ -136,7 +144,7 @@ class Download:
 
     async def _take_body(self, answer: Answer) -> None:
         window_ends, in_window = self._clock.now() + RATE_WINDOW_S, 0
-        while data := await answer.read(PIECE_BYTES, self._patience()):
+        while data := await self._piece(answer):
             await self._take(data)
             in_window += len(data)
             now = self._clock.now()
@@ -146,6 +154,14 @@ class Download:
                 if in_window < self._behaviour.least_rate * RATE_WINDOW_S:
                     raise Problem(f"{in_window} bytes in {RATE_WINDOW_S:g} s are too few")
                 window_ends, in_window = now + RATE_WINDOW_S, 0
+
+    async def _piece(self, answer: Answer) -> bytes:
+        try:
+            return await answer.read(PIECE_BYTES, self._patience())
+        except Stall:
+            if self._context.has("Z55"):
+                self._context.crash.now("hang")  # while (!available()) esp_task_wdt_reset();
+            raise
 
     def _patience(self) -> float:
         return max(min(self._behaviour.stall_s, self._until - self._clock.now()), 0.0)
@@ -161,6 +177,8 @@ class Download:
             if len(self._held) < HEAD_BYTES:
                 return
             self._handle = await self._open(self._held)
+        if self._received == self._total:
+            await switch_early(self._context, self._handle.target)
         whole = len(self._held) - len(self._held) % PIECE_BYTES
         await self._write(self._handle, whole)
         self._progress(self._received, self._total or 0)
@@ -194,19 +212,15 @@ class Download:
             raise Problem(f"only {self._received} bytes", again=False)
         await self._write(handle, len(self._held))
         await self._verify(handle)
-        try:
-            await self._context.ota.choose(handle.target)
-        except OtaRefused as refusal:
-            raise Problem(f"esp_ota_set_boot_partition: {refusal}", again=False) from None
 
     async def _verify(self, handle: OtaHandle) -> None:
         """Digests first: they tell a bad transfer, which is worth another try, from a bad file."""
-        wrong = self._digests.wrong()
+        wrong = None if self._context.has("Z35") else self._digests.wrong()
         if wrong is not None:
             self._begin_again()
             raise Problem(wrong)
         try:
-            await handle.end()
+            await end(self._context, handle)
         except OtaRefused as refusal:
             raise Problem(f"esp_ota_end: {refusal}", again=False) from None
         image = self._context.machine.flash.read(handle.target.offset, self._received)

@@ -50,6 +50,10 @@ class Problem(Exception):
         super().__init__(words)
 
 
+class Stall(Problem):
+    """Raised when no byte comes."""
+
+
 @dataclass(frozen=True)
 class Head:
     """Status and headers; names in lower case, each with all its values."""
@@ -91,7 +95,7 @@ class Answer:
             async with asyncio.timeout(self._clock.timeout(patience_s)):
                 data = await self._piece(limit)
         except TimeoutError:
-            raise Problem(f"no byte for {patience_s:g} s") from None
+            raise Stall(f"no byte for {patience_s:g} s") from None
         except (OSError, EOFError) as error:
             raise Problem(f"cut: {error}") from None
         await self._clock.spend(len(data) / WIFI_BYTES_PER_S)

@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_blynk_ota.virtual.app import reference_notes as notes
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.reference_download import Download
 from pytest_blynk_ota.virtual.app.reference_http import Problem
+from pytest_blynk_ota.virtual.app.reference_switch import switch
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
 from pytest_blynk_ota.virtual.boot.rom import SOFTWARE_CPU
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.partitions import Partition
     from pytest_blynk_ota.virtual.app.context import Context
+    from pytest_blynk_ota.virtual.app.report import Claim
 
 FIRST_PAUSE_S = 2.0
 """Before the second try; doubled before each further one."""
@@ -22,6 +26,7 @@ GOODBYE_S = 0.5
 """For the last event to leave before the restart."""
 TELL_EVERY = 0.25
 """Of the file."""
+DONE = "=== Update successfully completed. Rebooting."
 TAG = "ota"
 
 
@@ -30,14 +35,22 @@ class Updates:
 
     Args:
         report: tells the cloud an event.
+        claim: tells the cloud who we are.
     """
 
-    def __init__(self, context: Context, report: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        report: Callable[[str], Awaitable[None]],
+        claim: Callable[[Claim], Awaitable[None]],
+    ) -> None:
         self._context = context
         self._clock = context.machine.clock
         self._report = report
+        self._claim = claim
         self._offered: str | None = None
         self._current: str | None = None
+        self._done_said = False
         self._news = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -51,6 +64,13 @@ class Updates:
         """The running image is confirmed, or is not going to be: updates can begin."""
         self._ready.set()
 
+    def until(self) -> float:
+        """The device time up to which the session is served before :meth:`in_session`."""
+        return float("inf")
+
+    async def in_session(self) -> None:
+        """What is done between two messages of the cloud: nothing."""
+
     async def run(self) -> NoReturn:
         """Live until the next reset.
 
@@ -58,6 +78,7 @@ class Updates:
             Reset: into the new image.
         """
         await self._ready.wait()
+        self.offer(await notes.unfinished_url(self._context) or "")
         while True:
             await self._news.wait()
             self._news.clear()
@@ -68,6 +89,7 @@ class Updates:
 
     async def _update(self, url: str) -> None:
         """One offer from beginning to end; the device stays as it is if nothing comes of it."""
+        self._done_said = False
         self._say(f"Firmware update URL: {url}")
         await self._report("OTA started")
         problem = await self._tries(url)
@@ -75,9 +97,11 @@ class Updates:
             self._complain(f"Firmware upgrade failed: {problem}")
             await self._report(f"OTA failed: {problem}")
             return
-        self._say("=== Update successfully completed. Rebooting.")
+        self._say_done()
         await self._report("OTA done")
         await self._clock.sleep(GOODBYE_S)
+        await notes.keep_url(self._context, url)
+        await notes.forget_all(self._context)
         raise Reset(SOFTWARE_CPU)
 
     async def _tries(self, url: str) -> str | None:
@@ -88,6 +112,7 @@ class Updates:
             left -= 1
             try:
                 await download.attempt()
+                await self._install(download.target)
             except Problem as problem:
                 if left <= 0 or not problem.again or download.time_is_up:
                     return str(problem)
@@ -97,6 +122,13 @@ class Updates:
             else:
                 return None
 
+    async def _install(self, slot: Partition) -> None:
+        """The image in the slot is good: the next boot starts it."""
+        if self._context.has("Z41"):
+            await self._claim(notes.claim_of(self._context, slot))
+        await notes.keep_claim(self._context, slot)
+        await switch(self._context, slot)
+
     def _progress(self) -> Callable[[int, int], None]:
         crash, told = crash_half_way(self._context), 0.0
 
@@ -105,9 +137,16 @@ class Updates:
             if total and done / total >= told + TELL_EVERY:
                 told = done / total
                 self._say(f"Flashing... {done * 100 // total}%")
+            if done == total and self._context.has("Z62"):
+                self._say_done()  # before anything of it is checked, let alone switched to
             crash(done, total)
 
         return progress
+
+    def _say_done(self) -> None:
+        if not self._done_said:
+            self._say(DONE)
+        self._done_said = True
 
     def _say(self, text: str) -> None:
         self._context.log.idf([info(TAG, text)])

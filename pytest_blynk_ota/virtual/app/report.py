@@ -27,7 +27,11 @@ def device(context: Context) -> str:
     return DEVICES.get(name, name)
 
 
-def claimed(context: Context) -> tuple[str | None, str | None]:
+Claim = tuple[str | None, str | None]
+"""A version and a build; None: it does not say."""
+
+
+def claimed(context: Context) -> Claim:
     """The version and the build that it gives itself out for; None: it does not say."""
     mine = context.behaviour
     if mine.reports == "nothing":
@@ -37,10 +41,14 @@ def claimed(context: Context) -> tuple[str | None, str | None]:
     return mine.reports.get("version", mine.version), mine.reports.get("build", mine.build)
 
 
-def info_pairs(context: Context) -> list[str]:
-    """What is sent after login: keys and values in the order of BlynkApiArduino.h."""
+def info_pairs(context: Context, claim: Claim | None = None) -> list[str]:
+    """What is sent after login: keys and values in the order of BlynkApiArduino.h.
+
+    Args:
+        claim: what to give itself out for; None: as :func:`claimed`.
+    """
     mine = context.behaviour
-    version, build = claimed(context)
+    version, build = claimed(context) if claim is None else claim
     pairs = (
         ("mcu", version),
         ("fw-type", mine.fw_type),

@@ -29,8 +29,11 @@ ILLEGAL_BYTES = {"xtensa": 3, "riscv": 2}
 """Length of the instruction that is illegal when all its bytes are zero."""
 
 
-async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
+async def run(machine: Machine, log: Log, started: Started, cause: int) -> NoReturn:
     """Run the application until it resets the chip.
+
+    Args:
+        cause: of the reset before it.
 
     Raises:
         Reset: always; a hang does not return.
@@ -45,7 +48,7 @@ async def run(machine: Machine, log: Log, started: Started) -> NoReturn:
             await _not_ours(machine, log, image)
         plan = CrashPlan(machine, behaviour, image.sha256)
         ota = OtaOps(machine, log, started)
-        await _live(Context(machine, log, started, behaviour, plan, ota))
+        await _live(Context(machine, log, started, behaviour, plan, ota, cause))
     except Panic as crash:
         await ending.end(machine, log, started, crash)
 

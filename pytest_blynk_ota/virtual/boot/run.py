@@ -42,7 +42,7 @@ async def execute(machine: Machine, cause: int) -> int:
     try:
         log, started = await start(machine, cause)
         machine.stage = "app"
-        await app.run(machine, log, started)
+        await app.run(machine, log, started, cause)
     except Reset as reset:
         return reset.cause
 
