@@ -48,7 +48,7 @@ async def write(context: Context, handle: OtaHandle, data: bytes) -> None:
         handle.written += len(data)  # an erased block looks like this; but this one is not erased
         return
     await handle.write(data)
-    if context.has("Z30"):
+    if data and context.has("Z30"):
         context.crash.now("illegal")  # the next instruction is one of another image
 
 
