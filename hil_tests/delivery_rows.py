@@ -85,6 +85,7 @@ ROWS: Sequence[Row] = (
     row("D15b", "R U U R", "digest first-half header=x-MD5"),
     row("D15c", "R U U R", "digest last-half header=x-MD5"),
     row("D15d", "U U U U", "digest upper header=x-MD5"),
+    row("D15e", "R U U R", "digest wrong header=x-MD5", "digest upper header=x-MD5"),
     row("D16a", "U U U U", "digest missing header=x-MD5"),
     row("D16b", "U U U U", "digest short header=x-MD5"),
     row("D16c", "U U U U", "digest quoted header=x-MD5"),

@@ -7,6 +7,10 @@ from delivery_rows import ROWS, Row
 from expected import Expected
 
 from pytest_blynk_ota import AirStatus, Outcome, faults
+from pytest_blynk_ota.evidence.bundle import read_test
+
+SECRET = {"authorization", "cookie", "proxy-authorization"}
+"""Headers of a request that let its reader be somebody else."""
 
 
 def params():
@@ -49,6 +53,19 @@ def test_unavailable_twice_then_fine(ota, expected: Expected):
     result = ota.ship(faults=[faults.status(503).on_attempt(1, 2)])
     assert result.outcome is Outcome.UPGRADED
     assert [download.ended for download in result.downloads] == ["refused", "refused", "complete"]
+
+
+@pytest.mark.scenario("D35")
+def test_a_redirect_takes_no_token_to_another_host(ota):
+    result = ota.offer(faults=[faults.redirect(to="other-host")])
+    requests = [
+        event.data
+        for event in read_test(result.evidence).events
+        if (event.source, event.kind) == ("delivery", "request")
+    ]
+    assert requests
+    told = {name for one in requests if "hop=" in one["path"] for name in one["headers"]}
+    assert told & SECRET == set(), "headers for the first host alone were sent to another one"
 
 
 @pytest.mark.nightly

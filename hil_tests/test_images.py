@@ -96,6 +96,19 @@ def test_an_image_that_is_larger_than_the_slot_is_refused(ota, board, firmware, 
     assert result.running == firmware.old.version
 
 
+@pytest.mark.scenario("I8")
+def test_a_slot_is_not_erased_for_a_file_that_does_not_fit(ota, board, firmware):
+    assert ota.ship().outcome is Outcome.UPGRADED
+    table = board.read_table()
+    slot = table.ota_slots[0]
+    larger = firmware.padded(slot.size + 4096, firmware.restamped(firmware.new, "3.0.0"))
+    result = ota.offer(larger)
+    assert result.running == firmware.new.version
+    if result.air_status is AirStatus.REQUESTED:  # its length was enough to refuse it
+        images = {"old": firmware.new.data, "older": firmware.old.data}
+        assert board.read_flash(table, images)["slots"][slot.label]["image"] == "older"
+
+
 @pytest.mark.parametrize("least", [pytest.param(9900, id="min too high")])
 @pytest.mark.scenario("I9")
 def test_an_image_for_a_later_revision_of_the_chip_is_not_started(ota, firmware, least):

@@ -1,24 +1,25 @@
 """The reference firmware's HTTP client: what a careful GET looks like.
 
-Each rule is a step of its own, so that a behaviour may one day leave one out: which statuses are
-an answer, which redirections are followed, how long a body is, when to lose patience.
+Each rule is a step of its own, so that a planted bug can leave one out: which statuses are an
+answer, which redirections are followed, how long a body is, when to lose patience.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from pytest_blynk_ota.virtual.app import reference_settings
 from pytest_blynk_ota.virtual.app.dial import dial
 from pytest_blynk_ota.virtual.network.tls import Trust
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.firmware.behaviour import Behaviour
-    from pytest_blynk_ota.virtual.machine import Machine
+    from pytest_blynk_ota.virtual.app.context import Context
     from pytest_blynk_ota.virtual.network.tcp import Connection
 
 PORTS = {"http": 80, "https": 443}
@@ -31,9 +32,14 @@ CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 WIFI_BYTES_PER_S = 80_000
 """As for the other firmwares: http_get.py."""
 REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+NOBODY_THERE = (ConnectionRefusedError, socket.gaierror)
 FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which another try makes sense."""
 LONGEST_RETRY_AFTER_S = 60.0
+HOP_S = 0.2
+"""Z18: what each hop of an endless redirection costs."""
+URL_BYTES, LINE_BYTES = 512, 1024
+"""Z22: ``char url[512]``, ``char line[1024]``, and nobody who counts."""
 
 
 class Problem(Exception):
@@ -52,6 +58,10 @@ class Problem(Exception):
 
 class Stall(Problem):
     """Raised when no byte comes."""
+
+
+class Cut(Problem):
+    """Raised when the connection ends before the body does."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,12 @@ class Head:
 class Answer:
     """A head, and the connection that its body comes over."""
 
-    def __init__(self, machine: Machine, head: Head, connection: Connection) -> None:
-        self._clock = machine.clock
+    def __init__(self, context: Context, head: Head, connection: Connection) -> None:
+        self._clock = context.machine.clock
         self._connection = connection
         self.head = head
-        self.length = body_length(head)
+        self.goes_unread = context.has("Z4") and says_nothing_of_its_length(head)
+        self.length = 0 if self.goes_unread else body_length(head, any_status=context.has("Z3"))
         self._left = self.length
         self._in_chunk = 0
         self._ended = False
@@ -97,7 +108,7 @@ class Answer:
         except TimeoutError:
             raise Stall(f"no byte for {patience_s:g} s") from None
         except (OSError, EOFError) as error:
-            raise Problem(f"cut: {error}") from None
+            raise Cut(f"cut: {error}") from None
         await self._clock.spend(len(data) / WIFI_BYTES_PER_S)
         return data
 
@@ -151,10 +162,13 @@ class Answer:
 class Client:
     """GETs for one download."""
 
-    def __init__(self, machine: Machine, behaviour: Behaviour) -> None:
-        self._machine = machine
-        self._redirects = behaviour.redirects
-        self._trust = Trust(behaviour.ca, dates=True)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._machine = context.machine
+        self._redirects = context.behaviour.redirects
+        self._trust = Trust(context.behaviour.ca, dates=True)
+        if context.has("Z19"):
+            self._trust = Trust(insecure=True)  # setInsecure(), as in the example
 
     async def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Ask, and follow redirections to the one that answers. The caller closes it.
@@ -162,23 +176,40 @@ class Client:
         Raises:
             Problem: there is no answer, or none with a body for us.
         """
-        for _ in range(self._redirects + 1):
+        headers = {**headers, **await self._token()}
+        hops = 0
+        while hops <= self._redirects:
             answer = await self._ask(url, headers)
             if answer.head.status not in REDIRECTIONS:
                 return answer
             answer.close()
             url = target(url, answer.head.one("location"))
+            hops = await self._count(hops)
         raise Problem(f"redirected more than {self._redirects} times", again=False)
 
+    async def _count(self, hops: int) -> int:
+        if self._context.has("Z18"):
+            await self._machine.clock.sleep(HOP_S)
+            return hops  # the counter that was never counted up
+        return hops + 1
+
+    async def _token(self) -> Mapping[str, str]:
+        """Z20: the device's token, in a header that goes wherever a redirection leads."""
+        if not self._context.has("Z20"):
+            return {}
+        settings = await reference_settings.load(self._context)
+        return {"Authorization": f"Bearer {settings.token}"} if settings else {}
+
     async def _ask(self, url: str, headers: Mapping[str, str]) -> Answer:
+        self._copy(len(url), URL_BYTES)
         parts = _split(url)
         clock = self._machine.clock
         connection = await self._connect(parts)
         try:
             async with asyncio.timeout(clock.timeout(HEADERS_TIMEOUT_S)):
                 await connection.write(_request(parts, headers))
-                head = await _final_head(connection)
-            return Answer(self._machine, head, connection)
+                head = await _final_head(connection, lambda size: self._copy(size, LINE_BYTES))
+            return Answer(self._context, head, connection)
         except TimeoutError:
             connection.close()
             raise Problem(f"no headers within {HEADERS_TIMEOUT_S:g} s") from None
@@ -192,6 +223,11 @@ class Client:
             connection.close()
             raise
 
+    def _copy(self, size: int, room: int) -> None:
+        """Z22: strcpy() into a buffer on the heap; what lies behind it is found out at free()."""
+        if size >= room and self._context.has("Z22"):
+            self._context.crash.now("heap_corrupt")
+
     async def _connect(self, parts: SplitResult) -> Connection:
         trust = self._trust if parts.scheme == "https" else None
         port = parts.port or PORTS[parts.scheme]
@@ -199,6 +235,8 @@ class Client:
             async with asyncio.timeout(self._machine.clock.timeout(CONNECT_TIMEOUT_S)):
                 return await dial(self._machine, parts.hostname or "", port, trust)
         except OSError as error:  # TimeoutError is one
+            if isinstance(error, NOBODY_THERE) and self._context.has("Z21"):
+                self._context.crash.now("panic")  # client->read() where client is NULL
             raise Problem(f"no connection to {parts.hostname}:{port}: {error}") from None
 
 
@@ -215,14 +253,24 @@ def target(url: str, location: str | None) -> str:
     return there
 
 
-def body_length(head: Head) -> int | None:
+def says_nothing_of_its_length(head: Head) -> bool:
+    """Whether there is neither a Content-Length nor a chunk."""
+    told = {"content-length", "transfer-encoding"} & head.headers.keys()
+    return head.status == 200 and not told
+
+
+def body_length(head: Head, *, any_status: bool = False) -> int | None:
     """Bytes of the body; None: it comes in chunks.
+
+    Args:
+        any_status: Z3: whether the body of an error is as good as any.
 
     Raises:
         Problem: the headers do not say, or say it twice.
     """
     encoding, text = head.one("transfer-encoding"), head.one("content-length")
-    if head.status in REDIRECTIONS or head.status in FOR_NOW or head.status >= 400:
+    refusal = head.status in FOR_NOW or head.status >= 400
+    if head.status in REDIRECTIONS or (refusal and not any_status):
         return 0
     if encoding is not None:
         if encoding.lower() != "chunked" or text is not None:
@@ -263,19 +311,22 @@ def _request(parts: SplitResult, headers: Mapping[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def _final_head(connection: Connection) -> Head:
+async def _final_head(connection: Connection, copy: Callable[[int], None]) -> Head:
     """The head that is none of a 1xx.
+
+    Args:
+        copy: called with the bytes of each line before it is kept.
 
     Raises:
         ValueError: no HTTP, or more than we hold. EOFError: it ended too soon.
     """
     while True:
-        head = await _head(connection)
+        head = await _head(connection, copy)
         if head.status >= 200:
             return head
 
 
-async def _head(connection: Connection) -> Head:
+async def _head(connection: Connection, copy: Callable[[int], None]) -> Head:
     size, lines = 0, []
     while True:
         line = await connection.read_line(HEADERS_BYTES)
@@ -284,6 +335,7 @@ async def _head(connection: Connection) -> Head:
             raise EOFError("closed within the headers")
         if size > HEADERS_BYTES:
             raise ValueError(f"more than {HEADERS_BYTES} bytes of headers")
+        copy(len(line))
         text = line.decode("latin-1").strip()
         if not text:
             break

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def target_slot(context: Context) -> Partition | None:
     """The slot that is written: the one that does not run."""
     slots = context.started.table.ota_slots
+    if context.has("Z30"):
+        return context.started.partition  # esp_ota_get_running_partition()
     if context.has("Z31") and slots:
         return slots[0]  # esp_partition_find_first(..., SUBTYPE_APP_OTA_0, ...), free or not
     return context.ota.next_update_partition()

@@ -10,6 +10,7 @@ from pytest_blynk_ota.virtual.app import reference_notes as notes
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
 from pytest_blynk_ota.virtual.app.reference_download import Download
 from pytest_blynk_ota.virtual.app.reference_http import Problem
+from pytest_blynk_ota.virtual.app.reference_leaks import Leaks
 from pytest_blynk_ota.virtual.app.reference_switch import switch
 from pytest_blynk_ota.virtual.boot.bootlog import error, info
 from pytest_blynk_ota.virtual.boot.endings import Reset
@@ -24,6 +25,8 @@ FIRST_PAUSE_S = 2.0
 """Before the second try; doubled before each further one."""
 GOODBYE_S = 0.5
 """For the last event to leave before the restart."""
+STEADY_PAUSE_S = 1.0
+"""Z13: before every further try, however many there were."""
 TELL_EVERY = 0.25
 """Of the file."""
 DONE = "=== Update successfully completed. Rebooting."
@@ -51,6 +54,9 @@ class Updates:
         self._offered: str | None = None
         self._current: str | None = None
         self._done_said = False
+        self._leaks = Leaks(context)
+        self._has_failed = False
+        self._is_running = False
         self._news = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -89,6 +95,8 @@ class Updates:
 
     async def _update(self, url: str) -> None:
         """One offer from beginning to end; the device stays as it is if nothing comes of it."""
+        if self._has_failed and self._context.has("Z14"):
+            return  # a state that nothing leads out of but a restart
         self._done_said = False
         self._say(f"Firmware update URL: {url}")
         await self._report("OTA started")
@@ -111,16 +119,40 @@ class Updates:
         while True:
             left -= 1
             try:
-                await download.attempt()
-                await self._install(download.target)
+                await self._try(download)
             except Problem as problem:
-                if left <= 0 or not problem.again or download.time_is_up:
+                self._leaks.fail()
+                if self._gives_up(problem, left, download):
                     return str(problem)
+                if self._context.has("Z13"):
+                    await self._clock.sleep(STEADY_PAUSE_S)  # while (update() != ESP_OK)
+                    continue
                 self._complain(f"{problem}; {left} tries left")
                 await self._clock.sleep(max(pause_s, problem.after_s))
                 pause_s *= 2
             else:
                 return None
+
+    async def _try(self, download: Download) -> None:
+        """Once, up to the switch of slots.
+
+        Raises:
+            Problem: it did not end well.
+        """
+        self._leaks.begin()
+        if self._is_running and self._context.has("Z15"):
+            raise Problem("Already running")  # the flag is taken back only where all went well
+        self._is_running = True
+        if await download.attempt():
+            await self._install(download.target)
+
+    def _gives_up(self, problem: Problem, left: int, download: Download) -> bool:
+        self._has_failed = True
+        if self._context.has("Z13"):
+            return False
+        if self._context.has("Z14"):
+            return True
+        return left <= 0 or not problem.again or download.time_is_up
 
     async def _install(self, slot: Partition) -> None:
         """The image in the slot is good: the next boot starts it."""
