@@ -24,11 +24,15 @@ class Background:
 
     Args:
         late: called with the wall seconds that the loop has stood still, on a host too busy for it.
+        late_s: wall seconds from which on it is called.
     """
 
-    def __init__(self, late: Callable[[float], object] | None = None) -> None:
+    def __init__(
+        self, late: Callable[[float], object] | None = None, late_s: float = LATE_S
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._late = late
+        self._late_s = late_s
         if late is not None:
             self._loop.call_soon(self._beat, self._loop.time())
         self._thread = threading.Thread(target=self._run, name="blynk-ota servers", daemon=True)
@@ -40,7 +44,7 @@ class Background:
 
     def _beat(self, due: float) -> None:
         late = self._loop.time() - due
-        if late >= LATE_S and self._late is not None:
+        if late >= self._late_s and self._late is not None:
             self._late(late)
         due = self._loop.time() + BEAT_S
         self._loop.call_at(due, self._beat, due)

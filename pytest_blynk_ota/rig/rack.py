@@ -24,7 +24,7 @@ from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
-from pytest_blynk_ota.rig.background import Background
+from pytest_blynk_ota.rig.background import LATE_S, Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig, secret
 from pytest_blynk_ota.rig.control import RackControl
@@ -45,6 +45,8 @@ LOOPBACK = "127.0.0.1"
 VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
 """The network that virtual boards join: ``ssid:passphrase``; they accept any."""
 
+LATE_DEVICE_S, LEAST_LATE_S = 2.0, 0.1
+"""Device seconds that the servers may stand still before it is on record; at least wall seconds."""
 CHECK_S = 0.25
 """Wall seconds after which the rack's health is looked at again, whatever is awaited."""
 MIN_TIMEOUT_S = 0.25
@@ -163,7 +165,8 @@ class Rig:
             host = self.address
             with contextlib.ExitStack() as undo:
                 background = Background(
-                    lambda late: self.recorder("rig", "late", seconds=round(late, 3))
+                    lambda late: self.recorder("rig", "late", seconds=round(late, 3)),
+                    min(LATE_S, max(LEAST_LATE_S, LATE_DEVICE_S / self.speed)),
                 )
                 undo.callback(background.stop)
                 cloud = CloudServer(

@@ -294,9 +294,33 @@ def _slow_s(story: Story) -> list[float]:
     return [float(one[1]) for one in found if one]
 
 
+def given_up_on_a_late_rig(case: Case, outcome: Outcome) -> None:
+    """The device gave its download up while the rig's own servers stood still: it was not served,
+    and what it would have made of the file is not known."""
+    story = case.story
+    last = story.downloads[-1] if story.downloads else None
+    if outcome not in GIVEN_UP or last is None or last.fired or last.whole:
+        return
+    sent = [t for t in story.offers() if t <= last.start]
+    begin, end = (sent or [last.start])[-1], last.end if last.end is not None else story.until
+    late = sum(max(0.0, min(end, stop) - max(begin, start)) for start, stop in story.seen.late)
+    if late * story.operation.speed >= LATE_S:
+        raise RigError(
+            f"board {story.operation.board}: it gave up a download in which the rig's servers "
+            f"stood still for {late * story.operation.speed:.1f} s of its time, on a host too busy "
+            "for them: run fewer tests at once, or a slower rig"
+        )
+
+
+GIVEN_UP = (Outcome.REJECTED, Outcome.DOWNLOAD_FAILED, Outcome.STALLED)
+LATE_S = 2.0
+"""Device seconds of a rig that stands still; the shortest limit of a stock firmware is 5."""
+
+
 AFTER: Sequence[Callable[[Case, Outcome], None]] = (
     fault_not_reached,
     rests_on_a_power_on,
     answered_too_late,
+    given_up_on_a_late_rig,
 )
 """Asked of an outcome that stands."""

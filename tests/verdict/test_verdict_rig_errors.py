@@ -223,3 +223,32 @@ def test_a_device_that_never_came_to_a_slow_cloud_is_offline():
     tale = fires(planned(text="slow seconds=12"), "slow seconds=12").offered().downloads()
     verdict = tale.boots("new").wait(90).over().control().judged()
     assert verdict.outcome is Outcome.OFFLINE
+
+
+def given_up(late_s: float, *, fault: bool = False, before: bool = False) -> Tale:
+    """A download that the device leaves at once; the rig's servers had stood still, or not."""
+    tale = Tale(op="offer")
+    if before:
+        tale.add("rig", "late", seconds=late_s / 20).wait(30)
+    tale.offered().wait(6)
+    if not before:
+        tale.add("rig", "late", seconds=late_s / 20)  # of the host, at speed 20
+    tale.asks()
+    if fault:
+        tale.gets(SIZE // 2).fault("truncate after=50%")
+    return tale.ends("device", "fin", SIZE // 2 if fault else 0).wait(5).comes_back("old").over()
+
+
+def test_a_device_that_gives_up_on_a_rig_that_stood_still_is_no_outcome():
+    with pytest.raises(RigError, match=r"stood still for 6\.0 s of its time"):
+        given_up(6).judged()
+
+
+@pytest.mark.parametrize(
+    ("late_s", "more"), [(1.0, {}), (6.0, {"fault": True}), (6.0, {"before": True})]
+)
+def test_a_rig_that_stood_still_for_a_moment_or_before_or_beside_a_fault_lets_pass(late_s, more):
+    assert given_up(late_s, **more).judged().outcome in (
+        Outcome.REJECTED,
+        Outcome.DOWNLOAD_FAILED,
+    )
