@@ -92,3 +92,11 @@ def test_the_page_is_made_from_the_catalogue():
 
     stored = (ROOT / "docs/reference/catalogue.md").read_text(encoding="utf-8")
     assert without_results(stored) == without_results(page([]))
+
+
+def test_the_page_of_the_peers_is_made_from_the_catalogue():
+    from peers_page import cases, page
+
+    stored = (ROOT / "docs/reference/peers.md").read_text(encoding="utf-8")
+    assert stored == page()
+    assert all(cases().values())
