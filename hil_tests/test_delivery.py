@@ -55,6 +55,25 @@ def test_unavailable_twice_then_fine(ota, expected: Expected):
     assert [download.ended for download in result.downloads] == ["refused", "refused", "complete"]
 
 
+@pytest.mark.scenario("D20f")
+def test_a_close_is_noticed_sooner_than_a_stall(ota, expected: Expected):
+    if not expected.profile.resumes:
+        pytest.skip("this firmware asks for no rest, so that it cannot be seen what it has noticed")
+    result = ota.offer(faults=faults.parse_all("truncate 50% once"))
+    assert result.outcome is Outcome.UPGRADED
+    assert result.downloads[0].seconds < expected.profile.stall_s, "a close was read as no data"
+
+
+@pytest.mark.nightly
+@pytest.mark.scenario("D25a")
+def test_a_drip_is_given_up_by_a_firmware_that_has_a_limit_for_it(ota, expected: Expected):
+    if expected.profile.fixture != "reference":
+        pytest.skip("this firmware waits for as long as there are bytes: hours")
+    result = ota.offer(faults=[faults.drip(1)])
+    assert result.outcome is Outcome.STALLED
+    assert result.downloads[-1].ended != "open", "a drip is taken for ever, byte by byte"
+
+
 @pytest.mark.scenario("D35")
 def test_a_redirect_takes_no_token_to_another_host(ota):
     result = ota.offer(faults=[faults.redirect(to="other-host")])

@@ -64,8 +64,8 @@ def hang(case: Case, outcome: Outcome) -> Found:
 
 
 def false_success(case: Case, outcome: Outcome) -> Found:
-    """It printed success and booted Old."""
-    if outcome is not Outcome.REJECTED:
+    """It printed success and booted Old, whether the file had come or not."""
+    if outcome not in (Outcome.REJECTED, Outcome.DOWNLOAD_FAILED):
         return
     for boot in case.story.window:
         for mark in boot.marked("firmware"):

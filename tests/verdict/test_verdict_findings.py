@@ -27,6 +27,14 @@ def test_success_printed_and_old_booted_is_a_false_success():
     assert (verdict.outcome, names(verdict)) == (Outcome.REJECTED, {"false success"})
 
 
+def test_success_printed_after_a_file_that_never_came_is_a_false_success_too():
+    """A body without a length, taken for one without a byte."""
+    tale = Tale(op="offer", info=True).offered().asks(announced=None).gets(500)
+    tale.ends("device", "rst", 500, announced=None).prints("success")
+    verdict = tale.comes_back("old").over().judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.DOWNLOAD_FAILED, {"false success"})
+
+
 def test_old_new_old_new_is_upgraded_and_went_back():
     tale = Tale(info=True).offered().downloads().comes_back("new").crashes().comes_back("old")
     tale.offered().downloads().comes_back("new")

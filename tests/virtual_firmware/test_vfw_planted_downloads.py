@@ -346,6 +346,7 @@ CASES: list[tuple[str, Case]] = [
     ("Z26", Case(in_flash(lambda new: padded(new, 0)), (True, True), (False, False))),
     ("Z26", Case(in_flash(lambda new: padded(new, 2000)), (True, True), (True, True))),
     ("Z27", Case(in_flash(lambda new: new), (True, True), (False, False))),
+    ("Z27", Case(in_flash(lambda new: padded(new, 0)), (True, True), (False, False))),
     ("Z28", Case(in_flash(with_ones), (True, True), (True, False))),
     ("Z29", Case(a_slot_is_erased_for_what_is_too_large, False, True)),
     ("Z30", Case(slots_that_hold_new, [False, True], [True, False])),

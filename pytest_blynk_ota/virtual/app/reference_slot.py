@@ -31,7 +31,8 @@ async def open_slot(context: Context, target: Partition | None, size: int) -> Ot
         # esp_partition_erase_range() as it goes: that call does not know what runs from there
         return OtaHandle(context.ota, target, sequential=True)
     if context.has("Z27") and size != SIZE_UNKNOWN:
-        size = size // SECTOR_BYTES * SECTOR_BYTES  # so many whole sectors; the last one is none
+        # for (at = 0; at < size - SECTOR_BYTES; at += SECTOR_BYTES) erase(at)
+        size = max(size - SECTOR_BYTES, 1)
     if context.has("Z28"):
         size = SEQUENTIAL_WRITES  # each sector is erased when its block comes
     return await context.ota.begin(target, size)
