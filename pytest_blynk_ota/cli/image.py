@@ -77,6 +77,13 @@ def make(
 @click.option("--bad-hash", is_flag=True, help="A wrong SHA-256 at its end.")
 @click.option("--bad-checksum", is_flag=True, help="A wrong checksum under a right SHA-256.")
 @click.option("--cut", type=int, metavar="BYTES", help="Only its first BYTES.")
+@click.option("--pad", type=int, metavar="BYTES", help="In a file of BYTES: ones behind it.")
+@click.option("--type", "fw_type", metavar="TEMPLATE", help="For another template, as long.")
+@click.option("--revision", type=int, metavar="N", help="For chips from revision N on, as 300.")
+@click.option("--flash-size", metavar="SIZE", help="For a flash of another size, as 2MB.")
+@click.option("--no-description", is_flag=True, help="No application description.")
+@click.option("--wrong-segment", is_flag=True, help="A segment that ends behind the file.")
+@click.option("--too-many-segments", is_flag=True, help="One segment more than there may be.")
 @click.option("--crash-at-start", is_flag=True, help="An illegal instruction at its entry.")
 @OUT
 @JSON
@@ -89,7 +96,8 @@ def patch(file: Path, output: Path, as_json: bool, **wanted: Any) -> None:
 
     asked = [name for name, value in wanted.items() if value not in (None, False)]
     if len(asked) != 1:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+        words = {"fw_type": "type"}
+        options = ", ".join(f"--{words.get(one, one).replace('_', '-')}" for one in wanted)
         raise UsageError(f"expected exactly one of {options}; got {len(asked)}")
     try:
         made = _ways()[asked[0]](_read(file), wanted[asked[0]])
@@ -108,6 +116,13 @@ def _ways() -> dict[str, Callable[[bytes, Any], bytes]]:
         "bad_hash": lambda data, _: derive.bad_hash(data),
         "bad_checksum": lambda data, _: derive.bad_checksum(data),
         "cut": derive.cut,
+        "pad": derive.padded,
+        "fw_type": derive.retyped,
+        "revision": derive.for_revision,
+        "flash_size": derive.for_flash,
+        "no_description": lambda data, _: derive.without_description(data),
+        "wrong_segment": lambda data, _: derive.wrong_segment(data),
+        "too_many_segments": lambda data, _: derive.too_many_segments(data),
         "crash_at_start": lambda data, _: derive.crash_at_start(data),
     }
 

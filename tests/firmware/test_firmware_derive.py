@@ -36,6 +36,12 @@ def image(request, new, chip) -> bytes:
         (derive.bad_checksum, "checksum"),
         (derive.bad_hash, "image_hash"),
         (derive.crash_at_start, None),
+        (lambda data: derive.padded(data, len(data) + 4095), None),
+        (lambda data: derive.for_flash(data, "2MB"), None),
+        (lambda data: derive.for_revision(data, 9900), "chip_revision"),
+        (derive.without_description, None),
+        (derive.wrong_segment, "segments"),
+        (derive.too_many_segments, "segments"),
     ],
 )
 def test_each_way_is_refused_by_its_own_check(image, chip, way, what):
@@ -149,3 +155,35 @@ def test_a_change_that_cannot_be_is_refused(new, changes, words):
 def test_a_users_image_cannot_be_told_to_misbehave(chip):
     with pytest.raises(FirmwareError, match="no behaviour segment"):
         derive.with_behaviour(app(chip, 0), confirm="login")
+
+
+@pytest.mark.parametrize("fill", [0xFF, 0])
+def test_a_padded_image_is_the_same_firmware_with_bytes_behind_it(image, fill):
+    longer = derive.padded(image, len(image) + 100, fill)
+    assert longer == image + bytes([fill]) * 100
+    assert parse(longer).problems == ()
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_an_image_is_not_padded_to_less_than_it_has(image, size):
+    with pytest.raises(FirmwareError, match="cannot be padded to"):
+        derive.padded(image, size and len(image))
+
+
+def test_an_image_for_another_template_says_so_in_tag_and_behaviour(new):
+    made = parse(derive.retyped(new, "TMPLvirtual09"))
+    assert (made.fw_type, made.problems) == ("TMPLvirtual09", ())
+    assert made.behaviour is not None
+    assert made.behaviour.fw_type == "TMPLvirtual09"
+
+
+def test_a_template_of_another_length_or_without_a_tag_is_refused(new, chip):
+    with pytest.raises(FirmwareError, match="expected 13 characters"):
+        derive.retyped(new, "TMPLshort")
+    with pytest.raises(FirmwareError, match="it has no tag with fw-type"):
+        derive.retyped(app(chip, 0), "TMPLvirtual09")
+
+
+def test_a_flash_size_that_no_header_can_name_is_refused(image):
+    with pytest.raises(FirmwareError, match="expected one of 1MB, 2MB"):
+        derive.for_flash(image, "3MB")
