@@ -16,10 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.air import AirRules
+from pytest_blynk_ota.beginning import (
+    DOWNLOAD_LIMIT,
+    check_arguments,
+    default_deadline_s,
+    facts,
+    otadata_known,
+    planned,
+    with_limit,
+)
 from pytest_blynk_ota.chance import Chance, drawn
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
 from pytest_blynk_ota.delivery.faults import Fault, flat, parse_all
-from pytest_blynk_ota.delivery.slowness import slowness_s
 from pytest_blynk_ota.delivery.standing import fitting
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
@@ -44,15 +52,11 @@ from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
 
-DOWNLOAD_LIMIT = 3
-"""Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
-
 BARE_OFFER = AirRules(download_limit=None)
 """What Air would show of a device that is sent one URL, whatever comes of it."""
 
-SLOW_LINK_BYTES_PER_S = 10_000
-"""A healthy download may be this slow before the default deadline cuts it."""
-
+GATHER_ORDER = ("flash", "power_cycle", "control")
+"""What is gathered where a verdict is in doubt, the cheapest first."""
 
 AnyFault = Fault | CloudFault
 """What may go wrong: with a download, or at the cloud."""
@@ -591,131 +595,3 @@ class Ota:
             }
             for label, slot in verdict.slots.items()
         }
-
-
-def judged_at_the_end(events: Sequence[Event], results: Sequence[Result]) -> list[Result]:
-    """The same results in the light of all that was seen since: what came late is a finding."""
-    final = []
-    for result in results:
-        try:
-            verdict = judge(events, result.number)
-        except RigError:  # the rack failed since; what was judged before it stands
-            verdict = result.verdict
-        final.append(replace(result, verdict=verdict))
-    return final
-
-
-def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
-    """otadata as last restored or read back; None where something has changed it since."""
-    for event in reversed(events):
-        if event.board != board:
-            continue
-        match (event.source, event.kind):
-            case ("ota", "restored"):
-                return list(event.data["otadata"])
-            case ("flash", "read"):
-                # The reset after the read boots: an image on trial is given up, a new one begins.
-                steady = event.data["running"] == event.data["would_boot"]
-                return list(event.data["otadata"]) if steady else None
-            case ("delivery", "request"):
-                return None
-    return None
-
-
-def check_arguments(
-    image: object, faults: object, limit: object, timeout: object, https: object = None
-) -> None:
-    """Raises UsageError for an argument of another kind than ``ship`` and ``offer`` take."""
-    if image is not None and not isinstance(image, Image):
-        raise UsageError(
-            f"ship() and offer() take an image: firmware.new, firmware.recipe(NAME), "
-            f"firmware.read(PATH) or one derived from these; got {image!r}"
-        )
-    kinds = (Fault, CloudFault)
-    if not isinstance(faults, list | tuple) or any(
-        not isinstance(one, kinds) for one in flat(faults)
-    ):
-        raise UsageError(
-            f"faults is a list such as [faults.stall(after='50%')]; got {faults!r}; "
-            f"faults.parse(text) reads the text form"
-        )
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise UsageError(f"download_limit is a whole number of at least 1, got {limit!r}")
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise UsageError(f"timeout is device seconds above 0, got {timeout!r}")
-    if https is not None and not isinstance(https, bool):
-        raise UsageError(f"https is True, False or None, got {https!r}")
-
-
-def with_limit(rules: AirRules | None, limit: int) -> AirRules:
-    """The rules of a shipment, with the limit that was given beside them.
-
-    Raises:
-        UsageError: the rules are none, or name another limit.
-    """
-    check_arguments(None, (), limit, None)
-    if rules is None:
-        return AirRules(download_limit=limit)
-    if not isinstance(rules, AirRules):
-        raise UsageError(f"rules is an AirRules, as AirRules(window='night'); got {rules!r}")
-    if limit == DOWNLOAD_LIMIT:  # not given, or the default of both
-        return rules
-    if rules.download_limit not in (limit, DOWNLOAD_LIMIT):
-        raise UsageError(
-            f"download_limit is {limit}, and rules say download_limit={rules.download_limit}: "
-            f"give it once"
-        )
-    return replace(rules, download_limit=limit)
-
-
-GATHER_ORDER = ("flash", "power_cycle", "control")
-
-
-def facts(image: Image) -> dict[str, Any]:
-    """What an image declares, as it stands in the evidence."""
-    desc = image.app_desc
-    return {
-        "version": image.version,
-        "build": image.build,
-        "fw_type": image.fw_type,
-        "library": image.tag.pairs.get("blynk") if image.tag else None,
-        "project": desc.project if desc else None,
-        "app_version": desc.version if desc else None,
-        "elf_sha256": image.elf_sha256,
-        "sha256": image.sha256,
-        "md5": image.md5,
-        "size": len(image.data),
-    }
-
-
-def planned(fault: Fault, board: str) -> dict[str, Any]:
-    """What the judge has to know of a fault of the download: which attempts on this board it may be
-    due in (null: any), and whether each of them must see it."""
-    when = fault.when
-    attempts = when.attempts or (tuple(range(1, when.first + 1)) if when.first else None)
-    mine = when.boards is None or board in when.boards
-    return {
-        "text": str(fault),
-        "kind": fault.kind,
-        "attempts": list(attempts) if attempts else None,
-        "maybe": when.may,
-        "sure": when.is_sure and when.every is None and mine,
-    }
-
-
-def default_deadline_s(
-    profile: Profile, size: int, downloads: int, faults: Sequence[Fault] = (), late_s: float = 0.0
-) -> float:
-    """Device seconds in which every download may stall at its end and the device come back; what
-    faults slow down takes longer, and ``late_s`` by what the network is like."""
-    once = (
-        profile.request_s
-        + size / SLOW_LINK_BYTES_PER_S
-        + slowness_s(faults, size)
-        + late_s
-        + profile.stall_s
-        + profile.error_restart_s
-        + profile.boot_s
-        + profile.login_s
-    )
-    return downloads * once + profile.apply_s + profile.settle_s + profile.login_s

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota import runs
+from pytest_blynk_ota.beginning import judged_at_the_end
 from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.errors import EvidenceError, LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
@@ -20,7 +21,7 @@ from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
-from pytest_blynk_ota.ota import Ota, judged_at_the_end
+from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_blynk_ota.beginning import DOWNLOAD_LIMIT
 from pytest_blynk_ota.campaign.book import Book, Entry
 from pytest_blynk_ota.campaign.draw import draw
 from pytest_blynk_ota.campaign.plan import Plan, Step
 from pytest_blynk_ota.campaign.shrink import smallest
 from pytest_blynk_ota.errors import NotReached, UsageError
-from pytest_blynk_ota.ota import DOWNLOAD_LIMIT
 from pytest_blynk_ota.verdict import Outcome
 
 if TYPE_CHECKING:

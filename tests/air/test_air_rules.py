@@ -10,7 +10,7 @@ from pytest_blynk_ota import UsageError
 from pytest_blynk_ota.air import AirRules
 from pytest_blynk_ota.air.rules import CHECKS
 from pytest_blynk_ota.air.versions import semver
-from pytest_blynk_ota.ota import with_limit
+from pytest_blynk_ota.beginning import with_limit
 
 WRONG = {
     "devices": [(), ("",), "a", 3],

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_blynk_ota import cloud_faults, faults
+from pytest_blynk_ota.beginning import default_deadline_s, otadata_known, planned
 from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.ota import Ota, default_deadline_s, otadata_known, planned
+from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import heard_from, settled_since, turned_away
 from pytest_blynk_ota.rig.config import DeliverySection
 from pytest_blynk_ota.rig.profiles import DEFAULT
