@@ -87,7 +87,7 @@ BUGS: Mapping[str, Bug] = {
         ),
         bug("Z11", 'closed socket read as "no data"', "D20", r"a close was read as no data"),
         bug("Z12", 'first byte late = "wrong magic"', "D49", r"wrong magic byte"),
-        bug("Z13", "retries for ever, no back-off", "D5 D1"),
+        bug("Z13", "retries for ever, no back-off", "D5 D1", r"asked for without an end"),
         bug(
             "Z14",
             "after one failure takes no further try or offer",
