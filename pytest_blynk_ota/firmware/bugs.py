@@ -154,7 +154,7 @@ BUGS: Mapping[str, Bug] = {
             "I8",
             r"a slot was erased for a file that does not fit",
         ),
-        bug("Z30", "writes to the running slot", "H1 P3", r"crash: Illegal instruction"),
+        bug("Z30", "writes to the running slot", "H1 P3", r"crash: Illegal ?[Ii]nstruction"),
         bug("Z31", "always picks ota_0", "H2"),
         bug("Z32", "boots by partition label, not by the free slot", "H2 E10"),
         bug("Z33", "image not verified before the switch", "I5 I6", r"false success"),
