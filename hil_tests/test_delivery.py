@@ -1,6 +1,8 @@
 """Downloads that go wrong; the device must come back on Old and take the next one."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 from delivery_rows import ROWS, Row
@@ -8,7 +10,10 @@ from expected import Expected
 
 from pytest_blynk_ota import AirStatus, Outcome, faults
 from pytest_blynk_ota.evidence.bundle import read_test
+from pytest_blynk_ota.result import Result
 
+MOST_REQUESTS = 12
+"""Of one offer whose file is refused; ESP-IDF v5.3 asks eleven times where a login is wanted."""
 SECRET = {"authorization", "cookie", "proxy-authorization"}
 """Headers of a request that let its reader be somebody else."""
 
@@ -55,6 +60,21 @@ def test_unavailable_twice_then_fine(ota, expected: Expected):
     assert [download.ended for download in result.downloads] == ["refused", "refused", "complete"]
 
 
+def requests(result: Result) -> list[Mapping[str, Any]]:
+    """What was asked of the firmware server for this test's files."""
+    events = read_test(result.evidence).events
+    data = [one.data for one in events if (one.source, one.kind) == ("delivery", "request")]
+    return [one for one in data if one["offer"] is not None]
+
+
+@pytest.mark.parametrize("code", [404, 503])
+@pytest.mark.scenario("D1a", "D5b")
+def test_what_is_refused_is_not_asked_for_again_and_again(ota, code):
+    result = ota.offer(faults=[faults.status(code)], timeout=120)
+    assert result.outcome is Outcome.DOWNLOAD_FAILED
+    assert len(requests(result)) <= MOST_REQUESTS, "asked for without an end"
+
+
 @pytest.mark.scenario("D20f")
 def test_a_close_is_noticed_sooner_than_a_stall(ota, expected: Expected):
     if not expected.profile.resumes:
@@ -77,13 +97,9 @@ def test_a_drip_is_given_up_by_a_firmware_that_has_a_limit_for_it(ota, expected:
 @pytest.mark.scenario("D35")
 def test_a_redirect_takes_no_token_to_another_host(ota):
     result = ota.offer(faults=[faults.redirect(to="other-host")])
-    requests = [
-        event.data
-        for event in read_test(result.evidence).events
-        if (event.source, event.kind) == ("delivery", "request")
-    ]
-    assert requests
-    told = {name for one in requests if "hop=" in one["path"] for name in one["headers"]}
+    asked = requests(result)
+    assert asked
+    told = {name for one in asked if "hop=" in one["path"] for name in one["headers"]}
     assert told & SECRET == set(), "headers for the first host alone were sent to another one"
 
 
