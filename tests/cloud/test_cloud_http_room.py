@@ -96,7 +96,7 @@ async def test_a_request_that_cannot_be_read_is_answered_400_and_in_no_log(caplo
         peer.writer.write(f"GET /get?token={TOKEN} \0\r\n\r\n".encode())
         assert (await peer.closed()).startswith(b"HTTP/1.0 400")
         await one.event("closed")
-    assert TOKEN not in caplog.text + repr(one.timeline.events())
+    assert TOKEN not in caplog.text + repr([*one.timeline.events()])
 
 
 async def test_a_guest_is_gone_when_the_cloud_stops():

@@ -88,7 +88,7 @@ async def test_a_token_that_the_rig_did_not_give_out_is_refused_and_not_recorded
         assert await api.get(what, query, token) == refusal("Invalid token.")
         said = api.cloud.seen("http")[0].data
         assert (said["name"], said["what"], said["status"]) == (None, what, 400)
-        written = caplog.text + repr(api.cloud.timeline.events())
+        written = caplog.text + repr([*api.cloud.timeline.events()])
     assert not token or token == "short" or token not in written
 
 
@@ -98,7 +98,7 @@ async def test_a_good_token_is_in_no_log_and_no_event(what, caplog):
     async with Api() as api:
         await api.get(what, "&v1=5&code=c&templateId=TMPL1")
         await api.get(what, "&dataStreamId=5")
-        written = caplog.text + repr(api.cloud.timeline.events())
+        written = caplog.text + repr([*api.cloud.timeline.events()])
     assert TOKEN not in written
     assert f"external/api/{what}" not in written
     assert repr(what) in written
