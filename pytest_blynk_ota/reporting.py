@@ -82,6 +82,7 @@ class Running:
     def take_place(self, name: str | None) -> Place:
         """Take the board of the test. Raises RigError."""
         self.place = self.session.place(name, named(self.item, "requires"))
+        self.place.board.console.forget()
         self.item.user_properties += [
             (PREFIX + "board", self.place.name),
             *properties(self.session.firmware(self.place.config), PREFIX),

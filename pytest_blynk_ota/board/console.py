@@ -40,6 +40,8 @@ FLOOR_S = 0.25
 """No time-out of device seconds becomes shorter than this on the wall."""
 LAST_LINES = 12
 """Lines of the log that an error shows."""
+KEPT_LINES = 2000
+"""Lines of earlier tests that a console keeps: more than any boot prints."""
 SETTLE_S = 1.0
 """A crash whose last line does not come is told as it is when the board was silent for so long."""
 
@@ -108,6 +110,7 @@ class Console:
         self._record = record
         self._changed = threading.Condition()
         self._lines: list[LogLine] = []
+        self._forgotten = 0
         self._log = LogReader(reading.metrics)
         self._reading_more = reading
         self._hoard: deque[tuple[float, bytes]] = deque()
@@ -123,7 +126,7 @@ class Console:
 
     def __repr__(self) -> str:
         state = "open" if self._port is not None else self._lost
-        return f"<Console {self.name} {self.url} {state}, {len(self._lines)} lines>"
+        return f"<Console {self.name} {self.url} {state}, {self.cursor} lines>"
 
     def __enter__(self) -> Console:
         self.open()
@@ -297,7 +300,7 @@ class Console:
                 self._record("uart", "line", self.name, t=now, text=entry.text)
             else:
                 here = last is not None and entry.n == last.n
-                begun = now if here else self._lines[entry.n - 1].t
+                begun = now if here else self._lines[entry.n - 1 - self._forgotten].t
                 data = {**entry.mark.data, **self._more_of(entry)}
                 self._record("uart", entry.mark.kind, self.name, t=begun, **data)
         self._add(last)
@@ -387,12 +390,22 @@ class Console:
     @property
     def cursor(self) -> int:
         """The number of the newest line."""
-        return len(self._lines)
+        return self._forgotten + len(self._lines)
 
     def lines(self, after: int = 0) -> Sequence[LogLine]:
-        """The lines whose number is greater than ``after``."""
+        """The lines whose number is greater than ``after``, as far back as they are kept."""
         with self._changed:
-            return tuple(self._lines[after:])
+            return tuple(self._lines[max(0, after - self._forgotten) :])
+
+    def forget(self) -> None:
+        """Let go of all but the latest lines, before a test: numbers go on, evidence has them all.
+
+        A night of tests prints millions of them.
+        """
+        with self._changed:
+            gone = max(0, len(self._lines) - KEPT_LINES)
+            del self._lines[:gone]
+            self._forgotten += gone
 
     def last(self, count: int = LAST_LINES) -> list[str]:
         """The last lines, as an error shows them."""
@@ -443,7 +456,7 @@ class Console:
             if left <= 0:
                 return None
             with self._changed:
-                if len(self._lines) == seen:
+                if self.cursor == seen:
                     self._changed.wait(min(left, PROMPT_IDLE_S))
 
     def _prompt(self) -> list[str]:

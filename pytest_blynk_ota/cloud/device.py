@@ -45,6 +45,10 @@ INFO_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+KEPT_REPORTS = 100
+"""Of one device; a soak makes thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A version that a device named.
@@ -72,7 +76,7 @@ class DeviceState:
         session: that session's number, else None.
         session_started: when that session's connection was opened, monotonic host seconds; 0.0 if
             offline.
-        reports: every version that it named, oldest first.
+        reports: the versions that it named, oldest first; the latest :data:`KEPT_REPORTS` of them.
         heartbeat_s: device seconds between its pings.
         buff_in: bytes that it can receive in one message, header included.
     """
@@ -201,7 +205,7 @@ class Device:
             state,
             heartbeat_s=heartbeat(info, state.heartbeat_s),
             buff_in=buff_in(info, state.buff_in),
-            reports=(*state.reports, report) if report else state.reports,
+            reports=(*state.reports, report)[-KEPT_REPORTS:] if report else state.reports,
         )
         return report
 

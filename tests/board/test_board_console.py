@@ -378,3 +378,21 @@ def test_without_a_crash_there_is_nothing_to_wait_for(server, console):
     begun = time.monotonic()
     console.settle()
     assert time.monotonic() - begun < 0.5
+
+
+def test_lines_of_earlier_tests_are_let_go_and_numbers_and_waits_go_on(
+    server, console, monkeypatch, timeline
+):
+    monkeypatch.setattr("pytest_blynk_ota.board.console.KEPT_LINES", 2)
+    server.say(b"".join(b"line %d\r\n" % number for number in range(5)) + b"rst:0x1 (POWERON)\r\n")
+    console.expect("rst", timeout=5)
+    before = console.cursor
+    console.forget()
+    console.forget()
+    assert console.cursor == before == 6
+    assert [line.text for line in console.lines()] == ["line 4", "rst:0x1 (POWERON)"]
+    assert [line.n for line in console.lines(5)] == [6]
+    threading.Timer(0.03, server.say, [b"later 9\r\n"]).start()
+    assert console.expect(r"later (\d)", timeout=5, after=before)[1] == "9"
+    assert console.lines(before)[0].n == 7
+    assert kinds(timeline).count("line") >= 6
