@@ -17,8 +17,10 @@ def ends(ota, expected: Expected, want: str, *bad, **more):
 @pytest.mark.parametrize("seconds", [0.5, 2])
 @pytest.mark.scenario("C1")
 def test_a_url_that_comes_twice_is_one_download(ota, expected: Expected, seconds):
-    result = ends(ota, expected, "UUUU", f"twice seconds={seconds}")
-    assert len(result.downloads) == 1
+    slow = faults.bandwidth(40_000)  # so that the second comes in the download, if anything is up
+    result = ota.ship(faults=[cloud_faults.twice(seconds), slow])
+    expected.check(result, "UUUU")
+    assert [download.ended for download in result.downloads] == ["complete"]
 
 
 @pytest.mark.scenario("C3")
@@ -26,12 +28,13 @@ def test_a_link_that_drops_at_the_trigger_is_offered_the_file_again(ota, expecte
     ends(ota, expected, "UUUU", "drop on offer 1")
 
 
-@pytest.mark.requires("link")
+@pytest.mark.requires("power")
 @pytest.mark.scenario("C4")
-def test_a_trigger_while_the_device_is_away_waits_for_its_login(ota, network):
+def test_a_trigger_while_the_device_is_away_waits_for_its_login(ota, power):
     with ota.shipping(rules=AirRules(auto_update=False)) as shipment:
-        with network.partition():
-            shipment.click()
+        power.off()
+        shipment.click()
+        power.on()
         shipment.wait_for(progress=0.1)
     assert shipment.result.outcome is Outcome.UPGRADED
 

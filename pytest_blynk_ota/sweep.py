@@ -183,7 +183,10 @@ class PowerCutSweep:
 
     def __repr__(self) -> str:
         bad = [row for row in self.rows if not row.well]
-        words = f"{len(bad)} of {len(self.rows)} not well: {bad[0].phase}" if bad else "all well"
+        words = "all well"
+        if bad:
+            flaw = f", {bad[0].flaw}" if bad[0].flaw else ""
+            words = f"{len(bad)} of {len(self.rows)} not well: {bad[0].phase}{flaw}"
         if self.update is not None and self.update.outcome is not Outcome.UPGRADED:
             words = f"the update without a cut: {self.update.outcome}"
         return f"<power cuts on {self.board}, seed {self.seed}: {words}>"

@@ -32,6 +32,9 @@ def bug(id: str, what: str, caught_by: str, shows: str = "") -> Bug:
     return Bug(id, what, tuple(caught_by.split()), shows)
 
 
+NOT_THERE = "UPGRADED, got (STALLED|DOWNLOAD_FAILED|DOWNLOAD_LIMIT_REACHED)"
+"""Said where a download should have come through."""
+
 BUGS: Mapping[str, Bug] = {
     one.id: one
     for one in (
@@ -155,38 +158,97 @@ BUGS: Mapping[str, Bug] = {
             r"a slot was erased for a file that does not fit",
         ),
         bug("Z30", "writes to the running slot", "H1 P3", r"crash: Illegal ?[Ii]nstruction"),
-        bug("Z31", "always picks ota_0", "H2"),
-        bug("Z32", "boots by partition label, not by the free slot", "H2 E10"),
+        bug("Z31", "always picks ota_0", "H2", r"UPGRADED, got REJECTED"),
+        bug(
+            "Z32",
+            "boots by partition label, not by the free slot",
+            "H2 E10",
+            r"UPGRADED, got (DOWNLOAD_LIMIT_REACHED|REJECTED)",
+        ),
         bug("Z33", "image not verified before the switch", "I5 I6", r"false success"),
         bug("Z34", "chip id not checked", "I1", r"false success"),
         bug("Z35", "checks magic only, not the hash", "I6 D29", r"false success"),
-        bug("Z36", "erases both otadata sectors before writing", "P6"),
-        bug("Z37", "otadata entry of the running slot overwritten", "B25"),
-        bug("Z38", "switches slot before the last bytes are written", "P4 P5"),
-        bug("Z39", "restarts before otadata is written", "B23"),
-        bug("Z40", "boots old, reports new (version from NVS)", "B23"),
-        bug("Z41", "reports new before the reboot", "H10 P3"),
-        bug("Z42", "never reports the version", "C12 H10"),
-        bug("Z43", "reports a constant", "H10 I12"),
-        bug("Z44", "confirms at the first line of setup", "B1 B11"),
-        bug("Z45", "never confirms: next power cycle reverts", "H11"),
-        bug("Z46", "confirms on Wi-Fi, not on cloud login", "B12"),
-        bug("Z47", "self-test always true", "B11"),
-        bug("Z48", "rollback compiled out of the bootloader", "B1"),
-        bug("Z49", "after a rollback takes the same version again, for ever", "B24 C13"),
-        bug("Z50", "rollback leaves the config in the new format", "T3"),
-        bug("Z51", "NVS, Wi-Fi or token wiped", "T1"),
-        bug("Z52", "second trigger starts a second OTA task", "C1 C2"),
-        bug("Z53", "trigger in the first second after login ignored", "C4"),
-        bug("Z54", "OTA in the Blynk callback: heartbeat dies, watchdog bites", "D26 C18"),
-        bug("Z55", "feeds the watchdog in a stuck loop", "D22 B7"),
-        bug("Z56", "stays in config mode after a rejected token", "C9"),
-        bug("Z57", "goes to sleep in the download", "D26"),
-        bug("Z58", "unreachable cloud for seconds = bad image", "C6 E2"),
-        bug("Z59", "same-version loop: download, reboot, download", "I14 C15"),
-        bug("Z60", "lower secure version accepted", "I16"),
-        bug("Z61", "updates blocked for ever after one brownout", "P17"),
-        bug("Z62", 'prints "OK" before the work is done', "B23"),
+        bug(
+            "Z36",
+            "erases both otadata sectors before writing",
+            "P6",
+            r"no entry of otadata is left",
+        ),
+        bug("Z37", "otadata entry of the running slot overwritten", "B25", r"\[0, 1\]"),
+        bug(
+            "Z38",
+            "switches slot before the last bytes are written",
+            "P4 P5",
+            r"otadata chose \w+, which cannot be started",
+        ),
+        bug("Z39", "restarts before otadata is written", "B23", r"UPGRADED, got REJECTED"),
+        bug(
+            "Z40", "boots old, reports new (version from NVS)", "B23", r"UPGRADED, got MISREPORTED"
+        ),
+        bug("Z41", "reports new before the reboot", "H10 P3", r"MISREPORTED"),
+        bug("Z42", "never reports the version", "C12 H10", r"UPGRADED, got NOT_REPORTED"),
+        bug("Z43", "reports a constant", "H10 I12", r"UPGRADED, got MISREPORTED"),
+        bug(
+            "Z44",
+            "confirms at the first line of setup",
+            "B1 B11",
+            r"REVERTED, got BOOT_LOOP|ROLLED_BACK, got UPGRADED",
+        ),
+        bug(
+            "Z45",
+            "never confirms: next power cycle reverts",
+            "H11",
+            r"a report of version \S+ never came|confirmation not seen",
+        ),
+        bug("Z46", "confirms on Wi-Fi, not on cloud login", "B12", r"REVERTED, got OFFLINE"),
+        bug("Z47", "self-test always true", "B11", r"ROLLED_BACK, got UPGRADED"),
+        bug("Z48", "rollback compiled out of the bootloader", "B1", r"REVERTED, got BOOT_LOOP"),
+        bug(
+            "Z49",
+            "after a rollback takes the same version again, for ever",
+            "B24 C13",
+            r"REJECTED, got ROLLED_BACK",
+        ),
+        bug(
+            "Z50", "rollback leaves the config in the new format", "T3", r"ROLLED_BACK, got OFFLINE"
+        ),
+        bug("Z51", "NVS, Wi-Fi or token wiped", "T1", r"UPGRADED, got OFFLINE"),
+        bug("Z52", "second trigger starts a second OTA task", "C1 C2", r"expected \['complete'\]"),
+        bug(
+            "Z53",
+            "trigger in the first second after login ignored",
+            "C4",
+            r"UPGRADED, got NOT_STARTED|never came",
+        ),
+        bug(
+            "Z54",
+            "OTA in the Blynk callback: heartbeat dies, watchdog bites",
+            "D26 C18",
+            "crash: [Tt]ask watchdog|" + NOT_THERE,
+        ),
+        bug("Z55", "feeds the watchdog in a stuck loop", "D22 B7", r"STALLED, got OFFLINE"),
+        bug("Z56", "stays in config mode after a rejected token", "C9", r"UPGRADED, got OFFLINE"),
+        bug(
+            "Z57",
+            "goes to sleep in the download",
+            "D26",
+            "unexpected reset|" + NOT_THERE,
+        ),
+        bug("Z58", "unreachable cloud for seconds = bad image", "C6 E2", r"UPGRADED, got REVERTED"),
+        bug(
+            "Z59",
+            "same-version loop: download, reboot, download",
+            "I14 C15",
+            r"UPGRADED, got OFFLINE|len\(result.downloads\)",
+        ),
+        bug("Z60", "lower secure version accepted", "I16", r"REJECTED, got"),
+        bug(
+            "Z61",
+            "updates blocked for ever after one brownout",
+            "P17",
+            r"UPGRADED, got DOWNLOAD_FAILED",
+        ),
+        bug("Z62", 'prints "OK" before the work is done', "B23", r"false success"),
     )
 }
 

@@ -126,11 +126,12 @@ def make(
     version: str | None = None,
     profile: str | None = None,
     secure_version: int | None = None,
+    build: str | None = None,
 ) -> bytes:
     """The image of a recipe for a chip; the same arguments give the same bytes.
 
     Args:
-        size, version, secure_version: instead of the recipe's.
+        size, version, secure_version, build: instead of the recipe's.
         log: ``quiet`` or ``info``, instead of the behaviour's.
         profile: whose ways it has, if the behaviour does not say; applications only.
 
@@ -142,6 +143,8 @@ def make(
         recipe = replace(recipe, size=size)
     if version is not None:
         recipe = replace(recipe, version=version)
+    if build is not None:
+        recipe = replace(recipe, build=build)
     if secure_version is not None:
         recipe = replace(recipe, secure_version=secure_version)
     told = dict(recipe.behaviour)

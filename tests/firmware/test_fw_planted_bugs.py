@@ -50,3 +50,7 @@ def test_what_is_no_bug_or_has_no_place_is_refused(said, why):
 def test_a_rig_file_plants_known_bugs_in_the_reference_alone(changes, why):
     with pytest.raises(ConfigError, match=why):
         check({"rig": {"name": "r"}, "board": [BOARD | changes]}, "r.toml")
+
+
+def test_each_bug_has_words_that_a_failure_due_to_it_says():
+    assert all(one.shows and re.compile(one.shows) for one in BUGS.values())
