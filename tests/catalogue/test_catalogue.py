@@ -25,29 +25,44 @@ PAGE = ROOT / "docs/reference/delivery-scenarios.md"
 
 
 @pytest.fixture(scope="session")
-def collected() -> set[str]:
-    """The scenarios that the suite's tests name."""
+def collected() -> dict[str, set[str]]:
+    """The scenarios that the suite's tests name, without the letter of a part: those with a test
+    that runs with anybody's firmware (``OWN``), those with one that does not, those listed alone.
+    """
     listing = """
 import pytest
 class Seen:
     def pytest_collection_modifyitems(self, items):
         for item in items:
+            needs = {word for mark in item.iter_markers("requires") for word in mark.args}
+            kind = "FIXTURE" if "fixture-firmware" in needs else "OWN"
+            kind = "LISTED" if "test_listed" in item.nodeid else kind
             for mark in item.iter_markers("scenario"):
-                print("SCENARIO", *mark.args)
+                print("SCENARIO", kind, *mark.args)
 words = ["--collect-only", "-q", "-m", "", "hil_tests", "-p", "no:cacheprovider"]
 pytest.main(words, plugins=[Seen()])
 """
     told = subprocess.run(
         [sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    lines = re.findall(r"^SCENARIO (.*)$", told.stdout, re.M)
-    return {id for line in lines for id in line.split()}
+    found: dict[str, set[str]] = {"OWN": set(), "FIXTURE": set(), "LISTED": set()}
+    for line in re.findall(r"^SCENARIO (.*)$", told.stdout, re.M):
+        kind, *ids = line.split()
+        found[kind] |= {id.rstrip("abcdefghijklmnopqrstuvwxyz") for id in ids}
+    return found
 
 
 def test_each_scenario_has_a_test_or_a_reason(collected):
-    whole = {id.rstrip("abcdefghijklmnopqrstuvwxyz") for id in collected}
+    whole = set().union(*collected.values())
     assert whole - set(scenarios()) == set(), "tests of scenarios that the catalogue lacks"
     assert set(scenarios()) - whole == set(), "scenarios without a test"
+
+
+def test_the_readme_counts_what_runs_with_one_binary(collected):
+    told = re.sub(r"\s+", " ", (ROOT / "README.md").read_text(encoding="utf-8"))
+    tested = collected["OWN"] | collected["FIXTURE"]
+    assert f"{len(scenarios())} scenarios, {len(tested)} of them with tests." in told
+    assert f"{len(collected['OWN'])} run with one `.bin` of your own" in told
 
 
 def test_the_catalogue_is_whole():
