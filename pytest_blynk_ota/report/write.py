@@ -9,10 +9,11 @@ from pathlib import Path
 from pytest_blynk_ota.report import html, markdown
 from pytest_blynk_ota.report.history import last_good, passed, same_run
 from pytest_blynk_ota.report.model import Page, build
-from pytest_blynk_ota.report.source import read_run
+from pytest_blynk_ota.report.source import RunSource, read_run
 
 PAGE = "report.html"
 SUMMARY = "summary.md"
+TWICE = "{} is the same run as {}, or a copy of it: it is counted once"
 SAME_RUN = "{} is the run {} itself, or a copy of it, so its tests are compared with nothing"
 NOTHING_PASSED = "{}: no test of it is on record as passed, so there is nothing to compare with"
 
@@ -28,14 +29,28 @@ def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = Fal
     Raises:
         EvidenceError: a folder holds no evidence.
     """
-    sources = [read_run(folder) for folder in runs]
-    other = read_run(against) if against else None
+    sources: list[RunSource] = []
     notes = []
+    for folder in runs:
+        source = read_run(folder)
+        twin = next((one for one in sources if _says_the_same(one, source)), None)
+        if twin is None:
+            sources.append(source)
+        else:
+            notes.append(TWICE.format(folder, twin.folder))
+    other = read_run(against) if against else None
     if other and (own := next((one for one in sources if same_run(one, other)), None)):
         notes.append(SAME_RUN.format(against, own.folder.resolve().name))
     elif other and not passed(other):
         notes.append(NOTHING_PASSED.format(against))
     return build(sources, last_good(sources, other), plain=plain, notes=notes)
+
+
+def _says_the_same(one: RunSource, other: RunSource) -> bool:
+    """Whether nothing is lost where one of two folders of a run is left out."""
+    return same_run(one, other) and [test.word for test in one.tests] == [
+        test.word for test in other.tests
+    ]
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -123,3 +123,16 @@ def test_of_two_runs_one_may_stand_beside_the_other(tmp_path, page):
     red, good = page(first, second, against=first.path).tests
     assert red.comparison.run == "first"
     assert good.comparison is None
+
+
+@pytest.mark.parametrize("head", [{"id": "a1b2"}, {}], ids=["by id", "by its beginning and tests"])
+def test_a_run_that_is_given_twice_is_counted_once(tmp_path, page, head):
+    run, copy = Folder(tmp_path / "run", **head), Folder(tmp_path / "elsewhere")
+    run.add(word="passed", message=None)
+    shutil.rmtree(copy.path)
+    shutil.copytree(run.path, copy.path)
+    made = page(run, copy)
+    assert len(made.tests) == 1
+    assert made.marks[0] == (
+        f"{copy.path} is the same run as {run.path}, or a copy of it: it is counted once"
+    )
