@@ -3,7 +3,7 @@
 import pytest
 from expected import Expected
 
-from pytest_blynk_ota import Outcome, cloud_faults, faults
+from pytest_blynk_ota import Outcome, faults
 
 TRIES = 18
 """More than the sockets, timers and tasks that a firmware has by default."""
@@ -90,10 +90,12 @@ def test_a_network_that_loses_and_holds_back_packets_costs_time_alone(ota, netwo
 
 
 @pytest.mark.scenario("E13")
-def test_the_verdict_rests_on_more_than_the_log(ota):
-    result = ota.offer(faults=[cloud_faults.delay(5)])
-    assert result.outcome is Outcome.UPGRADED
-    assert result.flash is not None
+def test_while_nobody_reads_the_serial_port_the_other_witnesses_tell(ota, console):
+    with ota.shipping(faults=[faults.bandwidth(40_000)]) as shipment:
+        shipment.wait_for(progress=0.2)
+        with console.lend():
+            shipment.stay(20)
+    assert shipment.result.outcome is Outcome.UPGRADED
 
 
 @pytest.mark.requires("https")
