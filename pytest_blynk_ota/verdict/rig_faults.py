@@ -18,7 +18,7 @@ from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.operation import Ways
 from pytest_blynk_ota.verdict.outcome import Outcome
 from pytest_blynk_ota.verdict.rows import Case, loop_resets, new_first_start
-from pytest_blynk_ota.verdict.sightings import LONG_AGO, Early, Request, Session
+from pytest_blynk_ota.verdict.sightings import Early, Request, Session
 from pytest_blynk_ota.verdict.story import Story
 
 NEEDS_ITS_FAULT = (
@@ -61,7 +61,7 @@ def old_did_not_settle(case: Case) -> None:
     if not restored or restored[-1].kind != "restored":
         return
     settle = min(begin.ways.settle_s, SETTLE_S)  # the operation's may be New's, with a self-test
-    since = LONG_AGO
+    since = restored[-1].t - begin.skew
     if restored[-1].data.get("how") == "snapshot":  # taken when Old had settled: it has to be up
         settle, since = 0.0, restored[-1].t
     wanted = begin.wall(settle) - begin.skew

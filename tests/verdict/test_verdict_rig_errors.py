@@ -252,3 +252,12 @@ def test_a_rig_that_stood_still_for_a_moment_or_before_or_beside_a_fault_lets_pa
         Outcome.REJECTED,
         Outcome.DOWNLOAD_FAILED,
     )
+
+
+def test_what_settled_before_a_second_restore_says_nothing_of_old_after_it():
+    tale = Tale(op="offer", restored=True).offered().stalls().comes_back("old").over().wait(30)
+    tale.add("ota", "restored", image="old", slots={}, otadata=[], how="flash")
+    tale.boots("old", by="rig").wait(5)
+    tale.begins("offer").offered().stalls().comes_back("old").over()
+    with pytest.raises(OldNotSettled, match="c3-a"):
+        tale.judged(2)
