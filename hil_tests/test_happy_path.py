@@ -112,6 +112,7 @@ def test_a_bad_update_leaves_the_next_one_all_it_needs(ota, firmware):
 @pytest.mark.scenario("H10")
 def test_what_the_device_reports_is_what_the_file_says(ota, cloud, board, firmware):
     result = ota.ship()
+    assert result.outcome is Outcome.UPGRADED
     last = cloud.device(board.name).reports[-1]
     assert result.versions[-1] == last.version == firmware.new.version
     assert last.build == firmware.new.build
