@@ -69,6 +69,7 @@ def test_a_thousand_updates_cost_no_more_at_the_end_than_at_the_beginning(costs)
         before, after = (sum(cost[what] for cost in part) for part in (early, late))
         print(f"{what}: {before / SETTLED:.0f} a round, {after / SETTLED:.0f} at the end")
         assert after <= GROWTH * before, what
-    assert max(cost["handles"] for cost in late) <= max(cost["handles"] for cost in early)
+    # One may be open for a moment; one that is never closed is there in each round.
+    assert min(cost["handles"] for cost in late) <= min(cost["handles"] for cost in early)
     if early[0]["heap"]:
         assert min(cost["heap"] for cost in late) >= min(cost["heap"] for cost in early) / GROWTH
