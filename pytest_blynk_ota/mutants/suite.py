@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ profile = "reference"
 bugs = [{bugs}]
 tags = ["anti-rollback"]
 """
+TEST_TIMEOUT_S = 900
+"""Wall seconds for one test, if pytest-timeout is there: a planted bug may make a board loop."""
 USAGE = (2, 4, 5)
 """pytest's exit codes for a run that was stopped, asked wrongly or had nothing to do."""
 
@@ -85,6 +88,7 @@ class Suite:
                 *([f"--scenarios={','.join(scenarios)}"] if scenarios else []),
                 *(["-n", str(self.workers)] if self.workers else []),
             ],
+            env={**os.environ, "PYTEST_TIMEOUT": str(TEST_TIMEOUT_S)},
             capture_output=True,
             text=True,
             errors="replace",
