@@ -13,6 +13,8 @@ from pytest_blynk_ota.cloud.protocol import Cmd, Frame, frame, response
 from pytest_blynk_ota.virtual.app.blynk_client import BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.boot.log import Log
 
+SPEED = 20.0
+"""Its limits are a few device seconds; at this speed a busy host does not pass for a silent one."""
 INFO = ("mcu", "1.0.0", "build", "B")
 
 
@@ -26,7 +28,7 @@ def until(machine, seconds):
 
 
 @asynccontextmanager
-async def device(peer: BlynkPeer, *, speed=500.0, heartbeat_s=40.0):
+async def device(peer: BlynkPeer, *, speed=SPEED, heartbeat_s=40.0):
     machine = FakeMachine(speed=speed)
     urls: list[str] = []
     async with listening(peer.serve) as (host, port):

@@ -23,7 +23,7 @@ SETTLE_S = 0.2
 """For the kernel to fill the window; on loopback it needs far less."""
 
 
-async def fetch(peer, *, speed=500.0):
+async def fetch(peer, *, speed=60.0):
     machine = FakeMachine(speed=speed)
     async with listening(peer.serve) as (host, port):
         answer = await http_get.get(machine, f"http://{host}:{port}/f/x?token=1&s=0", STALL_S)
@@ -50,7 +50,7 @@ def test_a_whole_file_arrives_with_its_length_and_digest():
 def test_an_early_end_and_a_stall_both_end_after_the_stall_limit(closes):
     peer = WebPeer(b"x" * 9000, stop_after=5000, closes=closes)
     begun = time.monotonic()
-    answer, data = run(fetch(peer, speed=60.0))
+    answer, data = run(fetch(peer))
     assert answer.status == 200
     assert len(data) == 5000
     assert time.monotonic() - begun >= STALL_S / 60.0
