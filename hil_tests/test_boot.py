@@ -42,6 +42,7 @@ def test_a_crash_after_the_confirmation_is_a_boot_loop(ota, firmware):
     assert ota.offer(image, timeout=120).outcome is Outcome.BOOT_LOOP
 
 
+@pytest.mark.nightly
 @pytest.mark.finding("crash", "confirmed before self-test")
 @pytest.mark.scenario("B4")
 def test_a_crash_right_after_the_start_of_an_image_that_confirms_first_is_a_boot_loop(
@@ -110,6 +111,7 @@ def test_a_failed_self_test_after_the_report_rolls_back(ota, firmware):
     assert result.running == firmware.old.version
 
 
+@pytest.mark.nightly
 @pytest.mark.scenario("B12")
 def test_new_that_finds_no_cloud_goes_back_only_by_its_own_rule(ota, firmware, expected: Expected):
     result = ota.offer(firmware.behaving(finds_cloud=False, cloud_s=30), timeout=120)
@@ -191,6 +193,7 @@ def test_an_update_that_is_never_confirmed_is_found_out(ota, firmware):
     assert [finding.name for finding in result.findings] == ["confirmation not seen"]
 
 
+@pytest.mark.nightly
 @pytest.mark.finding("unexpected reset", "confirmed before self-test", "offline too long")
 @pytest.mark.scenario("B8")
 def test_a_template_that_is_none_keeps_who_looks_at_it_off_the_air(

@@ -129,7 +129,8 @@ URLS = {
 def _url(id: str) -> object:
     """A parameter. The MQTT sample reads through a null pointer where it has no room for one."""
     known = [pytest.mark.finding("crash")] if id == "C16b" else []
-    return pytest.param(URLS[id], id=id, marks=[pytest.mark.scenario(id), *known])
+    later = [pytest.mark.nightly] if id in ("C16c", "C16d", "C16f") else []
+    return pytest.param(URLS[id], id=id, marks=[pytest.mark.scenario(id), *known, *later])
 
 
 @pytest.mark.parametrize("text", [_url(id) for id in URLS])
@@ -170,6 +171,7 @@ def test_a_device_of_another_product_is_sent_no_url(ota):
     assert not result.downloads
 
 
+@pytest.mark.nightly
 @pytest.mark.finding("config lost")  # Edgent's own way with a token that is refused
 @pytest.mark.scenario("C9")
 def test_a_token_that_is_refused_for_a_while_is_the_end_for_edgent_alone(

@@ -33,6 +33,7 @@ def test_after_a_rollback_old_finds_its_settings(ota, firmware):
     assert result.running == firmware.old.version
 
 
+@pytest.mark.nightly
 @pytest.mark.requires("fixture-firmware", "rollback")
 @pytest.mark.finding("config lost")
 @pytest.mark.scenario("T3")

@@ -22,7 +22,7 @@ def params():
     for row in ROWS:
         needs = [name for name, needed in (("https", row.https), ("dns", row.names)) if needed]
         marks = [pytest.mark.scenario(row.id), *([pytest.mark.requires(*needs)] if needs else [])]
-        if row.long:
+        if row.long or row.more:
             marks.append(pytest.mark.nightly)
         yield pytest.param(row, id=f"{row.id} {row.said}", marks=marks)
 

@@ -46,6 +46,7 @@ def test_new_that_finds_no_network_goes_back_if_its_firmware_knows_how(
     expected.check(result, "OOOV", air="FD FD FD NR")
 
 
+@pytest.mark.nightly
 @pytest.mark.scenario("E7")
 def test_many_downloads_that_fail_leave_the_next_one_all_it_needs(ota, expected: Expected):
     """As many tries in one boot as a leak takes to show; four where each costs a restart."""

@@ -52,6 +52,7 @@ def test_a_cut_at_any_moment_of_an_update_is_survived(ota):
     assert_all_was_cut(sweep)
 
 
+@pytest.mark.nightly
 @pytest.mark.baseline(slot=1)
 @pytest.mark.scenario(*CUTS, "P18")
 def test_a_cut_at_any_moment_is_survived_where_old_is_in_the_second_slot(ota):
