@@ -15,6 +15,7 @@
     │   ├── OutletUnreachable   the power outlet does not answer, or does not switch
     │   ├── NetworkFailed       an access point or a link did not do what it was told
     │   ├── LeaseHeld           somebody else has the board
+    │   ├── Quarantined         the board failed again and again, and nobody gets it
     │   ├── DeadlinePassed      a named condition of the rack did not come in time
     │   ├── OldNotSettled       after a restore the old firmware did not come up
     │   ├── FaultNotReached     a planned fault did not fire, so the test proved nothing
@@ -86,6 +87,10 @@ class NetworkFailed(RigError):
 
 class LeaseHeld(RigError):
     """Raised when another process holds the board."""
+
+
+class Quarantined(RigError):
+    """Raised when a board has failed so often in a row that nobody gets it."""
 
 
 class DeadlinePassed(RigError):

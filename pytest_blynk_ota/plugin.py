@@ -6,6 +6,7 @@ options alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -38,6 +39,11 @@ OPTIONS = {
         "all|chips|NAME,...",
         "run each test on every board of the rig, on one board of each chip, or on these "
         "(default: on any free one)",
+    ),
+    "board_wait": (
+        "SECONDS",
+        "how long to wait for a board that another run holds (default: 0; workers of one run "
+        "always wait for each other)",
     ),
     "scenarios": (
         "ID,...",
@@ -79,7 +85,7 @@ MARKERS = (
     "nightly: takes more than two device minutes",
     "soak: takes hours",
 )
-NOT_AGAIN = ("evidence", "ota_seed", "ota_live", "scenarios", "campaign", "plan")
+NOT_AGAIN = ("evidence", "board_wait", "ota_seed", "ota_live", "scenarios", "campaign", "plan")
 """Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
@@ -214,6 +220,19 @@ def seed_of(config: pytest.Config) -> int:
     return config.stash[SEED]
 
 
+def wait_of(config: pytest.Config) -> float:
+    """Wall seconds to wait for a board that others hold. Raises UsageError."""
+    given = option(config, "board_wait")
+    if given is None:
+        return 0.0
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(given)) < float("inf"):
+            return seconds
+    from pytest_blynk_ota.errors import UsageError
+
+    raise UsageError(f"--board-wait: expected seconds, as 600, got {given!r}")
+
+
 def keep_tally(config: pytest.Config) -> None:
     """Count the tests on the rig, in the process that all reports come to."""
     if TALLY not in config.stash and not is_worker(config):
@@ -270,6 +289,7 @@ def session_of(config: pytest.Config) -> Session:
             command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
             worker=getattr(config, "workerinput", {}).get("workerid"),
             seed=seed_of(config),
+            wait_s=wait_of(config),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]
@@ -279,7 +299,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Options that were given by hand are checked at once: under xdist, before any worker."""
     config = session.config
     if is_worker(config) or not any(
-        option(config, name) for name in ("rig", "board", "boards", "old", "new", "elf", "ota_seed")
+        option(config, name)
+        for name in ("rig", "board", "boards", "board_wait", "old", "new", "elf", "ota_seed")
     ):
         return
     from pytest_blynk_ota.errors import UsageError

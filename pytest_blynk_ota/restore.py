@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region, Span
+from pytest_blynk_ota.board.baseline import Restored as Written
 from pytest_blynk_ota.errors import FirmwareError, OldNotSettled, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware import otadata
@@ -21,6 +22,7 @@ from pytest_blynk_ota.firmware.partitions import (
 )
 from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
+from pytest_blynk_ota.rig.recovery import with_escalation
 from pytest_blynk_ota.rig.shelf import Firmware
 from pytest_blynk_ota.verdict.boots import NEVER, boots_of
 from pytest_blynk_ota.verdict.sightings import Report, Sightings
@@ -173,9 +175,23 @@ def _with_old(
 
 
 def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:
-    """Write what differs and reset the board into Old. Does not wait for Old to come up."""
-    plan, state = baseline(rig, place, firmware, wanted)
-    done = place.board.restore(plan)
+    """Write what differs and reset the board into Old. Does not wait for Old to come up.
+
+    Raises:
+        RigError: the board does not answer, not even after a power cycle where it has an outlet.
+    """
+
+    def write() -> tuple[Written, Restored]:
+        plan, state = baseline(rig, place, firmware, wanted)
+        return place.board.restore(plan), state
+
+    done, state = with_escalation(
+        write,
+        board=place.name,
+        power=place.power,
+        ward=rig.ward(place.config),
+        record=rig.recorder,
+    )
     rig.recorder(
         "ota",
         "restored",

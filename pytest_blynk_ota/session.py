@@ -50,6 +50,7 @@ class Options:
         command: the command line of this run.
         worker: the worker of pytest-xdist that this is; None without.
         seed: of what tests leave to chance.
+        wait_s: wall seconds that a board which others hold is waited for.
     """
 
     root: Path
@@ -61,6 +62,7 @@ class Options:
     command: Sequence[str] = ()
     worker: str | None = None
     seed: int = 0
+    wait_s: float = 0.0
 
 
 class Session:
@@ -194,6 +196,8 @@ class Session:
                 recorder=self.recorder,
                 redactor=self.redactor,
                 elves=self.elves,
+                wait_s=self.options.wait_s,
+                process=os.getppid() if self.options.worker else os.getpid(),
             )
         return self._rig
 
@@ -217,6 +221,8 @@ class Session:
             bundle.finish([{"operation": one.number, **one.verdict.to_json()} for one in final])
         if os.environ.get(PROVE):
             _prove(bundle)
+        if self._rig is not None and self.options.worker is not None:
+            self._rig.give_way()
 
     def place(self, name: str | None, needs: Collection[str] = ()) -> Place:
         """The board of a test: the named one, or the first free one that has what it needs.

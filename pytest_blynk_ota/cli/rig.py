@@ -1,4 +1,4 @@
-"""``blynk-ota rig``: rig files."""
+"""``blynk-ota rig``: rig files and their boards."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import rich_click as click
 
+from pytest_blynk_ota.cli.rig_status import free, hold, status
+
 
 @click.group("rig")
 def command() -> None:
-    """Work with rig files.
+    """Work with rig files and the boards in them.
 
     Example: blynk-ota rig check lab1
     """
@@ -46,3 +48,7 @@ def check(rig: str, as_json: bool) -> None:
         click.echo(json.dumps(said))
     else:
         click.echo(f"{path}: rig {config.rig.name} is fine, with {', '.join(names)}")
+
+
+for one in (status, free, hold):
+    command.add_command(one)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
+from pytest_blynk_ota.errors import LeaseHeld, Quarantined, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
@@ -30,7 +31,7 @@ from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig,
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
 from pytest_blynk_ota.rig.elves import Elves
-from pytest_blynk_ota.rig.lease import Lease
+from pytest_blynk_ota.rig.lease import Lease, state_of
 from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.name_server import NameServer
 from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, NameService
@@ -39,6 +40,8 @@ from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
+from pytest_blynk_ota.rig.quarantine import Ward
+from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 LOOPBACK = "127.0.0.1"
@@ -49,6 +52,10 @@ LATE_DEVICE_S, LEAST_LATE_S = 2.0, 0.1
 """Device seconds that the servers may stand still before it is on record; at least wall seconds."""
 CHECK_S = 0.25
 """Wall seconds after which the rack's health is looked at again, whatever is awaited."""
+LOOK_S = 0.2
+"""Wall seconds between two looks whether a board is free."""
+OWN_RUN_WAIT_S = 3600.0
+"""Workers of one run wait for each other's boards: one test may be a soak."""
 MIN_TIMEOUT_S = 0.25
 """No scaled time-out is shorter than this, in wall seconds."""
 
@@ -96,6 +103,8 @@ class Rig:
         recorder: where everything seen goes.
         redactor: learns each secret before it is used.
         elves: the ELF files of each board's firmware.
+        wait_s: wall seconds that a board which others hold is waited for.
+        process: pid of the process that is to be asked for a board of this run; this one's if None.
     """
 
     def __init__(
@@ -107,8 +116,13 @@ class Rig:
         recorder: Recorder,
         redactor: Redactor,
         elves: Mapping[str, Elves] | None = None,
+        wait_s: float = 0.0,
+        process: int | None = None,
     ) -> None:
         self.config = config
+        self._wait_s = wait_s
+        self._process = process or os.getpid()
+        self._wards: dict[str, Ward] = {}
         self.name = config.rig.name
         self.speed = config.rig.speed
         self.recorder = recorder
@@ -117,6 +131,7 @@ class Rig:
         self._path = path
         self._run = run
         self._places: dict[str, Place] = {}
+        self._stopped = threading.Event()
         self._made_up: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
@@ -256,10 +271,9 @@ class Rig:
         held: list[str] = []
         for section in self.config.board:
             if section.name not in self._places and not section.is_virtual:
-                try:
-                    Lease(section.name, section.port).close()
-                except LeaseHeld as error:
-                    held.append(str(error))
+                state = state_of(section.port)
+                if state.held:
+                    held.append(f"board {section.name} ({section.port}) is held by {state}")
         return held
 
     @property
@@ -289,30 +303,95 @@ class Rig:
 
         Raises:
             ConfigError: there is no such board.
-            LeaseHeld: it, or every one, is held by somebody else.
+            LeaseHeld: it, or every one, is held by somebody else, and is not given back in time.
+            Quarantined: it, or every one, has failed so often that nobody gets it.
             PortGone: its port does not open.
             OutletUnreachable: a test left it without power, and it does not come back.
             RigError: the virtual rack has ended, so that none of its ports leads anywhere.
         """
         self.check()
         names = [name] if name else among or [board.name for board in self.config.board]
-        sections = [self.config.pick(one) for one in names]
-        held: list[str] = []
+        sections = self._out_of_quarantine([self.config.pick(one) for one in names])
         for section in sections:
             if section.name in self._places:
                 place = self._places[section.name]
                 if place.power:
                     place.power.ensure()
                 return place
+        try:
+            return self._first_free(sections)
+        except LeaseHeld as error:
+            if not self._wait_s and self._process == os.getpid():
+                raise
+            return self._wait_for_any(sections, error)
+
+    def _out_of_quarantine(self, sections: Sequence[BoardSection]) -> Sequence[BoardSection]:
+        wedged = {one.name: found for one in sections if (found := self.ward(one).look())}
+        left = [one for one in sections if not (one.name in wedged and wedged[one.name].is_refused)]
+        if not left:
+            raise Quarantined("; ".join(str(found) for found in wedged.values()))
+        return left
+
+    def _first_free(
+        self, sections: Sequence[BoardSection], may: Callable[[str], bool] = others_first
+    ) -> Place:
+        held: list[str] = []
         for section in sections:
+            if not section.is_virtual and not may(section.port):
+                held.append(f"board {section.name} ({section.port}) is waited for by others")
+                continue
             try:
                 return self._open(section)
             except LeaseHeld as error:
                 held.append(str(error))
         raise LeaseHeld("; ".join(held))
 
+    def _patience(self, ports: Sequence[str]) -> float:
+        """How long to wait for boards: workers of one run always wait for each other."""
+        if self._process == os.getpid():
+            return self._wait_s
+        states = [state_of(port) for port in ports]
+        away = [one.held and one.holder and one.holder.run != self._process for one in states]
+        return self._wait_s if all(away) else max(self._wait_s, OWN_RUN_WAIT_S)
+
+    def _wait_for_any(self, sections: Sequence[BoardSection], why: LeaseHeld) -> Place:
+        """Stand in line. Raises LeaseHeld if none comes free in time."""
+        names = [section.name for section in sections]
+        ports = [section.port for section in sections if not section.is_virtual]
+        self.recorder("rig", "waiting", boards=names, why=str(why))
+        begun = self.recorder.timeline.now()
+        with standing_in_line(ports, self._process) as turn:
+            while True:
+                self.check()
+                try:
+                    return self._first_free(sections, turn.has_come_for)
+                except LeaseHeld as error:
+                    patience = self._patience(ports)
+                    if self.recorder.timeline.now() - begun >= patience:
+                        raise LeaseHeld(
+                            f"waited {patience:g} s for {' or '.join(names)}: {error}"
+                        ) from None
+                # Nobody announces that a lock is free: its holder may have been killed.
+                self._stopped.wait(LOOK_S)
+
+    def give_way(self) -> None:
+        """Between two tests: hand boards over that another worker of this run waits for."""
+        wanted = {port for one in waiting() if one.run == self._process for port in one.ports}
+        for name, place in list(self._places.items()):
+            if place.lease is not None and place.config.port in wanted:
+                del self._places[name]
+                place.close()
+
+    def ward(self, section: BoardSection) -> Ward:
+        """What is held against a board."""
+        if section.name not in self._wards:
+            port = None if section.is_virtual else section.port
+            self._wards[section.name] = Ward(section.name, port)
+        return self._wards[section.name]
+
     def _open(self, section: BoardSection) -> Place:
-        lease = None if section.is_virtual else Lease(section.name, section.port)
+        virtual = section.is_virtual
+        lease = None if virtual else Lease(section.name, section.port, run=self._process)
         try:
             url, outlet = self._wires(section)
             board = Board(

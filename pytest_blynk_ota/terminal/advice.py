@@ -11,7 +11,10 @@ ADVICE: Mapping[str, str] = {
     "FlashFailed": "a shorter cable or a lower baud in the rig file; if it stays, another board",
     "OutletUnreachable": "run the outlet's command from the rig file by hand",
     "NetworkFailed": "run the command of [network] in the rig file by hand",
-    "LeaseHeld": "wait until the other run ends, or use another board: --board",
+    "LeaseHeld": "wait until the other run ends (--board-wait=600 waits up to ten minutes), ask it "
+    "to end (blynk-ota rig free BOARD), or use another board: --board",
+    "Quarantined": "find out why it does not answer; blynk-ota rig doctor tries it again, and lets "
+    "it out if it works",
     "DeadlinePassed": "look into serial.log of its evidence: what came instead is there",
     "OldNotSettled": "does Old start and log in by itself? serial.log of its evidence says how far "
     "it came; check Wi-Fi, and the address that boards reach this host at",
