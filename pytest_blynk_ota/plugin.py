@@ -557,7 +557,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         try:
             runs.end(config.stash[RUN], tally, complete=complete)
         except OSError as error:  # a full disk costs the run its end, not the results
-            tally.trouble.append(f"{error.filename} cannot be written: {error.strerror}")
+            what = error.filename or f"the end of {config.stash[RUN]}"  # a full disk names none
+            tally.trouble.append(f"{what} cannot be written: {error.strerror}")
         config.stash[COMPLETE] = complete
         from pytest_blynk_ota.ci import github
 

@@ -127,8 +127,7 @@ class Board:
             PortGone: the port went away.
         """
         start = time.monotonic()
-        with self._in_loader() as loader:
-            loader.start_stub()
+        with self._in_loader(stubbed=True) as loader:
             work = baselines.changes(baseline, loader.md5)
             baselines.apply(work, loader)
             moved = loader.serial_bytes
@@ -148,8 +147,8 @@ class Board:
         """
         from pytest_blynk_ota.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, PartitionTable
 
-        with self._in_loader() as loader:
-            data = loader.start_stub().read(TABLE_OFFSET, TABLE_BYTES)
+        with self._in_loader(stubbed=True) as loader:
+            data = loader.read(TABLE_OFFSET, TABLE_BYTES)
             return PartitionTable.parse(data, flash_size=loader.flash_bytes())
 
     def read(self, offset: int, length: int) -> bytes:
@@ -158,8 +157,8 @@ class Board:
         Raises:
             LoaderSilent: the loader does not answer.
         """
-        with self._in_loader() as loader:
-            return loader.start_stub().read(offset, length)
+        with self._in_loader(stubbed=True) as loader:
+            return loader.read(offset, length)
 
     def read_flash(
         self,
@@ -186,11 +185,10 @@ class Board:
 
         dump = b""
         try:
-            with self._in_loader() as loader:
+            with self._in_loader(stubbed=True) as loader:
                 if loader.encrypted():
                     raise FlashFailed(f"board {self.name}: its flash is encrypted, not readable")
                 size = loader.flash_bytes()
-                loader.start_stub()
                 data = read_back(loader, size, loader.chip, table, images, rollback=rollback)
                 if core_dump:
                     dump = dump_in_flash(loader, table)
@@ -217,10 +215,14 @@ class Board:
             ) from error
 
     @contextmanager
-    def _in_loader(self) -> Iterator[Loader]:
-        """The chip in its loader; whatever happens there, it is reset into run mode at the end."""
+    def _in_loader(self, *, stubbed: bool = False) -> Iterator[Loader]:
+        """The chip in its loader; whatever happens there, it is reset into run mode at the end.
+
+        Args:
+            stubbed: whether the stub flasher is to run there.
+        """
         try:
-            with self._loader() as loader:
+            with self._loader(stubbed=stubbed) as loader:
                 yield loader
         except BaseException:
             with suppress(RigError):  # the first error is the one to tell
@@ -229,7 +231,7 @@ class Board:
         self.reset(by="rig")
 
     @contextmanager
-    def _loader(self) -> Iterator[Loader]:
+    def _loader(self, *, stubbed: bool) -> Iterator[Loader]:
         # esptool takes half a second to import
         from pytest_blynk_ota.board.esptool_words import listening
         from pytest_blynk_ota.board.flasher import connect
@@ -242,6 +244,8 @@ class Board:
                 with self.console.lend() as port:
                     try:
                         loader = connect(port, self.chip, self.name, self.console.baud, words)
+                        if stubbed:
+                            loader.start_stub()
                     except LoaderSilent as error:
                         if left:
                             continue

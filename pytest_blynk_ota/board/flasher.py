@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from esptool.cmds import DETECTED_FLASH_SIZES
-from esptool.loader import ERASE_WRITE_TIMEOUT_PER_MB, timeout_per_mb
+from esptool.loader import DEFAULT_TIMEOUT, ERASE_WRITE_TIMEOUT_PER_MB, timeout_per_mb
 from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 
@@ -91,10 +91,16 @@ class Loader:
         return int(flash_size_bytes(size))
 
     def start_stub(self) -> Self:
-        """Upload and start esptool's stub flasher (about 7 KB), unless it runs."""
+        """Upload and start esptool's stub flasher (about 7 KB), unless it runs.
+
+        Raises:
+            LoaderSilent: it does not start. Nothing was written: all can be tried again.
+        """
         if not self.stubbed:
-            with self._failing("start the stub flasher"):
+            try:
                 self._esp = self._esp.run_stub()
+            except FatalError as error:
+                raise LoaderSilent(said(error, self._words)) from error
             self._attached = False
         return self
 
@@ -183,6 +189,8 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
     """
     if chip not in CHIP_DEFS:
         raise ConfigError(f"board {name}", [f"chip: esptool knows no {chip!r}"])
+    port.timeout = DEFAULT_TIMEOUT  # of the console it has READ_S: a stub that starts on a busy
+    # host needs longer for its first word, and esptool waits for that as long as the port says
     try:
         esp = CHIP_DEFS[chip](port, baud)
         _sync(esp)

@@ -14,6 +14,8 @@ import pytest
 
 from pytest_blynk_ota.board.baseline import Baseline, Region, Span
 from pytest_blynk_ota.board.board import Board
+from pytest_blynk_ota.board.flasher import Loader
+from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.errors import ConfigError, LoaderSilent, RigError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware import otadata, recipe
@@ -148,6 +150,30 @@ def test_a_loader_without_power_is_silent_and_says_so(device, rack, name, timeli
         power(1)
     assert resets(timeline) == ["loader"] * 3 + ["run"]
     assert device.identity().virtual
+
+
+def test_a_stub_whose_first_word_is_late_is_waited_for(device, monkeypatch):
+    """A busy host: what is read with a short time-out has not come yet."""
+    read = LentPort.read
+
+    def slow(port, size=1):
+        return b"" if port.timeout < 0.1 and not port.in_waiting else read(port, size)
+
+    monkeypatch.setattr(LentPort, "read", slow)
+    assert len(device.read(0, 16)) == 16
+
+
+def test_a_stub_that_does_not_start_is_tried_again_behind_a_reset(device, timeline, monkeypatch):
+    start, fails = Loader.start_stub, [LoaderSilent("Failed to start stub flasher"), None]
+
+    def sometimes(loader):
+        if error := fails.pop(0):
+            raise error
+        return start(loader)
+
+    monkeypatch.setattr(Loader, "start_stub", sometimes)
+    assert len(device.read(0, 16)) == 16
+    assert resets(timeline) == ["loader", "loader", "run"]
 
 
 def test_esptool_prints_nothing(device, capfd):
