@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from pytest_blynk_ota.errors import FirmwareError
-from pytest_blynk_ota.firmware.elf import Elf, follows_call
+from pytest_blynk_ota.firmware.elf import Elf, _table_of_ranges, follows_call
 
 SOURCE = """\
 #include <stdlib.h>
@@ -69,6 +70,35 @@ def test_an_address_is_a_function_and_a_line(tmp_path, dwarf):
     elf = Elf(path.read_bytes(), "app.elf")
     assert elf.at(symbol(path, "half")) == "half at main/main.c:4"
     assert elf.at(symbol(path, "main")) == "main at main/main.c:9"
+
+
+UNUSED = """
+int unused_first(int value) { return value + 1; }
+int used(int value) { return value + 2; }
+int unused_second(int value) { return value + 3; }
+int used_last(int value) { return value + 4; }
+int main(int count, char **words) { return used(count) + used_last(count); }
+"""
+
+
+@needs_gcc
+@pytest.mark.parametrize("dwarf", ["-gdwarf-4", "-gdwarf-5"])
+def test_functions_that_the_linker_threw_away_hide_no_other(tmp_path, dwarf):
+    path = build(tmp_path, UNUSED, "-g", dwarf, "-ffunction-sections", "-Wl,--gc-sections")
+    elf = Elf(path.read_bytes(), "app.elf")
+    for name, line in {"used": 3, "used_last": 5, "main": 6}.items():
+        assert elf.at(symbol(path, name)) == f"{name} at main/main.c:{line}"
+
+
+def test_rows_of_zeros_in_a_table_of_ranges_end_nothing():
+    head, size = struct.pack("<HIBB", 2, 0x77, 4, 0), 12 + 4 + 8 * 4
+    rows = struct.pack("<8I", 0x100, 8, 0, 0, 0x200, 16, 0, 0)
+    unit = struct.pack("<I", size - 4) + head + bytes(4) + rows
+    found = [(0x100, 0x108, 0x77), (0x200, 0x210, 0x77)]
+    assert list(_table_of_ranges(unit)) == found
+    assert list(_table_of_ranges(unit + unit)) == found * 2
+    assert list(_table_of_ranges(unit[:-8])) == found
+    assert list(_table_of_ranges(unit[:10])) == []
 
 
 @needs_gcc
