@@ -18,7 +18,7 @@ from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.operation import Ways
 from pytest_blynk_ota.verdict.outcome import Outcome
 from pytest_blynk_ota.verdict.rows import Case, loop_resets, new_first_start
-from pytest_blynk_ota.verdict.sightings import Early, Request, Session
+from pytest_blynk_ota.verdict.sightings import Early, Noted, Request, Session
 from pytest_blynk_ota.verdict.story import Story
 
 NEEDS_ITS_FAULT = (
@@ -61,7 +61,7 @@ def old_did_not_settle(case: Case) -> None:
     if not restored or restored[-1].kind != "restored":
         return
     settle = min(begin.ways.settle_s, SETTLE_S)  # the operation's may be New's, with a self-test
-    since = restored[-1].t - begin.skew
+    since = _put_back_at(story, restored[-1]) - begin.skew
     if restored[-1].data.get("how") == "snapshot":  # taken when Old had settled: it has to be up
         settle, since = 0.0, restored[-1].t
     wanted = begin.wall(settle) - begin.skew
@@ -72,6 +72,14 @@ def old_did_not_settle(case: Case) -> None:
         f"board {begin.board}: after the restore, Old was not logged in for "
         f"{settle:g} s before the operation began; look at its log and its settings"
     )
+
+
+def _put_back_at(story: Story, restored: Noted) -> float:
+    """When Old was started: by the last reset of the restore. That it is done is said when the
+    board has been heard, which on a busy host may be after its login."""
+    begun = restored.t - restored.data.get("seconds", 0.0)
+    ours = [boot.start for boot in story.boots if boot.by == "rig" and not boot.loader]
+    return max((t for t in ours if begun <= t <= restored.t), default=restored.t)
 
 
 def two_devices(case: Case) -> None:

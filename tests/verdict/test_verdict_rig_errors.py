@@ -39,6 +39,19 @@ def test_old_that_settled_after_the_restore_lets_pass():
     assert tale.judged().outcome is Outcome.STALLED
 
 
+def heard_late(*, login_after: float) -> Tale:
+    """Old is back and logged in before the busy host says that the restore is done."""
+    tale = Tale(op="offer").offered().stalls().comes_back("old").over().wait(30)
+    tale.add("rig", "reset", by="rig", mode="loader").wait(2)
+    tale.add("rig", "reset", by="rig", mode="run").wait(login_after).logs_in().wait(5)
+    tale.add("ota", "restored", image="old", slots={}, otadata=[], seconds=7.5 + login_after)
+    return tale.wait(8).begins("offer").offered().stalls().comes_back("old").over()
+
+
+def test_old_settles_from_its_reset_on_however_late_the_restore_is_said_to_be_done():
+    assert heard_late(login_after=2).judged(2).outcome is Outcome.STALLED
+
+
 def put_back(*, online: bool) -> Tale:
     """An offer, then Old back by a snapshot and logged in, or not, when the next one begins."""
     tale = Tale(op="offer").offered().stalls().comes_back("old").over()
