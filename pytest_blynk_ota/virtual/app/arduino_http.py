@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.app.http_get import LONGEST_LINE, WIFI_BYTES_PER_S
@@ -72,7 +73,7 @@ class ArduinoHttp:
         )
         head = "".join(line + "\r\n" for line in lines) + "\r\n"
         try:
-            async with asyncio.timeout(self._clock.timeout(RESPONSE_TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(RESPONSE_TIMEOUT_S)):
                 await self._connection.write(head.encode() + body)
         except OSError:  # TimeoutError is one; print() tells nobody
             return
@@ -166,7 +167,9 @@ class ArduinoHttp:
         """Wait for data; False: none came. A closed connection reads as "none" from then on."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read())
-        await asyncio.wait({self._reading}, timeout=wall_s)
+        with suppress(TimeoutError):
+            async with self._clock.within(wall_s):
+                await asyncio.wait({self._reading})
         if not self._reading.done():
             return False
         reading, self._reading = self._reading, None
@@ -176,7 +179,7 @@ class ArduinoHttp:
             self._buffer = b""
         if not self._buffer:
             self._reading = asyncio.ensure_future(_nothing_more())
-            await asyncio.sleep(wall_s)
+            await self._clock.pause(wall_s)
         return bool(self._buffer)
 
 

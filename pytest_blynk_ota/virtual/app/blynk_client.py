@@ -166,7 +166,7 @@ class BlynkClient:
         self._log.blynk(f"Connecting to {host}:{port}")
         limit = CONNECT_TIMEOUT_S + (HANDSHAKE_TIMEOUT_S if self._trust else 0.0)
         try:
-            async with asyncio.timeout(self._clock.timeout(limit)):
+            async with self._clock.within(self._clock.timeout(limit)):
                 return await dial(self._machine, host, port, self._trust)
         except OSError:  # TimeoutError is one; the library prints nothing
             return None
@@ -345,7 +345,7 @@ class BlynkClient:
         if self._connection is None:
             raise LinkLost
         try:
-            async with asyncio.timeout(self._clock.timeout(LOGIN_TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(LOGIN_TIMEOUT_S)):
                 await self._connection.write(encode(message))
         except OSError as broken:
             raise LinkLost from broken

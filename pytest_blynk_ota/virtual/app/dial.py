@@ -25,7 +25,7 @@ def cloud_of(behaviour: Behaviour, host: str) -> str:
 
 
 async def dial(machine: Machine, host: str, port: int, trust: Trust | None = None) -> Connection:
-    """Connect, and shake hands if ``trust`` is given. Put ``asyncio.timeout`` around it.
+    """Connect, and shake hands if ``trust`` is given. Put the clock's ``within`` around it.
 
     Raises:
         OSError: refused, not found, or the peer is not trusted; the connection is closed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ async def connect(
         return None
     limit = CONNECT_TIMEOUT_S + (HANDSHAKE_TIMEOUT_S if trust else 0.0)
     try:
-        async with asyncio.timeout(context.machine.clock.timeout(limit)):
+        async with context.machine.clock.within(context.machine.clock.timeout(limit)):
             return await dial(context.machine, host, port, trust)
     except OSError:  # TimeoutError is one
         return None

@@ -128,7 +128,7 @@ class EspHttpClient:
         where = host if port in PORTS.values() else f"{host}:{port}"
         head = f"GET {target} HTTP/1.1\r\nUser-Agent: {USER_AGENT}\r\nHost: {where}\r\n\r\n"
         try:
-            async with asyncio.timeout(self._clock.timeout(TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(TIMEOUT_S)):
                 await self._connection.write(head.encode())
         except OSError as broken:  # TimeoutError is one
             self._complain("HTTP_CLIENT", "Error write request")
@@ -218,7 +218,9 @@ class EspHttpClient:
             raise EspError(FAIL)
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read(limit))
-        await asyncio.wait({self._reading}, timeout=self._clock.timeout(TIMEOUT_S))
+        with suppress(TimeoutError):
+            async with self._clock.within(self._clock.timeout(TIMEOUT_S)):
+                await asyncio.wait({self._reading})
         if not self._reading.done():
             self._silent_s += TIMEOUT_S
             self._unanswered = self._unanswered + 1 if self._nobody_answers else 0
@@ -257,7 +259,7 @@ class EspHttpClient:
     async def _connect(self, scheme: str, host: str, port: int) -> Connection:
         trust = self._trust if scheme == "https" else None
         try:
-            async with asyncio.timeout(self._clock.timeout(TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(TIMEOUT_S)):
                 connection = await dial(self._machine, host, port, trust)
         except OSError as failure:  # TimeoutError is one
             for tag, text in _why(failure, host):

@@ -14,7 +14,6 @@ all end in the same way: nothing for ``stall_s``.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ class Body:
         patience_s = self._clock.timeout(self._stall_s)
         if self._open:
             try:
-                async with asyncio.timeout(patience_s):
+                async with self._clock.within(patience_s):
                     data = await self._some(limit)
             except TimeoutError:
                 return b""
@@ -83,7 +82,7 @@ class Body:
                 await self._clock.spend(len(data) / WIFI_BYTES_PER_S)
                 return data
             self._open = False
-        await asyncio.sleep(patience_s)
+        await self._clock.pause(patience_s)
         return b""
 
     async def _some(self, limit: int) -> bytes:
@@ -118,7 +117,7 @@ async def get(machine: Machine, url: str, stall_s: float) -> Response:
         return Response(CONNECTION_REFUSED)
     trust = ANYBODY if parts.scheme == "https" else None
     try:
-        async with asyncio.timeout(machine.clock.timeout(CONNECT_TIMEOUT_S)):
+        async with machine.clock.within(machine.clock.timeout(CONNECT_TIMEOUT_S)):
             connection = await dial(machine, parts.hostname, port, trust)
     except OSError:  # TimeoutError is one
         return Response(CONNECTION_REFUSED)
@@ -153,6 +152,7 @@ class _Lines:
     """``readStringUntil('\\n')``, and the look before it whether there is anything to read."""
 
     def __init__(self, machine: Machine, connection: Connection) -> None:
+        self._clock = machine.clock
         self._patience_s = machine.clock.timeout(HEADER_TIMEOUT_S)
         self._connection = connection
         self.ahead = b""
@@ -176,7 +176,7 @@ class _Lines:
     async def _fill(self, *, begun: bool) -> bool:
         """Wait for a piece; False: the line that has begun is as long as it will get."""
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with self._clock.within(self._patience_s):
                 self.ahead = await self._received()
         except TimeoutError:
             if not begun:
@@ -185,7 +185,7 @@ class _Lines:
             if not self.ahead and not begun:
                 raise EOFError("closed within the headers")
             if not self.ahead:
-                await asyncio.sleep(self._patience_s)
+                await self._clock.pause(self._patience_s)
         return bool(self.ahead)
 
     async def _received(self) -> bytes:

@@ -131,7 +131,7 @@ class MqttClient:
     async def _connect(self) -> bool:
         one = self.broker
         try:
-            async with asyncio.timeout(self._clock.timeout(NETWORK_TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(NETWORK_TIMEOUT_S)):
                 self._connection = await dial(self._machine, one.host, one.port, one.trust)
         except OSError as failure:  # TimeoutError is one
             self._complain("Error transport connect")
@@ -210,7 +210,7 @@ class MqttClient:
         if self._connection is None:
             raise SessionOver
         try:
-            async with asyncio.timeout(self._clock.timeout(NETWORK_TIMEOUT_S)):
+            async with self._clock.within(self._clock.timeout(NETWORK_TIMEOUT_S)):
                 await self._connection.write(data)
         except OSError as broken:
             self._complain("Writing failed: errno=128")

@@ -219,7 +219,7 @@ class Reference:
         if not self._confirmation.pending or not patience_s:
             return
         try:
-            async with asyncio.timeout(self._clock.timeout(patience_s)):
+            async with self._clock.within(self._clock.timeout(patience_s)):
                 await self._reached_cloud.wait()
         except TimeoutError:
             if self._in_config_mode or not self._confirmation.pending:

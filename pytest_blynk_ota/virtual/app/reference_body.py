@@ -6,7 +6,6 @@ bugs planted here are of loops that take one of them for something else.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.app.reference_http import Cut, Problem, Stall
@@ -87,7 +86,7 @@ class Body:
         """Z12: ``peek()`` right behind the headers; -1, for nothing there, is not 0xE9 either."""
         patience_s = max(PEEK_S / self._context.machine.clock.speed, LEAST_PEEK_S)
         try:
-            async with asyncio.timeout(patience_s):
+            async with self._context.machine.clock.within(patience_s):
                 return await self._answer.read(PIECE_BYTES, float("inf"))
         except TimeoutError:
             raise Problem("wrong magic byte", again=False) from None
@@ -97,6 +96,7 @@ class Body:
         if self._context.has("Z2") or self._context.has("Z5"):
             return b""  # nothing more to read: done
         if self._context.has("Z11"):
-            await asyncio.sleep(self._context.machine.clock.timeout(patience_s))
+            clock = self._context.machine.clock
+            await clock.pause(clock.timeout(patience_s))
             raise Stall(f"no byte for {patience_s:g} s")  # available() is 0, as if none came yet
         raise cut

@@ -6,7 +6,6 @@ answer, which redirections are followed, how long a body is, when to lose patien
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -103,7 +102,7 @@ class Answer:
             Problem: no byte for ``patience_s`` device seconds, or cut before the end.
         """
         try:
-            async with asyncio.timeout(self._clock.timeout(patience_s)):
+            async with self._clock.within(self._clock.timeout(patience_s)):
                 data = await self._piece(limit)
         except TimeoutError:
             raise Stall(f"no byte for {patience_s:g} s") from None
@@ -206,7 +205,7 @@ class Client:
         clock = self._machine.clock
         connection = await self._connect(parts)
         try:
-            async with asyncio.timeout(clock.timeout(HEADERS_TIMEOUT_S)):
+            async with clock.within(clock.timeout(HEADERS_TIMEOUT_S)):
                 await connection.write(_request(parts, headers))
                 head = await _final_head(connection, lambda size: self._copy(size, LINE_BYTES))
             return Answer(self._context, head, connection)
@@ -232,7 +231,7 @@ class Client:
         trust = self._trust if parts.scheme == "https" else None
         port = parts.port or PORTS[parts.scheme]
         try:
-            async with asyncio.timeout(self._machine.clock.timeout(CONNECT_TIMEOUT_S)):
+            async with self._machine.clock.within(self._machine.clock.timeout(CONNECT_TIMEOUT_S)):
                 return await dial(self._machine, parts.hostname or "", port, trust)
         except OSError as error:  # TimeoutError is one
             if isinstance(error, NOBODY_THERE) and self._context.has("Z21"):

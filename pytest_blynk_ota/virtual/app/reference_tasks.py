@@ -115,7 +115,7 @@ async def _within(
 ) -> None:
     """Do it in so many device seconds. Raises Panic, of that kind, if it takes longer."""
     try:
-        async with asyncio.timeout(context.machine.clock.timeout(seconds)) as limit:
+        async with context.machine.clock.within(context.machine.clock.timeout(seconds)) as limit:
             await work
     except TimeoutError:
         if not limit.expired():

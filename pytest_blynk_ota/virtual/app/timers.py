@@ -40,7 +40,7 @@ class Timers:
             self._added.clear()
             due = min((due for due, _ in self._waiting), default=FOREVER)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._wall_seconds(due)):
+                async with self._clock.within(self._wall_seconds(due)):
                     await self._added.wait()
 
     def _wall_seconds(self, due: float) -> float | None:

@@ -61,7 +61,7 @@ class Resolver:
                 if self._hears():
                     await asyncio.get_running_loop().sock_sendto(sock, asked, server)
                 try:
-                    async with asyncio.timeout(wait_s / self._clock.speed):
+                    async with self._clock.within(wait_s / self._clock.speed):
                         return await self._answer(sock, asked, server)
                 except TimeoutError:
                     continue

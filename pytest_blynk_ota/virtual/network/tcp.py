@@ -258,7 +258,7 @@ class Network:
         """Connect. ``rcvbuf`` bytes bound what the peer can have in flight; ``None``: the kernel's.
 
         Raises:
-            OSError: refused, unreachable, or the name is unknown. Put ``asyncio.timeout`` around.
+            OSError: refused, unreachable, or the name is unknown. Give it a limit.
         """
         if not self._joined:
             raise OSError(113, "no route to host: not on any network")  # lwIP: ERR_RTE

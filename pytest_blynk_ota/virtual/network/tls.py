@@ -96,7 +96,7 @@ class TlsConnection(Connection):
         self._tls = self._context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
 
     async def handshake(self) -> None:
-        """Until both sides are sure; put ``asyncio.timeout`` around it.
+        """Until both sides are sure; put the clock's ``within`` around it.
 
         Raises:
             TlsFailed: the peer is not whom we trust, or no TLS 1.2 came about.
