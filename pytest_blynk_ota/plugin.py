@@ -267,13 +267,14 @@ def extensions_of(config: pytest.Config) -> Extensions:
     from pytest_blynk_ota.rig.config import PROVISIONING
     from pytest_blynk_ota.rig.extensions import Extensions, gathered
 
-    power = config.hook.pytest_blynk_ota_power(config=config)
-    provision = config.hook.pytest_blynk_ota_provision(config=config)
-    return Extensions(
-        gathered("pytest_blynk_ota_power", power),
-        gathered("pytest_blynk_ota_provision", provision, PROVISIONING),
-        by_conftest=True,
+    hooks = config.hook
+    power = gathered("pytest_blynk_ota_power", lambda: hooks.pytest_blynk_ota_power(config=config))
+    provision = gathered(
+        "pytest_blynk_ota_provision",
+        lambda: hooks.pytest_blynk_ota_provision(config=config),
+        PROVISIONING,
     )
+    return Extensions(power, provision, by_conftest=True)
 
 
 def session_of(config: pytest.Config) -> Session:

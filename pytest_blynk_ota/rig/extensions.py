@@ -7,9 +7,11 @@ point of an installed package. Those are looked up only for a name that is none 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_blynk_ota.errors import ConfigError
@@ -123,7 +125,7 @@ class Extensions:
         factory = given[name] if name in given else _installed(group, name)
         if factory is None:
             known = sorted({*ours, *given, *(one.name for one in entry_points(group=group))})
-            told = "" if self.by_conftest else "; one that a conftest.py gives is known to pytest"
+            told = "" if self.by_conftest else "; one of a conftest.py is known to pytest only"
             raise ValueError(
                 f"expected a {what} ({', '.join(known) or 'none is installed'}), "
                 f"got {name!r}{near(name, known) or told}"
@@ -146,19 +148,29 @@ class Extensions:
         return Own(name, self.where, factory, options)
 
 
-def gathered(group: str, gifts: list[object], ours: tuple[str, ...] = ()) -> dict[str, Factory]:
+def gathered(
+    hook: str, call: Callable[[], Sequence[object]], ours: tuple[str, ...] = ()
+) -> dict[str, Factory]:
     """What the hooks of one kind give, as one table.
 
     Raises:
-        ConfigError: one gives no table, or a name that is taken.
+        ConfigError: one raises, gives no table, or a name that is taken.
     """
+    try:
+        gifts = call()
+    except Exception as error:
+        raise ConfigError(f"hook {hook}", [told(error)]) from error
     made: dict[str, Factory] = {}
     for gift in gifts:
         if not isinstance(gift, Mapping):
-            raise ConfigError(group, [f"expected a dict of names to factories, got {gift!r}"])
+            raise ConfigError(
+                f"hook {hook}", [f"expected a dict of names to factories, got {gift!r}"]
+            )
         for name, factory in gift.items():
             if name in made or name in ours:
-                raise ConfigError(group, [f"the name {name!r} is taken; expected another one"])
+                raise ConfigError(
+                    f"hook {hook}", [f"the name {name!r} is taken; expected another one"]
+                )
             made[name] = factory
     return made
 
@@ -188,7 +200,7 @@ def _installed(group: str, name: str) -> Any:
         return found[0].load()
     except Exception as error:  # a module of somebody else: anything may come
         raise ValueError(
-            f"{name!r} of {_package(found[0])} cannot be loaded: {type(error).__name__}: {error}"
+            f"{name!r} of {_package(found[0])} cannot be loaded: {told(error)}"
         ) from None
 
 
@@ -209,3 +221,9 @@ def _misfit(factory: Factory, options: Mapping[str, Any]) -> str:
         got = ", ".join(options) or "none"
         return f"{error}; it takes {takes}, the rig file has {got}"
     return ""
+
+
+def told(error: BaseException) -> str:
+    """An error of a user's code: what it is, what it says, and where it comes from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

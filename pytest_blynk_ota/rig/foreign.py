@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_blynk_ota.board.baseline import Region
-from pytest_blynk_ota.errors import OutletUnreachable, RigError
-from pytest_blynk_ota.rig.extensions import Own, PowerDriver, Provisioning, Settings
+from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.rig.extensions import (
+    Own,
+    PowerDriver,
+    Provisioning,
+    Settings,
+    told,
+)
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
@@ -32,19 +36,29 @@ class Caller:
         where: the rig file, the board and the key, as messages begin.
         raises: the error of whatever goes wrong.
         clean: takes secrets out of a text.
+        timeout_s: wall seconds that a call has, if it is not given others.
     """
 
-    def __init__(self, where: str, raises: type[RigError], clean: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        where: str,
+        raises: type[RigError],
+        clean: Callable[[str], str],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> None:
         self._where, self._raises, self._clean = where, raises, clean
+        self._timeout_s = timeout_s
         self._hangs: tuple[str, threading.Thread] | None = None
 
-    def call(self, what: str, act: Callable[[], T], timeout_s: float = CALL_TIMEOUT_S) -> T:
+    def call(self, what: str, act: Callable[[], T], timeout_s: float | None = None) -> T:
         """What ``act`` gives.
 
         Raises:
             RigError: of the kind ``raises``: it raises, or does not end in ``timeout_s`` wall
                 seconds. A thread cannot be stopped: until it ends, no other call begins.
         """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         if self._hangs is not None:
             self._hangs[1].join(timeout_s)
             if self._hangs[1].is_alive():
@@ -59,7 +73,7 @@ class Caller:
             raise self._raises(f"{self._where}: {what} did not end within {timeout_s:g} s")
         if done.error is not None:
             # Not chained: what a traceback shows is not redacted.
-            raise self._raises(f"{self._where}: {what}: {self._clean(_told(done.error))}") from None
+            raise self._raises(f"{self._where}: {what}: {self._clean(told(done.error))}") from None
         return done.value[0]
 
     def wrong(self, sentence: str) -> RigError:
@@ -82,11 +96,6 @@ class _Call(Generic[T]):
             self.error = error
 
 
-def _told(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-
-
 class DriverOutlet:
     """An outlet behind a user's driver, which is made when it is first needed."""
 
@@ -101,9 +110,8 @@ class DriverOutlet:
 
     def _made(self) -> PowerDriver:
         if self._driver is None:
-            made = self._caller.call(
-                self._own.name, lambda: self._own.factory(**self._options), CALL_TIMEOUT_S
-            )
+            make = self._own.factory
+            made = self._caller.call("making it", lambda: make(**self._options))
             if not callable(getattr(made, "switch", None)):
                 raise self._caller.wrong(f"expected an object with switch(on), got {made!r}")
             self._driver = made
@@ -112,7 +120,7 @@ class DriverOutlet:
 
 def provisioning_of(own: Own, options: Mapping[str, Any], caller: Caller) -> Provisioning:
     """A user's way to provision. Raises RigError."""
-    made = caller.call(own.name, lambda: own.factory(**options))
+    made = caller.call("making it", lambda: own.factory(**options))
     if not isinstance(made, Provisioning):
         raise caller.wrong(f"expected a Provisioning, got {made!r}")
     return made
@@ -154,8 +162,3 @@ class Told:
     def tell(self, settings: Settings, board: Board, timeout_s: float) -> None:
         """Have it tell the board, in ``timeout_s`` wall seconds. Raises RigError."""
         self.caller.call("tell()", lambda: self.way.tell(settings, board), timeout_s)
-
-
-def power_caller(where: str, clean: Callable[[str], str]) -> Caller:
-    """The caller of a power driver."""
-    return Caller(where, OutletUnreachable, clean)

@@ -20,7 +20,7 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, RigError, UsageError
+from pytest_blynk_ota.errors import LeaseHeld, OutletUnreachable, RigError, UsageError
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
@@ -43,7 +43,6 @@ from pytest_blynk_ota.rig.foreign import (
     Caller,
     DriverOutlet,
     Told,
-    power_caller,
     provisioning_of,
 )
 from pytest_blynk_ota.rig.lease import Lease
@@ -398,7 +397,7 @@ class Rig:
             if outlet and value == VIRTUAL:
                 options[key] = outlet
         where = f"{own.where}, board {section.name}, power.driver {own.name!r}"
-        return DriverOutlet(own, options, power_caller(where, self._redactor.text))
+        return DriverOutlet(own, options, Caller(where, OutletUnreachable, self._redactor.text))
 
     def _provisioning(self, section: BoardSection) -> Told | None:
         """The user's way by which a board learns its settings, if it has one."""
