@@ -36,7 +36,7 @@ class PowerDriver(Protocol):
     def switch(self, on: bool) -> None:
         """Switch, and return when it is done; it has 10 wall seconds.
 
-        That it returns proves nothing: what a board without power does is seen on its wire.
+        That it returns proves nothing: the board must be silent 1 s later.
 
         Raises:
             Exception: of any kind, when it did not work; the test ends as an error of the rack.

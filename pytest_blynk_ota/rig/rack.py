@@ -390,6 +390,13 @@ class Rig:
         assert command is not None
         return section.port, CommandOutlet(command.on, command.off)
 
+    def _power(self, section: BoardSection, board: Board, outlet: Outlet) -> Power:
+        """A board's power. Only the virtual rack is believed that it is off: a host that is busy
+        may read late what its boards have said."""
+        own = section.power is not None and section.power.own
+        heard = None if section.is_virtual and not own else board.console.heard
+        return Power(section.name, outlet, self.recorder, self.speed, heard)
+
     def _driven(self, section: BoardSection, own: Own, outlet: str = "") -> DriverOutlet:
         """The outlet behind a user's driver; of a virtual board it has an address."""
         options = self._options(section, "power", own)
@@ -457,7 +464,7 @@ class Rig:
             ssid, _, passphrase = wifi.partition(":")
             self._learn_wifi(wifi)
         self.cloud.add_device(section.name, token)
-        power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
+        power = self._power(section, board, outlet) if outlet else None
         return Place(
             section,
             board,
