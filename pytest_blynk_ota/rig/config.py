@@ -144,10 +144,16 @@ class Power(Section):
         if not isinstance(data, dict) or not isinstance(data.get("driver"), str):
             return handler(data)
         options = {key: value for key, value in data.items() if key != "driver"}
-        own = _extensions(info).own(POWER, "power driver", data["driver"], options)
         made = handler({"driver": data["driver"]})
-        made._own = own
+        made._own = _extensions(info).own(POWER, "power driver", data["driver"], options)
         return made
+
+    @field_validator("driver")
+    @classmethod
+    def _is_known(cls, driver: str | None, info: ValidationInfo) -> str | None:
+        if driver is not None:
+            _extensions(info).find(POWER, "power driver", driver)
+        return driver
 
     @field_validator("http")
     @classmethod

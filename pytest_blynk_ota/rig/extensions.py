@@ -7,6 +7,7 @@ point of an installed package. Those are looked up only for a name that is none 
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -223,7 +224,20 @@ def _misfit(factory: Factory, options: Mapping[str, Any]) -> str:
     return ""
 
 
+OURS = Path(__file__).resolve().parent.parent
+STANDARD = Path(sysconfig.get_path("stdlib"))
+
+
 def told(error: BaseException) -> str:
-    """An error of a user's code: what it is, what it says, and where it comes from."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+    """An error of a user's code: what it is, what it says, and the line of that code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [one for one in frames if _is_theirs(Path(one.filename))] or frames[-1:]
+    place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _is_theirs(file: Path) -> bool:
+    """Whether neither ours nor Python's own; a package of theirs may stand in Python's folder."""
+    if OURS in file.parents or str(file).startswith("<"):
+        return False
+    return STANDARD not in file.parents or "site-packages" in file.parts

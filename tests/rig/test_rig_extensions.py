@@ -1,12 +1,14 @@
 """A power driver or a way to provision of a user's: found by its name, and never trusted."""
 
+import json
 import sys
 import threading
+import time
 
 import pytest
 
 from pytest_blynk_ota import Provisioning, Settings
-from pytest_blynk_ota.board.console import Console
+from pytest_blynk_ota.board.console import Console, LogLine
 from pytest_blynk_ota.errors import ConfigError, OutletUnreachable, RigError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
@@ -87,19 +89,19 @@ def test_the_other_keys_but_wifi_are_the_ways():
 @pytest.mark.parametrize(
     ("key", "table", "said"),
     [
-        ("power", {"driver": "cart", "channel": 1}, "did you mean 'card'?"),
+        ("power.driver", {"driver": "cart", "channel": 1}, "did you mean 'card'?"),
         ("power", {"driver": "card"}, "missing a required argument: 'channel'"),
         ("power", {"driver": "card", "chanel": 1}, "takes channel, password"),
         ("power", {"driver": 3}, "valid string"),
         ("power", {}, "command, http and driver, got none"),
-        ("provision", {"kind": "typd"}, "(edgent-nvs, image, none, typed), got 'typd'"),
+        ("provision.kind", {"kind": "typd"}, "(edgent-nvs, image, none, typed), got 'typd'"),
         ("provision", {"kind": "typed", "promt": ">"}, "unexpected keyword argument 'promt'"),
         ("provision", {"kind": "typed", "wifi": "lab:clear"}, 'expected "env:NAME"'),
         ("provision", {"kind": "none", "prompt": ">"}, "unknown key"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(key, table, said):
-    (problem,) = problems_of(**{key: table})
+    (problem,) = problems_of(**{key.partition(".")[0]: table})
     assert problem.startswith(f"board[0].{key}")
     assert said in problem
 
@@ -237,6 +239,16 @@ def test_a_driver_that_hangs_ends_with_its_deadline_and_is_not_asked_twice():
     assert told == [False, True]
 
 
+def test_the_line_that_is_told_is_the_users_though_a_library_raised():
+    class Bad:
+        def switch(self, on):
+            json.loads("")
+
+    line = Bad.switch.__code__.co_firstlineno + 1
+    with pytest.raises(OutletUnreachable, match=rf"\(test_rig_extensions\.py:{line}\)"):
+        outlet_of(Bad).switch(True)
+
+
 def test_a_factory_that_makes_no_driver_is_told():
     with pytest.raises(OutletUnreachable, match=r"expected an object with switch\(on\), got 3"):
         outlet_of(lambda: 3).switch(True)
@@ -338,3 +350,28 @@ def test_secrets_among_the_keys_reach_the_driver_and_no_evidence(tmp_path, monke
         rig.close()
     assert made[0].password == "relay-password-1"
     assert "relay-password-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "power",
+    [
+        {"driver": "card", "channel": 3},
+        {"command": {"on": ["true"], "off": ["true"]}},
+    ],
+)
+def test_no_outlet_of_a_real_board_is_believed(tmp_path, monkeypatch, power):
+    monkeypatch.setenv("BLYNK_OTA_LOCKS", str(tmp_path))
+    monkeypatch.setenv("TOKEN", "0" * 32)
+    monkeypatch.setattr(Console, "open", lambda self: None)
+    late = LogLine(1, time.monotonic() + 60, "State: RUNNING")
+    monkeypatch.setattr(Console, "lines", lambda self, after=0: (late,))
+    recorder = Recorder(Timeline())
+    config = config_of(power=power)
+    rig = Rig(config, tmp_path, run=tmp_path, recorder=recorder, redactor=Redactor())
+    try:
+        place = rig.place("a")
+        place.power.off()
+        with pytest.raises(OutletUnreachable, match="the board still talked: 'State: RUNNING'"):
+            place.power.on()
+    finally:
+        rig.close()
