@@ -40,7 +40,14 @@ from pytest_blynk_ota.firmware.bugs import BUGS
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import metrics_fit, mistakes_across
-from pytest_blynk_ota.rig.extensions import POWER, PROVISION, Extensions, Own
+from pytest_blynk_ota.rig.extensions import (
+    METRICS,
+    POWER,
+    PROVISION,
+    Extensions,
+    Own,
+    installed_table,
+)
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
 from pytest_blynk_ota.rig.ways import profile_of
 from pytest_blynk_ota.rig.words import near
@@ -223,7 +230,21 @@ class MetricSection(Section):
     unit: Annotated[str, UNIT] = ""
 
 
-Metrics = dict[Annotated[str, METRIC_NAME], MetricSection]
+def _of_a_package(said: object) -> object:
+    """Metrics that a package brings, where they are named."""
+    if not isinstance(said, str):
+        return said
+    table = installed_table(METRICS, "metrics", said)
+    if table is None:
+        raise ValueError(
+            f"expected a table, or the name of one that an installed package brings, got {said!r}"
+        )
+    return dict(table)
+
+
+Metrics = Annotated[
+    dict[Annotated[str, METRIC_NAME], MetricSection], BeforeValidator(_of_a_package)
+]
 
 
 class Bootloader(Section):
@@ -446,7 +467,10 @@ def _across(data: Mapping[str, Any], known: Extensions) -> list[str]:
             rig, boards, _sieved(CloudSection, cloud, known), named, network, delivery=delivery
         )
     ]
-    common = data.get("metrics")
+    try:
+        common = _of_a_package(data.get("metrics"))
+    except ValueError:  # told already
+        common = None
     found += metrics_fit(common if isinstance(common, dict) else {}, boards)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 

@@ -1,4 +1,4 @@
-"""What users add to a rig: power drivers, ways to provision, firmware profiles.
+"""What users add to a rig: power drivers, ways to provision, profiles, metrics.
 
 A name that a rig file uses is one of ours, one that the user's ``conftest.py`` gives, or the entry
 point of an installed package. Those are looked up only for a name that is none of the others.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 POWER = "pytest_blynk_ota.power"
 PROVISION = "pytest_blynk_ota.provision"
 PROFILES = "pytest_blynk_ota.profiles"
+METRICS = "pytest_blynk_ota.metrics"
 """Groups of entry points."""
 
 Factory = Callable[..., Any]
@@ -176,16 +177,16 @@ def gathered(
     return made
 
 
-def installed_profile(name: str) -> Mapping[str, Any] | None:
-    """The table of a profile that a package brings; None if there is none.
+def installed_table(group: str, what: str, name: str) -> Mapping[str, Any] | None:
+    """The table that a package brings; None if there is none.
 
     Raises:
         ValueError: it cannot be loaded, or is no table.
     """
-    found = _installed(PROFILES, name)
+    found = _installed(group, name)
     if found is None or isinstance(found, Mapping):
         return found
-    raise ValueError(f"profile {name!r} of a package: expected a dict, got {found!r}")
+    raise ValueError(f"{what} {name!r} of a package: expected a dict, got {found!r}")
 
 
 def _installed(group: str, name: str) -> Any:

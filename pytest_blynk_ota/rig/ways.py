@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_blynk_ota.errors import ConfigError
-from pytest_blynk_ota.rig.extensions import installed_profile
+from pytest_blynk_ota.rig.extensions import PROFILES as GROUP
+from pytest_blynk_ota.rig.extensions import installed_table
 from pytest_blynk_ota.rig.profiles import CONFIRMS, DIGESTS, PROFILES, Profile
 from pytest_blynk_ota.rig.words import near
 
@@ -89,7 +90,7 @@ def _known(name: str) -> Profile:
     if name in PROFILES:
         return PROFILES[name]
     try:
-        table = installed_profile(name)
+        table = installed_table(GROUP, WHAT, name)
     except ValueError as error:
         raise ConfigError(WHAT, [str(error)]) from None
     if table is not None:

@@ -156,6 +156,31 @@ def test_an_installed_profile_with_a_mistake_is_refused(tmp_path, monkeypatch, t
     assert said in problem
 
 
+METRICS = """made = {"ping": {"regex": "ping: ([0-9]+)ms", "unit": "ms"}}"""
+
+
+def test_metrics_of_a_package_are_named(tmp_path, monkeypatch):
+    installed(monkeypatch, tmp_path, extensions.METRICS, "lock", METRICS)
+    assert config_of(metrics="lock").board[0].metrics["ping"].unit == "ms"
+    (problem,) = problems_of(metrics="lick")
+    assert problem.startswith("board[0].metrics: expected a table, or the name of one")
+
+
+def test_a_mistake_in_the_metrics_of_a_package_has_its_key(tmp_path, monkeypatch):
+    installed(monkeypatch, tmp_path, extensions.METRICS, "lock", METRICS.replace("(", ""))
+    (problem,) = problems_of(metrics="lock")
+    assert problem.startswith("board[0].metrics.ping.regex: ")
+
+
+def test_metrics_of_a_package_are_held_against_those_of_a_board(tmp_path, monkeypatch):
+    installed(monkeypatch, tmp_path, extensions.METRICS, "lock", METRICS)
+    own = {"ping": {"regex": "p=([0-9]+)"}}
+    data = {"rig": {"name": "lab"}, "metrics": "lock"}
+    board = {"name": "a", "chip": "esp32c3", "port": "/dev/none", "token": "env:T", "metrics": own}
+    with pytest.raises(ConfigError, match="has the name of one in"):
+        check({**data, "board": [board]}, "lab.toml", OURS)
+
+
 def test_packages_are_asked_only_for_a_name_that_is_not_known(monkeypatch):
     def asked(**_group):
         raise LookupError("packages were asked")
