@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.delivery import faults
     from pytest_blynk_ota.errors import BlynkOtaError, RigError, UsageError
     from pytest_blynk_ota.result import Result
+    from pytest_blynk_ota.rig.extensions import PowerDriver, Provisioning, Settings
     from pytest_blynk_ota.verdict import Finding, Outcome, Verdict, judge
 
 __version__ = "0.1.0"
@@ -26,8 +27,11 @@ _HOMES = {
     "Finding": "verdict",
     "Fleet": "air",
     "Outcome": "verdict",
+    "PowerDriver": "rig.extensions",
+    "Provisioning": "rig.extensions",
     "Result": "result",
     "RigError": "errors",
+    "Settings": "rig.extensions",
     "UsageError": "errors",
     "Verdict": "verdict",
     "judge": "verdict",
@@ -42,8 +46,11 @@ __all__ = [
     "Finding",
     "Fleet",
     "Outcome",
+    "PowerDriver",
+    "Provisioning",
     "Result",
     "RigError",
+    "Settings",
     "UsageError",
     "Verdict",
     "__version__",

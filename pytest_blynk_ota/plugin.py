@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.delivery.server import DeliveryServer
     from pytest_blynk_ota.ota import Ota
     from pytest_blynk_ota.reporting import Running
+    from pytest_blynk_ota.rig.extensions import Extensions
     from pytest_blynk_ota.rig.network.network import Network
     from pytest_blynk_ota.rig.power import Power
     from pytest_blynk_ota.rig.rack import Place, Rig
@@ -102,6 +103,12 @@ PLACE = "_blynk_ota_place"
 TO_WORKER = "blynk_ota_run"
 SEED_TO_WORKER = "blynk_ota_seed"
 FROM_WORKER = "blynk_ota_usage"
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_blynk_ota import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -274,6 +281,21 @@ def watch(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+def extensions_of(config: pytest.Config) -> Extensions:
+    """What each conftest.py that is known by now gives to rig files. Raises ConfigError."""
+    from pytest_blynk_ota.rig.config import PROVISIONING
+    from pytest_blynk_ota.rig.extensions import Extensions, gathered
+
+    hooks = config.hook
+    power = gathered("pytest_blynk_ota_power", lambda: hooks.pytest_blynk_ota_power(config=config))
+    provision = gathered(
+        "pytest_blynk_ota_provision",
+        lambda: hooks.pytest_blynk_ota_provision(config=config),
+        PROVISIONING,
+    )
+    return Extensions(power, provision, by_conftest=True)
+
+
 def session_of(config: pytest.Config) -> Session:
     """The session's state, made on first use. Raises UsageError."""
     if SESSION not in config.stash:
@@ -290,6 +312,7 @@ def session_of(config: pytest.Config) -> Session:
             worker=getattr(config, "workerinput", {}).get("workerid"),
             seed=seed_of(config),
             wait_s=wait_of(config),
+            extensions=extensions_of(config),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]

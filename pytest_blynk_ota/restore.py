@@ -20,6 +20,8 @@ from pytest_blynk_ota.firmware.partitions import (
     Partition,
     PartitionTable,
 )
+from pytest_blynk_ota.rig.extensions import Settings
+from pytest_blynk_ota.rig.foreign import TELL_DEVICE_S
 from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.rig.recovery import with_escalation
@@ -70,7 +72,7 @@ def skew_s(speed: float) -> float:
 def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
     """The NVS partition that points the board at this rig; None if the rig does not provision."""
     provision = place.config.provision
-    if provision is None or provision.kind == "none":
+    if provision is None or provision.kind == "none" or provision.own:
         return None
     if provision.kind == "image":  # an older life's settings must not come before the image's
         return b"\xff" * size
@@ -159,6 +161,8 @@ def _with_old(
         settings = provisioned_nvs(rig, place, nvs.size)
         if settings is not None:
             regions.append(Region("nvs", nvs.offset, settings))
+    if place.told is not None:
+        regions += place.told.regions(Settings(**rig.settings(place)), table)
     regions.append(Region(home.label, home.offset, old.data))
     others = [slot for slot in slots if slot is not home]
     erased = tuple(span for slot in others for span in unbootable(slot, (old, firmware.new)))
@@ -175,10 +179,12 @@ def _with_old(
 
 
 def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:
-    """Write what differs and reset the board into Old. Does not wait for Old to come up.
+    """Write what differs, reset the board into Old and tell it the settings that its user's way
+    tells. Does not wait for Old to come up.
 
     Raises:
-        RigError: the board does not answer, not even after a power cycle where it has an outlet.
+        RigError: the board does not answer, not even after a power cycle where it has an outlet; or
+            the user's way to provision it fails.
     """
 
     def write() -> tuple[Written, Restored]:
@@ -192,6 +198,9 @@ def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) 
         ward=rig.ward(place.config),
         record=rig.recorder,
     )
+    if place.told is not None:
+        mine = Settings(**rig.settings(place))
+        place.told.tell(mine, place.board, rig.timeout(TELL_DEVICE_S))
     rig.recorder(
         "ota",
         "restored",

@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,8 +24,16 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
-from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, secret
+from pytest_blynk_ota.rig.config import (
+    BoardSection,
+    RigConfig,
+    load,
+    owns_of,
+    secret,
+    secrets_among,
+)
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
+from pytest_blynk_ota.rig.extensions import Extensions
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
@@ -51,6 +59,7 @@ class Options:
         worker: the worker of pytest-xdist that this is; None without.
         seed: of what tests leave to chance.
         wait_s: wall seconds that a board which others hold is waited for.
+        extensions: what each ``conftest.py`` gives to rig files.
     """
 
     root: Path
@@ -63,6 +72,7 @@ class Options:
     worker: str | None = None
     seed: int = 0
     wait_s: float = 0.0
+    extensions: Extensions = field(default_factory=Extensions)
 
 
 class Session:
@@ -80,7 +90,7 @@ class Session:
         self.options = options
         self._run = run
         self.path = find_rig(options.rig, options.root)
-        self.config: RigConfig = load(self.path)
+        self.config: RigConfig = load(self.path, options.extensions)
         self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
         self.redactor = Redactor()
         self.recorder = Recorder(Timeline(redactor=self.redactor))
@@ -121,6 +131,9 @@ class Session:
         elif section.provision and section.provision.kind != "none" and not section.is_virtual:
             wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
             self._learn(wifi.partition(":")[2], "Wi-Fi passphrase")
+        for key, own in owns_of(section):
+            for name, value in secrets_among(own.options).items():
+                self._learn(secret(value, f"{where}, {key}.{name}"), f"{key}.{name}")
 
     def _learn(self, value: str, name: str) -> None:
         """Known before run.json is written: the command line may hold a secret."""

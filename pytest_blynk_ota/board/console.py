@@ -397,6 +397,10 @@ class Console:
         with self._changed:
             return tuple(self._lines[max(0, after - self._forgotten) :])
 
+    def heard(self) -> Iterator[tuple[float, str]]:
+        """The lines that are kept, each with the monotonic host seconds of its end."""
+        return ((line.t, line.text) for line in self.lines())
+
     def forget(self) -> None:
         """Let go of all but the latest lines, before a test: numbers go on, evidence has them all.
 

@@ -47,7 +47,7 @@ def ways_to_provision(board: BoardSection) -> Sequence[str]:
 
 def _provisioned_as_its_firmware_reads(board: BoardSection) -> Mistakes:
     ways = ways_to_provision(board)
-    if board.provision is None or board.provision.kind in ways:
+    if board.provision is None or board.provision.own or board.provision.kind in ways:
         return
     why = {
         "edgent-nvs": f"firmware of the profile {board.profile.name} reads no settings from NVS",

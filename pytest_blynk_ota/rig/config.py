@@ -10,8 +10,9 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +20,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
     StrictBool,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -36,6 +40,14 @@ from pytest_blynk_ota.firmware.bugs import BUGS
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.partitions import SECTOR_BYTES
 from pytest_blynk_ota.rig.across import metrics_fit, mistakes_across
+from pytest_blynk_ota.rig.extensions import (
+    METRICS,
+    POWER,
+    PROVISION,
+    Extensions,
+    Own,
+    installed_table,
+)
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
 from pytest_blynk_ota.rig.ways import profile_of
 from pytest_blynk_ota.rig.words import near
@@ -94,12 +106,23 @@ class CommandPower(Section):
     off: Command
 
 
+def _extensions(info: ValidationInfo) -> Extensions:
+    return info.context if isinstance(info.context, Extensions) else Extensions()
+
+
 class Power(Section):
     """Exactly one way to switch a board's power."""
 
     virtual: bool = False
     command: CommandPower | None = None
     http: str | None = None
+    driver: str | None = None
+    _own: Own | None = PrivateAttr(None)
+
+    @property
+    def own(self) -> Own | None:
+        """The user's driver, if it is one."""
+        return self._own
 
     @model_validator(mode="before")
     @classmethod
@@ -108,14 +131,36 @@ class Power(Section):
             return {"virtual": True}
         if not isinstance(data, dict):  # pydantic collects ValueErrors only
             raise ValueError(  # noqa: TRY004
-                f'expected "virtual" or a table with command or http, got {data!r}'
+                f'expected "virtual" or a table with command, http or driver, got {data!r}'
             )
         ways = [key for key in cls.model_fields if data.get(key)]
         if len(ways) > 1:
-            raise ValueError(f"expected one of the keys command and http, got {' and '.join(ways)}")
+            raise ValueError(
+                f"expected one of the keys command, http and driver, got {' and '.join(ways)}"
+            )
         if not ways and cls.model_fields.keys() >= data.keys():
-            raise ValueError("expected one of the keys command and http, got none")
+            raise ValueError("expected one of the keys command, http and driver, got none")
         return data
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _a_driver(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """A driver has keys of its own, which it knows itself."""
+        if not isinstance(data, dict) or not isinstance(data.get("driver"), str):
+            return handler(data)
+        options = {key: value for key, value in data.items() if key != "driver"}
+        made = handler({"driver": data["driver"]})
+        made._own = _extensions(info).own(POWER, "power driver", data["driver"], options)
+        return made
+
+    @field_validator("driver")
+    @classmethod
+    def _is_known(cls, driver: str | None, info: ValidationInfo) -> str | None:
+        if driver is not None:
+            _extensions(info).find(POWER, "power driver", driver)
+        return driver
 
     @field_validator("http")
     @classmethod
@@ -132,8 +177,35 @@ PROVISIONING = ("edgent-nvs", "image", "none")
 class Provision(Section):
     """How the board learns its network, its cloud and its token."""
 
-    kind: Annotated[str, one_of("way to provision", PROVISIONING)]
+    kind: str
     wifi: Annotated[str, from_environment("network")] = "env:WIFI"
+    _own: Own | None = PrivateAttr(None)
+
+    @property
+    def own(self) -> Own | None:
+        """The user's way, if it is one."""
+        return self._own
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str, info: ValidationInfo) -> str:
+        if kind not in PROVISIONING:
+            _extensions(info).find(PROVISION, "way to provision", kind, PROVISIONING)
+        return kind
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _a_users_way(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """A way of a user's has keys of its own, which it knows itself."""
+        kind = data.get("kind") if isinstance(data, dict) else None
+        if not isinstance(kind, str) or kind in PROVISIONING:
+            return handler(data)
+        made = handler({key: data[key] for key in data if key in cls.model_fields})
+        options = {key: value for key, value in data.items() if key not in cls.model_fields}
+        made._own = _extensions(info).own(PROVISION, "way to provision", kind, options)
+        return made
 
 
 def _one_number(text: str) -> str:
@@ -158,7 +230,21 @@ class MetricSection(Section):
     unit: Annotated[str, UNIT] = ""
 
 
-Metrics = dict[Annotated[str, METRIC_NAME], MetricSection]
+def _of_a_package(said: object) -> object:
+    """Metrics that a package brings, where they are named."""
+    if not isinstance(said, str):
+        return said
+    table = installed_table(METRICS, "metrics", said)
+    if table is None:
+        raise ValueError(
+            f"expected a table, or the name of one that an installed package brings, got {said!r}"
+        )
+    return dict(table)
+
+
+Metrics = Annotated[
+    dict[Annotated[str, METRIC_NAME], MetricSection], BeforeValidator(_of_a_package)
+]
 
 
 class Bootloader(Section):
@@ -329,8 +415,11 @@ class RigConfig(Section):
         return self.board[names.index(name)]
 
 
-def load(path: Path) -> RigConfig:
+def load(path: Path, extensions: Extensions | None = None) -> RigConfig:
     """Read and check a rig file.
+
+    Args:
+        extensions: what a ``conftest.py`` gives beside what is ours and what packages give.
 
     Raises:
         ConfigError: with every problem of the file, each with its key.
@@ -342,39 +431,46 @@ def load(path: Path) -> RigConfig:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"is no TOML: {error}"]) from error
-    return check(data, str(path))
+    return check(data, str(path), extensions)
 
 
-def check(data: dict[str, Any], where: str) -> RigConfig:
+def check(data: dict[str, Any], where: str, extensions: Extensions | None = None) -> RigConfig:
     """The same for data that has been read already."""
+    known = replace(extensions or Extensions(), where=where)
     try:
-        config = RigConfig.model_validate(data)
+        config = RigConfig.model_validate(data, context=known)
     except ValidationError as error:
         problems = sentences(error.errors(include_url=False))
-        raise ConfigError(where, [*problems, *_across(data)]) from error
-    if problems := _across(data):
+        raise ConfigError(where, [*problems, *_across(data, known)]) from error
+    if problems := _across(data, known):
         raise ConfigError(where, problems)
     return config
 
 
-def _across(data: Mapping[str, Any]) -> list[str]:
+def _across(data: Mapping[str, Any], known: Extensions) -> list[str]:
     """What is wrong between the keys, of those that are fine by themselves."""
     listed, cloud = data.get("board"), data.get("cloud")
     boards = {
         at: board
         for at, table in enumerate(listed if isinstance(listed, list) else [])
-        if (board := _sieved(BoardSection, table)) is not None
+        if (board := _sieved(BoardSection, table, known)) is not None
     }
-    rig, named = _sieved(RigSection, data.get("rig")), cloud if isinstance(cloud, dict) else {}
-    network = _sieved(NetworkSection, data.get("network"))
+    rig, named = (
+        _sieved(RigSection, data.get("rig"), known),
+        cloud if isinstance(cloud, dict) else {},
+    )
+    network = _sieved(NetworkSection, data.get("network"), known)
     all_are_known = isinstance(listed, list) and len(boards) == len(listed)
-    delivery = _sieved(DeliverySection, data.get("delivery")) if all_are_known else None
+    delivery = _sieved(DeliverySection, data.get("delivery"), known) if all_are_known else None
     found = [
         *mistakes_across(
-            rig, boards, _sieved(CloudSection, cloud), named, network, delivery=delivery
+            rig, boards, _sieved(CloudSection, cloud, known), named, network, delivery=delivery
         )
     ]
-    common = data.get("metrics")
+    try:
+        common = _of_a_package(data.get("metrics"))
+    except ValueError:  # told already
+        common = None
     found += metrics_fit(common if isinstance(common, dict) else {}, boards)
     return [f"{key}: {problem}" if key else problem for key, problem in found]
 
@@ -382,12 +478,12 @@ def _across(data: Mapping[str, Any]) -> list[str]:
 S = TypeVar("S", bound=Section)
 
 
-def _sieved(model: type[S], table: object) -> S | None:
+def _sieved(model: type[S], table: object, known: Extensions) -> S | None:
     """A table without its wrong keys; None if it is none, or one that it needs is wrong."""
     left = copy.deepcopy(table)
     while isinstance(left, dict):
         try:
-            return model.model_validate(left)
+            return model.model_validate(left, context=known)
         except ValidationError as error:
             if not sum(_left_out(left, row["loc"]) for row in error.errors()):
                 break
@@ -489,3 +585,21 @@ def secret(reference: str, what: str) -> str:
     if not value:
         raise ConfigError(what, [f"the environment variable {name} is not set"])
     return value
+
+
+def owns_of(section: BoardSection) -> list[tuple[str, Own]]:
+    """What of a board is a user's: the key, and what it asks for."""
+    rows = [
+        ("power", section.power.own if section.power else None),
+        ("provision", section.provision.own if section.provision else None),
+    ]
+    return [(key, own) for key, own in rows if own is not None]
+
+
+def secrets_among(options: Mapping[str, Any]) -> dict[str, str]:
+    """The keys whose value stands in an environment variable: "env:NAME"."""
+    return {
+        key: value
+        for key, value in options.items()
+        if isinstance(value, str) and value.startswith("env:")
+    }

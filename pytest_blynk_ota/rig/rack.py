@@ -21,16 +21,37 @@ from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
-from pytest_blynk_ota.errors import LeaseHeld, Quarantined, RigError, UsageError
+from pytest_blynk_ota.errors import (
+    LeaseHeld,
+    OutletUnreachable,
+    Quarantined,
+    RigError,
+    UsageError,
+)
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import LATE_S, Background
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
-from pytest_blynk_ota.rig.config import BoardSection, NetworkSection, RigConfig, secret
+from pytest_blynk_ota.rig.config import (
+    VIRTUAL,
+    BoardSection,
+    NetworkSection,
+    RigConfig,
+    owns_of,
+    secret,
+    secrets_among,
+)
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
 from pytest_blynk_ota.rig.elves import Elves
+from pytest_blynk_ota.rig.extensions import Own
+from pytest_blynk_ota.rig.foreign import (
+    Caller,
+    DriverOutlet,
+    Told,
+    provisioning_of,
+)
 from pytest_blynk_ota.rig.lease import Lease, state_of
 from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.name_server import NameServer
@@ -66,6 +87,7 @@ class Place:
 
     Attributes:
         busy: whether a shipment or an offer is under way on it.
+        told: the user's way by which it learns its settings, if it has one.
     """
 
     config: BoardSection
@@ -78,6 +100,7 @@ class Place:
     passphrase: str = field(default="", repr=False)
     lease: Lease | None = field(default=None, repr=False)
     busy: bool = False
+    told: Told | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -146,6 +169,10 @@ class Rig:
             if section.provision is not None and section.provision.kind != "none":
                 wifi = section.provision.wifi
                 self._learn_wifi(os.environ.get(wifi.removeprefix("env:"), ""))
+            for key, own in owns_of(section):
+                for name, value in secrets_among(own.options).items():
+                    found = os.environ.get(value.removeprefix("env:"), "")
+                    self._learn_option(found, f"{key}.{name} of {section.name}")
 
     def _learn(self, token: str, section: BoardSection) -> None:
         if len(token) >= MIN_SECRET_CHARS:  # a shorter one is no token: the cloud says so
@@ -433,9 +460,13 @@ class Rig:
                 log = self._run / f"virtual-rack{worker and '-'}{worker}.log"
                 self._virtual = VirtualRack(self._path, names, log, self.recorder)
             port = self._virtual.ports[section.name]
+            if section.power and section.power.own:
+                return port.url, self._driven(section, section.power.own, port.outlet)
             return port.url, HttpOutlet(port.outlet) if section.power else None
         if section.power is None:
             return section.port, None
+        if section.power.own:
+            return section.port, self._driven(section, section.power.own)
         if section.power.virtual:
             raise UsageError(f'board {section.name} is real: power = "virtual" is not for it')
         if section.power.http:
@@ -443,6 +474,44 @@ class Rig:
         command = section.power.command
         assert command is not None
         return section.port, CommandOutlet(command.on, command.off)
+
+    def _power(self, section: BoardSection, board: Board, outlet: Outlet) -> Power:
+        """A board's power. Only the virtual rack is believed that it is off: a host that is busy
+        may read late what its boards have said."""
+        own = section.power is not None and section.power.own
+        heard = None if section.is_virtual and not own else board.console.heard
+        return Power(section.name, outlet, self.recorder, self.speed, heard)
+
+    def _driven(self, section: BoardSection, own: Own, outlet: str = "") -> DriverOutlet:
+        """The outlet behind a user's driver; of a virtual board it has an address."""
+        options = self._options(section, "power", own)
+        for key, value in options.items():
+            if outlet and value == VIRTUAL:
+                options[key] = outlet
+        where = f"{own.where}, board {section.name}, power.driver {own.name!r}"
+        return DriverOutlet(own, options, Caller(where, OutletUnreachable, self._redactor.text))
+
+    def _provisioning(self, section: BoardSection) -> Told | None:
+        """The user's way by which a board learns its settings, if it has one."""
+        own = section.provision.own if section.provision else None
+        if own is None:
+            return None
+        where = f"{own.where}, board {section.name}, provision.kind {own.name!r}"
+        caller = Caller(where, RigError, self._redactor.text)
+        return Told(provisioning_of(own, self._options(section, "provision", own), caller), caller)
+
+    def _options(self, section: BoardSection, key: str, own: Own) -> dict[str, Any]:
+        """The keys of a user's driver or way; secrets among them are learned first."""
+        options = dict(own.options)
+        for name, value in secrets_among(own.options).items():
+            where = f"rig {self.name}, board {section.name}, {key}.{name}"
+            options[name] = secret(value, where)
+            self._learn_option(options[name], f"{key}.{name} of {section.name}")
+        return options
+
+    def _learn_option(self, value: str, name: str) -> None:
+        if len(value) >= MIN_SECRET_CHARS:
+            self._redactor.learn(value, name)
 
     def _buttons(self, section: BoardSection) -> Callable[[bool], None] | None:
         """EN and IO0 of a virtual board whose wire has no lines; the rack presses them."""
@@ -480,7 +549,7 @@ class Rig:
             ssid, _, passphrase = wifi.partition(":")
             self._learn_wifi(wifi)
         self.cloud.add_device(section.name, token)
-        power = Power(section.name, outlet, self.recorder, self.speed) if outlet else None
+        power = self._power(section, board, outlet) if outlet else None
         return Place(
             section,
             board,
@@ -491,6 +560,7 @@ class Rig:
             ssid,
             passphrase,
             lease,
+            told=self._provisioning(section),
         )
 
     def settings(self, place: Place) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.rig.extensions import PROFILES as GROUP
+from pytest_blynk_ota.rig.extensions import installed_table
 from pytest_blynk_ota.rig.profiles import CONFIRMS, DIGESTS, PROFILES, Profile
 from pytest_blynk_ota.rig.words import near
 
@@ -87,6 +89,14 @@ def profile_of(said: object) -> Profile:
 def _known(name: str) -> Profile:
     if name in PROFILES:
         return PROFILES[name]
+    try:
+        table = installed_table(GROUP, WHAT, name)
+    except ValueError as error:
+        raise ConfigError(WHAT, [str(error)]) from None
+    if table is not None:
+        if table.get("base") not in {None, *PROFILES}:  # so that none can be based on itself
+            raise ConfigError(WHAT, [f"{name!r} of a package: expected a base of ours"])
+        return profile_of({"name": name, **table})
     known = ", ".join(sorted(PROFILES))
     raise ConfigError(
         WHAT, [f"expected a firmware profile ({known}), got {name!r}{near(name, PROFILES)}"]

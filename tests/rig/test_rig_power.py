@@ -3,11 +3,12 @@
 import http.server
 import sys
 import threading
+import time
 
 import pytest
 
 from pytest_blynk_ota.errors import OutletUnreachable
-from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Power
+from pytest_blynk_ota.rig.power import SILENT_AFTER_S, CommandOutlet, HttpOutlet, Power
 
 PYTHON = sys.executable
 
@@ -112,3 +113,26 @@ def test_a_proxy_of_the_environment_is_not_for_outlets(
 def test_an_outlet_that_speaks_no_http_is_a_rig_error(outlet):
     with pytest.raises(OutletUnreachable, match="did not switch on"):
         HttpOutlet(f"{outlet}/garbage").switch(True)
+
+
+@pytest.mark.parametrize(
+    ("line", "late_s", "told"),
+    [
+        ("State: RUNNING", SILENT_AFTER_S, True),
+        ("State: RUNNING", SILENT_AFTER_S - 0.1, False),  # read late, said before
+        ("\ufffd~\ufffd\x00", SILENT_AFTER_S, False),  # a wire that floats
+    ],
+)
+def test_an_outlet_is_not_believed_when_its_board_goes_on_talking(line, late_s, told):
+    rows, switch = [], Switch()
+    power = Power("a", switch, lambda *_, **__: None, 1, lambda: rows)
+    rows.append((time.monotonic() - 60, "State: RUNNING"))  # long before
+    power.off()
+    rows.append((time.monotonic() + late_s, line))
+    if told:
+        with pytest.raises(OutletUnreachable, match=r"board a: .* still talked: 'State: RUNNING'"):
+            power.on()
+    else:
+        power.on()
+    assert switch.states == [False, True]  # the power is back in any case
+    power.on()  # told once
