@@ -12,6 +12,7 @@ import sys
 import tomllib
 
 import pytest
+from esptool.targets import CHIP_DEFS
 from esptool_matrix import chips
 from loader_frames import request
 from virtual_bench import MAC, Bench
@@ -34,9 +35,12 @@ from pytest_blynk_ota.virtual.chip.chips import (
     parse_revision,
     security_info,
 )
-from pytest_blynk_ota.virtual.chip.efuse import WORD, EFuses
+from pytest_blynk_ota.virtual.chip.efuse import WORD, EFuses, Locks
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
-from pytest_blynk_ota.virtual.chip.registers import WATCHDOG_ENABLED, WATCHDOG_KEY
+from pytest_blynk_ota.virtual.chip.registers import WATCHDOG_ENABLED, WATCHDOG_KEY, Registers
+from pytest_blynk_ota.virtual.loader import slip
+from pytest_blynk_ota.virtual.loader.requests import SYNC_BODY
+from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.settings import BoardSettings, load
 
 APP_OFFSET = 0x10000
@@ -133,7 +137,10 @@ async def boot_log(settings: BoardSettings) -> str:
 
 def test_no_two_places_of_a_chip_s_efuses_overlap(name):
     places = MODELS[name].efuses
-    bits = [*places.minor, *places.major, places.secure_version]
+    bits = [*places.minor, *places.major, places.secure_version, *places.secure_boot.values()]
+    bits += [places.crypt_count, places.download_off]
+    if places.download_secure is not None:
+        bits.append(places.download_secure)
     if places.mac_check is not None:
         bits.append(places.mac_check)
     used = [(one.address, one.shift + n) for one in bits for n in range(one.width)]
@@ -246,6 +253,9 @@ def test_a_file_that_is_right_is_the_chip(tmp_path):
         ({"revision": '"v9.0"'}, "revision: an esp32c3 of revision v9.0 cannot be"),
         ({"secure_version": "17"}, "secure_version: expected a number from 0 to 16, not 17"),
         ({"secure_version": "true"}, "secure_version: expected a number from 0 to 16, not True"),
+        ({"secure_boot": "1"}, "secure_boot: expected 0 or 2, the version of secure boot, not 1"),
+        ({"crypt_count": "4"}, "crypt_count: expected a number of burnt bits from 0 to 3, not 4"),
+        ({"download": '"shut"'}, "download: expected one of open, secure, closed, not 'shut'"),
         ({"user": '"mine"'}, "user: expected 'BLYNK-OTA VIRTUAL BOARD', not 'mine'"),
         ({"mac": None}, "mac: missing"),
         ({"secure_versoin": "1"}, "secure_versoin: no such key; did you mean 'secure_version'?"),
@@ -316,6 +326,74 @@ def test_espefuse_finds_what_was_burnt(tmp_path):
             assert re.search(r"SECURE_VERSION .* = 3 R/W", said), said
             assert made[name].board.chip.mac_text in said
             assert MARKER[:15].hex(" ") in said
+
+
+def test_esptool_sees_secure_boot_and_flash_encryption_that_were_burnt(name):
+    """By esptool's own reading of the registers."""
+    booting = [Locks(secure_boot=version) for version in MODELS[name].efuses.secure_boot]
+    for locks in (Locks(), *booting, Locks(crypt_count=1), Locks(crypt_count=2)):
+        burnt = fuses(name)
+        burnt.locks = locks
+        esp = CHIP_DEFS[name].__new__(CHIP_DEFS[name])
+        esp.read_reg = Registers(burnt, lambda: 115200).read
+        assert bool(esp.get_secure_boot_enabled()) is (locks.secure_boot > 0)
+        assert bool(esp.get_flash_encryption_enabled()) is (locks.crypt_count % 2 == 1)
+
+
+def test_security_info_says_what_is_locked():
+    burnt = fuses("esp32c3")
+    burnt.locks = Locks(secure_boot=2, crypt_count=3, download="secure")
+    info = burnt.security_info()
+    assert info is not None
+    assert struct.unpack_from("<IB", info) == (0b101, 0b111)
+    assert info[5:] == MODELS["esp32c3"].security_info[5:]
+    assert fuses("esp32").security_info() is None
+
+
+@pytest.mark.parametrize("op", [0x0A, 0x09, 0x05, 0x13, 0x0E])
+def test_secure_download_mode_knows_few_commands(op):
+    burnt = fuses("esp32c3")
+    burnt.locks = Locks(download="secure")
+    sent = bytearray()
+    loader = Loader(burnt, NorFlash(), sent.extend, lambda _cause: None)
+    loader.feed(request(0x14, b""))
+    assert slip.Decoder().feed(bytes(sent))[0][-4:] == bytes(4)
+    sent.clear()
+    loader.feed(request(op, bytes(16)))
+    assert slip.Decoder().feed(bytes(sent))[0][-4:] == b"\x01\x05\0\0"
+
+
+def test_closed_download_mode_says_so_and_answers_nothing(tmp_path, name):
+    path = tmp_path / "fuses.toml"
+    fuses(name, path)
+    path.write_text(path.read_text().replace('download = "open"', 'download = "closed"'))
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        f'[[board]]\nname = "a"\nchip = "{name}"\nport = "virtual"\n'
+        f'virtual = {{ efuse = "{path}" }}\n'
+    )
+
+    async def story() -> str:
+        board = Board(load(rig).boards[0], execute, failed=lambda _error: None)
+        said: list[bytes] = []
+        heard = asyncio.Event()
+
+        def hear(data: bytes) -> None:
+            said.append(data)
+            if b"Download mode is disabled" in data:
+                heard.set()
+
+        board.uart.send = hear
+        board.power(True)
+        board.press_reset(download=True)
+        await heard.wait()
+        board._received(request(0x08, SYNC_BODY))
+        await board.stop()
+        return b"".join(said).decode()
+
+    text = asyncio.run(asyncio.wait_for(story(), 10))
+    assert "waiting for download" not in text
+    assert text.endswith("Restart with GPIO0 high.\r\n"), text
 
 
 def test_a_watchdog_does_not_wake_a_board_without_power(tmp_path, monkeypatch):

@@ -166,6 +166,18 @@ def download_banner(rom: Rom, cause: int) -> Iterator[str]:
     yield "waiting for download"
 
 
+CLOSED = "Download mode is disabled. Restart with GPIO0 high."
+"""What an ESP32 says instead, where UART_DOWNLOAD_DIS is burnt (esp-idf#6106). That the others say
+it in the same words is a guess: ESP-IDF documents only that they print an error."""
+
+
+def closed_banner(rom: Rom, cause: int) -> Iterator[str]:
+    """What the ROM says where download mode is asked for, and closed; it does nothing more."""
+    yield from rom.greeting
+    yield f"rst:0x{cause:x} ({rom.resets.get(cause, 'UNKNOWN')}),{rom.download}"
+    yield CLOSED
+
+
 def rom_load(rom: Rom, header: bytes, segments: Iterable[tuple[int, int]]) -> Iterator[str]:
     """The lines with which the ROM loads the bootloader: ``segments`` are (address, size).
 

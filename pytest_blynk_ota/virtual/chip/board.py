@@ -24,10 +24,10 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.virtual.boot.rom import ROMS, download_banner
+from pytest_blynk_ota.virtual.boot.rom import ROMS, closed_banner, download_banner
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
 from pytest_blynk_ota.virtual.chip.driver import FlashDriver
-from pytest_blynk_ota.virtual.chip.efuse import EFuses
+from pytest_blynk_ota.virtual.chip.efuse import CLOSED, EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.chip.reset import POWER_ON, RESET_LINES, Reset, SyncWatch
 from pytest_blynk_ota.virtual.loader.session import Loader
@@ -274,6 +274,10 @@ class Board:
 
     async def _download(self, cause: int) -> None:
         self.stage = "loader"
+        rom = ROMS[self.chip.name]
+        if self.efuses.locks.download == CLOSED:
+            self.print("".join(f"{line}\n" for line in closed_banner(rom, cause)))
+            return
         self._loader = Loader(
             self.efuses,
             self.flash,
@@ -283,7 +287,7 @@ class Board:
             set_baud=self._set_baud,
             watchdog=self._set_watchdog,
         )
-        self.print("".join(f"{line}\n" for line in download_banner(ROMS[self.chip.name], cause)))
+        self.print("".join(f"{line}\n" for line in download_banner(rom, cause)))
         self.uart.detect_rate()
 
     def _set_baud(self, rate: int) -> None:

@@ -39,6 +39,10 @@ class EFuseMap:
         majors: what the bits of the major revision are, by revision.
         secure_version: burnt in unary: one bit more for each version.
         marker: address of a block of eight words that is free for users on boards as ours.
+        secure_boot: the bit that switches it on, by its version.
+        crypt_count: flash encryption is on while an odd number of these bits is burnt.
+        download_off: the bit that closes download mode.
+        download_secure: the one that leaves it only a few commands; ``None``: the chip has none.
     """
 
     mac: int
@@ -46,6 +50,10 @@ class EFuseMap:
     major: tuple[Bits, ...]
     secure_version: Bits
     marker: int
+    secure_boot: Mapping[int, Bits]
+    crypt_count: Bits
+    download_off: Bits
+    download_secure: Bits | None = None
     mac_check: Bits | None = None
     majors: tuple[int, ...] = (0, 1, 2, 3)
 
@@ -144,6 +152,10 @@ def efuses_c3(base: int) -> EFuseMap:
         major=(Bits(base + 0x58, 24, 2),),
         secure_version=Bits(base + 0x3C, 14, 16),
         marker=base + 0x7C,  # BLOCK_USR_DATA
+        secure_boot={2: Bits(base + 0x38, 20, 1)},  # SECURE_BOOT_EN
+        crypt_count=Bits(base + 0x34, 18, 3),  # SPI_BOOT_CRYPT_CNT
+        download_off=Bits(base + 0x3C, 0, 1),  # DIS_DOWNLOAD_MODE
+        download_secure=Bits(base + 0x3C, 5, 1),  # ENABLE_SECURITY_DOWNLOAD
     )
 
 
@@ -163,6 +175,9 @@ MODELS: dict[str, ChipModel] = {
             secure_version=Bits(0x3FF5A088),
             # BLOCK2, the key of secure boot: BLOCK3 has custom MAC and secure version in it
             marker=0x3FF5A058,
+            secure_boot={1: Bits(0x3FF5A018, 4, 1), 2: Bits(0x3FF5A018, 5, 1)},  # ABS_DONE_0, _1
+            crypt_count=Bits(0x3FF5A000, 20, 7),  # FLASH_CRYPT_CNT
+            download_off=Bits(0x3FF5A000, 27, 1),  # UART_DOWNLOAD_DIS
         ),
         begin_words=4,
         revision=300,

@@ -6,8 +6,10 @@ the rig file says, and from then on it is the chip: the rig file cannot give it 
 
 from __future__ import annotations
 
+import struct
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,26 @@ from pytest_blynk_ota.virtual.chip.chips import (
 )
 
 WORD = 0xFFFFFFFF
+OPEN, SECURE, CLOSED = "open", "secure", "closed"
+"""Download mode: all commands, a few, none at all."""
+SECURE_BOOT_FLAG, SECURE_DOWNLOAD_FLAG = 1 << 0, 1 << 2
+"""Of GET_SECURITY_INFO (esptool ``SECURITY_INFO_FLAG_MAP``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """What is burnt to keep others out. It is told, and download mode acts on it; the bootloader
+    does not: it starts what it finds, signed and encrypted or not.
+
+    Attributes:
+        secure_boot: its version; 0: off.
+        crypt_count: burnt bits of the flash encryption counter; it is on while they are odd.
+        download: ``open``, ``secure`` or ``closed``.
+    """
+
+    secure_boot: int = 0
+    crypt_count: int = 0
+    download: str = OPEN
 
 
 class EFuses:
@@ -39,6 +61,7 @@ class EFuses:
     Attributes:
         chip: as it is burnt.
         secure_version: the security version below which images are refused; it only grows.
+        locks: what keeps others out.
 
     Raises:
         ConfigError: the file cannot be read, or says something that cannot be; with every mistake.
@@ -49,11 +72,12 @@ class EFuses:
     ) -> None:
         self.chip = chip
         self.secure_version = 0
+        self.locks = Locks()
         self._path = path
         if path is None:
             return
         if path.exists():
-            self.chip, self.secure_version = _load(path, chip, fixed)
+            self.chip, self.secure_version, self.locks = _load(path, chip, fixed)
         else:
             self._save()
 
@@ -85,6 +109,7 @@ class EFuses:
             places.mac + 4: int.from_bytes(chip.mac[:2], "big"),
         }
         _burn(words, (places.secure_version,), (1 << self.secure_version) - 1)
+        self._burn_locks(words)
         _burn(words, places.minor, minor)
         _burn(words, places.major, places.majors[major])
         if places.mac_check is not None:
@@ -92,6 +117,24 @@ class EFuses:
         for at in range(0, len(MARKER), 4):
             words[places.marker + at] = int.from_bytes(MARKER[at : at + 4], "little")
         return words
+
+    def _burn_locks(self, words: dict[int, int]) -> None:
+        locks, places = self.locks, self.chip.model.efuses
+        if locks.secure_boot:
+            _burn(words, (places.secure_boot[locks.secure_boot],), 1)
+        _burn(words, (places.crypt_count,), (1 << locks.crypt_count) - 1)
+        _burn(words, (places.download_off,), locks.download == CLOSED)
+        if places.download_secure is not None:
+            _burn(words, (places.download_secure,), locks.download == SECURE)
+
+    def security_info(self) -> bytes | None:
+        """The answer to GET_SECURITY_INFO; ``None``: the ROM does not know the command."""
+        info = self.chip.model.security_info
+        if info is None:
+            return None
+        flags = SECURE_BOOT_FLAG if self.locks.secure_boot else 0
+        flags |= SECURE_DOWNLOAD_FLAG if self.locks.download == SECURE else 0
+        return struct.pack("<IB", flags, (1 << self.locks.crypt_count) - 1) + info[5:]
 
     def _save(self) -> None:
         """Keep all in the file: whole or as it was, whatever happens meanwhile."""
@@ -112,6 +155,9 @@ class EFuses:
             f'mac = "{self.chip.mac_text}"\n'
             f'revision = "{revision_text(self.chip.revision)}"\n'
             f"secure_version = {self.secure_version}\n"
+            f"secure_boot = {self.locks.secure_boot}\n"
+            f"crypt_count = {self.locks.crypt_count}\n"
+            f'download = "{self.locks.download}"\n'
             f'user = "{MARKER.decode()}"\n'
         )
 
@@ -158,6 +204,28 @@ def _secure_version(value: Any, model: ChipModel) -> int:
     return value
 
 
+def _secure_boot(value: Any, model: ChipModel) -> int:
+    versions = (0, *model.efuses.secure_boot)
+    if type(value) is not int or value not in versions:
+        known = " or ".join(str(version) for version in versions)
+        raise UsageError(f"expected {known}, the version of secure boot, not {value!r}")
+    return value
+
+
+def _crypt_count(value: Any, model: ChipModel) -> int:
+    room = model.efuses.crypt_count.width
+    if type(value) is not int or not 0 <= value <= room:
+        raise UsageError(f"expected a number of burnt bits from 0 to {room}, not {value!r}")
+    return value
+
+
+def _download(value: Any, model: ChipModel) -> str:
+    known = [OPEN, SECURE, CLOSED] if model.efuses.download_secure else [OPEN, CLOSED]
+    if value not in known:
+        raise UsageError(f"expected one of {', '.join(known)}, not {value!r}")
+    return str(value)
+
+
 def _user(value: Any, _model: ChipModel) -> str:
     if value != MARKER.decode():
         raise UsageError(f"expected {MARKER.decode()!r}, not {value!r}: no virtual chip is without")
@@ -169,12 +237,17 @@ KEYS: Mapping[str, Callable[[Any, ChipModel], Any]] = {
     "mac": _mac,
     "revision": _revision,
     "secure_version": _secure_version,
+    "secure_boot": _secure_boot,
+    "crypt_count": _crypt_count,
+    "download": _download,
     "user": _user,
 }
+LOCKS = ("secure_boot", "crypt_count", "download")
+"""Keys that a file may leave out: the chip is open then."""
 
 
-def _load(path: Path, chip: VirtualChip, fixed: Collection[str]) -> tuple[VirtualChip, int]:
-    """The chip and its secure version as the file says. Raises ConfigError."""
+def _load(path: Path, chip: VirtualChip, fixed: Collection[str]) -> tuple[VirtualChip, int, Locks]:
+    """The chip, its secure version and its locks as the file says. Raises ConfigError."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -183,6 +256,8 @@ def _load(path: Path, chip: VirtualChip, fixed: Collection[str]) -> tuple[Virtua
     said: dict[str, Any] = {}
     for key, read in KEYS.items():
         if key not in data:
+            if key in LOCKS:
+                continue
             problems.append(f"{key}: missing")
             continue
         try:
@@ -194,4 +269,5 @@ def _load(path: Path, chip: VirtualChip, fixed: Collection[str]) -> tuple[Virtua
             problems.append(f"{key}: the rig file says another; a chip cannot change it")
     if problems:
         raise ConfigError(str(path), problems)
-    return VirtualChip(chip.model, said["mac"], said["revision"]), said["secure_version"]
+    locks = Locks(**{key: said[key] for key in LOCKS if key in said})
+    return VirtualChip(chip.model, said["mac"], said["revision"]), said["secure_version"], locks

@@ -105,6 +105,7 @@ class Target:
         set_baud: called with the serial rate that the host asks for, after the answer.
         security_info: answer to that question; ``None``: the chip does not know it.
         begin_words: 32-bit words that the ROM takes to begin a write.
+        secure: whether download mode is the secure one, which knows fewer commands.
     """
 
     flash: NorFlash
@@ -114,6 +115,7 @@ class Target:
     set_baud: Callable[[int], None]
     security_info: bytes | None
     begin_words: int
+    secure: bool = False
 
     def read(self, offset: int, length: int) -> bytes:
         """Read flash. Raises Refused outside of it."""

@@ -60,7 +60,7 @@ class RomLoader:
         op = request.op
         try:
             handler = ROM_OPS.get(op)
-            if handler is None:
+            if handler is None or (self._target.secure and op not in SECURE_OPS):
                 raise Refused(Failure.UNKNOWN)
             if len(request.body) != request.length:
                 raise Refused(Failure.LENGTH)
@@ -218,3 +218,7 @@ ROM_OPS: Mapping[int, Callable[[RomLoader, Request], bytes]] = {
     0x13: RomLoader._md5,
     0x0E: RomLoader._slow_read,
 }
+
+SECURE_OPS = frozenset({SYNC, 0x14, 0x0D, 0x0B, 0x0F, 0x02, 0x03, 0x04, 0x10, 0x11, 0x12})
+"""What is left in Secure Download Mode: no registers, no code in RAM, no reading, no MD5 (what
+esptool does without there; ESP-IDF, "Secure Download Mode")."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_blynk_ota.virtual.chip.efuse import EFuses
+from pytest_blynk_ota.virtual.chip.efuse import SECURE, EFuses
 from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.chip.registers import Registers
 from pytest_blynk_ota.virtual.loader import slip
@@ -49,8 +49,9 @@ class Loader:
             send=send,
             leave=leave,
             set_baud=set_baud,
-            security_info=model.security_info,
+            security_info=efuses.security_info(),
             begin_words=model.begin_words,
+            secure=efuses.locks.download == SECURE,
         )
         self._frames = slip.Decoder()
         self._answers: RomLoader | StubLoader = RomLoader(self._target, self._start_stub)
