@@ -6,6 +6,7 @@
     ├── UsageError              what was asked for cannot be done; nothing was touched
     │   ├── ConfigError         a rig file or option is wrong; lists every problem found
     │   ├── FirmwareError       a firmware file is missing, no ESP image, or not for this board
+    │   ├── BoardLocked         the chip's eFuses forbid it, or its owner has not agreed
     │   ├── FaultError          an unknown fault, or one that contradicts itself
     │   └── Unavailable         this host or this rig has not what it takes; says what is missing
     ├── RigError                the rack's fault: never a firmware failure
@@ -51,6 +52,10 @@ class ConfigError(UsageError):
 
 class FirmwareError(UsageError):
     """Raised when a firmware file is missing, is no ESP image or does not fit the board."""
+
+
+class BoardLocked(UsageError):
+    """Raised when a board may not be written to: nothing was."""
 
 
 class FaultError(UsageError):

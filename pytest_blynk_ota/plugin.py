@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,11 @@ OPTIONS = {
         "how many plans a campaign of random trouble runs, or for how long (default: 10)",
     ),
     "plan": ("FILE", "the one plan that a campaign is to run: what an earlier one has found"),
+    "backup": (
+        "auto|always",
+        "whose flash is saved to .blynk-ota/backup before it is first written: auto, of every "
+        "board but virtual ones; always, of those, too",
+    ),
     "ota_live": (
         "auto|line|plain|off",
         "how far each board is: a line for each at the bottom of a terminal, or plain lines; "
@@ -86,7 +91,16 @@ MARKERS = (
     "nightly: takes more than two device minutes",
     "soak: takes hours",
 )
-NOT_AGAIN = ("evidence", "board_wait", "ota_seed", "ota_live", "scenarios", "campaign", "plan")
+NOT_AGAIN = (
+    "evidence",
+    "backup",
+    "board_wait",
+    "ota_seed",
+    "ota_live",
+    "scenarios",
+    "campaign",
+    "plan",
+)
 """Options that do not decide what a test comes to, or not always."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
@@ -116,6 +130,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (metavar, text) in OPTIONS.items():
         group.addoption(flag_of(name), metavar=metavar, dest=f"blynk_{name}", help=text)
         parser.addini(name, f"blynk-ota: {text}")
+    group.addoption(
+        "--yes",
+        action="store_true",
+        dest="blynk_yes",
+        help="boards of which there is no backup yet may be saved and overwritten without a "
+        "question; by hand only, never from the ini file",
+    )
 
 
 def flag_of(name: str) -> str:
@@ -313,9 +334,19 @@ def session_of(config: pytest.Config) -> Session:
             seed=seed_of(config),
             wait_s=wait_of(config),
             extensions=extensions_of(config),
+            yes=bool(config.getoption("blynk_yes")),
+            backup=option(config, "backup") or "auto",
+            ask=None if is_worker(config) else asking(config),
         )
         config.stash[SESSION] = Session(options, lambda: run_folder(config))
     return config.stash[SESSION]
+
+
+def asking(config: pytest.Config) -> Callable[[str], bool | None]:
+    """A way to ask the user at the terminal."""
+    from pytest_blynk_ota.terminal.question import asking
+
+    return asking(config.pluginmanager.getplugin("capturemanager"))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

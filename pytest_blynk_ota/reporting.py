@@ -23,7 +23,16 @@ from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION,
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place
-from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR, first_line
+from pytest_blynk_ota.runs import (
+    PREFIX,
+    RERUN,
+    RIG_ERROR,
+    RIG_KIND,
+    SAID,
+    UNKNOWN,
+    USAGE_ERROR,
+    first_line,
+)
 from pytest_blynk_ota.session import Session, properties
 from pytest_blynk_ota.terminal.again import Start
 from pytest_blynk_ota.terminal.explain import EXPECTED, Said, compared, said
@@ -250,12 +259,10 @@ def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     rig = item.config.stash[SESSION].config
     item.user_properties[:] = [row for row in item.user_properties if row[0] != RERUN]
     item.user_properties.append((RERUN, again(item)))
+    item.user_properties[:] = [row for row in item.user_properties if row[0] != RIG_KIND]
+    item.user_properties.append((RIG_KIND, kind_of_board(item)))
     if call.when == "setup":
-        virtual = all(board.is_virtual for board in rig.board)
-        item.user_properties += [
-            (PREFIX + "rig", rig.rig.name),
-            (PREFIX + "rig_kind", "virtual" if virtual else "real"),
-        ]
+        item.user_properties.append((PREFIX + "rig", rig.rig.name))
     elif RUNNING in item.config.stash:
         for result in item.config.stash[RUNNING].final():
             item.user_properties += [
@@ -263,6 +270,13 @@ def add_properties(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
                 (PREFIX + "air_status", str(result.air_status)),
                 (PREFIX + "reason", str(next(iter(result.reasons), ""))),
             ]
+
+
+def kind_of_board(item: pytest.Item) -> str:
+    """What the board of a test is made of, as far as it has been asked."""
+    running = item.config.stash.get(RUNNING, None)
+    facts = running.place.board.facts if running is not None and running.place else None
+    return facts.kind if facts is not None else UNKNOWN
 
 
 def link(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -24,6 +24,10 @@ from pytest_blynk_ota.evidence.run import RUN
 PREFIX = "blynk_ota_"
 """Our properties of a report begin so; JUnit XML shows them under the same names."""
 RIG = PREFIX + "rig"
+RIG_KIND = PREFIX + "rig_kind"
+"""What the board of the test is made of, by what it says itself."""
+UNKNOWN, MIXED = "unknown", "mixed"
+"""No board has been asked; not all are of one kind."""
 RIG_ERROR = PREFIX + "rig_error"
 """The rack's fault: the class of the error."""
 USAGE_ERROR = PREFIX + "usage_error"
@@ -114,6 +118,7 @@ def end(folder: Path, tally: Tally, *, complete: bool) -> None:
     data |= {
         "complete": complete,
         "result": result_of(counts, complete),
+        "rig_kind": tally.kind,
         "counts": dict(counts),
         "finished": _now(),
     }
@@ -246,10 +251,17 @@ class Tally:
         self._open: dict[tuple[str, str | None], _Test] = {}
         self._waiting: list[str] = []
         self.trouble: list[str] = []
+        self._kinds: set[str] = set()
+
+    @property
+    def kind(self) -> str:
+        """What the boards that were used are made of."""
+        return MIXED if len(self._kinds) > 1 else next(iter(self._kinds), UNKNOWN)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one report."""
         said = word(report)
+        self._kinds |= {str(dict(report.user_properties).get(RIG_KIND, UNKNOWN))} - {UNKNOWN}
         key = report.nodeid, _worker(report)
         test = self._open.setdefault(key, _Test(getattr(report, "start", 0.0)))
         test.take(report, said)

@@ -24,6 +24,7 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.backup import FOLDER, Backups, Permit
 from pytest_blynk_ota.rig.config import (
     BoardSection,
     RigConfig,
@@ -42,6 +43,8 @@ from pytest_blynk_ota.verdict.again import judge_again
 
 PROVE = "PYTEST_BLYNK_OTA_PROVE"
 """Where this variable is set, each test's evidence is read back and judged again at its end."""
+BACKUP = ("auto", "always")
+"""Whose flash is saved before it is first written: all but virtual boards', or every board's."""
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
 
 
@@ -60,6 +63,9 @@ class Options:
         seed: of what tests leave to chance.
         wait_s: wall seconds that a board which others hold is waited for.
         extensions: what each ``conftest.py`` gives to rig files.
+        yes: whether boards may be overwritten without a question.
+        backup: of which boards the flash is saved first: ``auto`` or ``always``.
+        ask: asks the user; None: nobody is there to answer.
     """
 
     root: Path
@@ -73,6 +79,16 @@ class Options:
     seed: int = 0
     wait_s: float = 0.0
     extensions: Extensions = field(default_factory=Extensions)
+    yes: bool = False
+    backup: str = "auto"
+    ask: Callable[[str], bool | None] | None = None
+
+    def permit(self) -> Permit:
+        """What the user allows us to do with boards. Raises UsageError."""
+        if self.backup not in BACKUP:
+            raise UsageError(f"--backup is one of {', '.join(BACKUP)}; got {self.backup!r}")
+        backups = Backups(self.root / FOLDER)
+        return Permit(backups, yes=self.yes, ask=self.ask, always=self.backup == "always")
 
 
 class Session:
@@ -92,6 +108,7 @@ class Session:
         self.path = find_rig(options.rig, options.root)
         self.config: RigConfig = load(self.path, options.extensions)
         self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
+        self._permit = options.permit()
         self.redactor = Redactor()
         self.recorder = Recorder(Timeline(redactor=self.redactor))
         self._rig: Rig | None = None
@@ -211,6 +228,7 @@ class Session:
                 elves=self.elves,
                 wait_s=self.options.wait_s,
                 process=os.getppid() if self.options.worker else os.getpid(),
+                permit=self._permit,
             )
         return self._rig
 
@@ -310,11 +328,10 @@ def tool_versions() -> dict[str, str]:
 
 def run_data(session: Session) -> dict[str, Any]:
     """run.json at the start of a run; a run that is killed keeps it as it is."""
-    boards = session.config.board
     return {
         "schema": RUN_SCHEMA,
         "rig": session.config.rig.name,
-        "rig_kind": "virtual" if all(board.is_virtual for board in boards) else "real",
+        "rig_kind": runs.UNKNOWN,  # until the boards have said it themselves
         "rig_file": str(session.path),
         "firmware": {
             name: {

@@ -84,6 +84,12 @@ class Baseline:
             if one.offset + _whole_sectors(one.size) > other.offset:
                 raise FirmwareError(f"baseline: {one.name} and {other.name} share a 4 KB sector")
 
+    @property
+    def end(self) -> int:
+        """The first byte of flash after all of it."""
+        pieces: list[Region | Span] = [*self.regions, *self.erased]
+        return max((piece.offset + piece.size for piece in pieces), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:

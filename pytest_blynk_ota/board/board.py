@@ -6,16 +6,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board import baseline as baselines
-from pytest_blynk_ota.board.baseline import Baseline, Restored
+from pytest_blynk_ota.board.baseline import Baseline, Change, Restored
 from pytest_blynk_ota.board.console import LAST_LINES, Console, Reading
-from pytest_blynk_ota.board.patterns import ROM_BANNER, WAITING_FOR_DOWNLOAD, marks
+from pytest_blynk_ota.board.patterns import (
+    DOWNLOAD_CLOSED,
+    ROM_BANNER,
+    WAITING_OR_NOT,
+    marks,
+)
+from pytest_blynk_ota.board.progress import Told
 from pytest_blynk_ota.board.reset import LOADER, RUN, Strategy, perform
-from pytest_blynk_ota.errors import BlynkOtaError, FlashFailed, LoaderSilent, PortGone, RigError
+from pytest_blynk_ota.board.safety import FUSES, Facts, Locks, kind_of, refusals, too_small
+from pytest_blynk_ota.errors import (
+    BlynkOtaError,
+    ConfigError,
+    FlashFailed,
+    LoaderSilent,
+    PortGone,
+    RigError,
+)
 from pytest_blynk_ota.evidence.timeline import Record
 
 if TYPE_CHECKING:
@@ -30,6 +44,9 @@ LOADER_ATTEMPTS = 3
 """Resets into the loader: one in some hundreds fails on real boards (esptool takes seven)."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Which chip this is; ``virtual`` ones say so in their eFuses."""
@@ -38,6 +55,26 @@ class Identity:
     mac: str
     flash_bytes: int
     virtual: bool
+
+    @property
+    def kind(self) -> str:
+        """``virtual``, ``emulated`` or ``real``."""
+        return kind_of(self.mac, marked=self.virtual)
+
+
+class Admission(Protocol):
+    """Whether a board that nothing locks may be written to, and what is done first."""
+
+    def __call__(self, facts: Facts, read_all: Callable[[], bytes]) -> None:
+        """Called before the first write.
+
+        Args:
+            facts: which board it is.
+            read_all: reads its whole flash.
+
+        Raises:
+            BoardLocked: no.
+        """
 
 
 class Board:
@@ -53,6 +90,11 @@ class Board:
         press: resets the chip where its port has no lines to do so: presses EN, and keeps IO0 low
             meanwhile if it is given True.
         reading: what more is made of its log.
+        flash_baud: of the loader while it works; the console's if None.
+        admission: has the last word before the first write.
+
+    Attributes:
+        facts: which chip it is; None until it was first asked.
     """
 
     def __init__(
@@ -66,8 +108,14 @@ class Board:
         speed: float = 1.0,
         press: Callable[[bool], None] | None = None,
         reading: Reading = Reading(),  # noqa: B008  # frozen, and holds nothing
+        flash_baud: int | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.name, self.chip, self.speed = name, chip, speed
+        self.facts: Facts | None = None
+        self._flash_baud = flash_baud or baud
+        self._admission = admission
+        self._admitted = ""
         self._press = press
         self._record = record
         self.console = Console(name, url, record, baud=baud, speed=speed, reading=reading)
@@ -113,30 +161,111 @@ class Board:
         )
 
     def identity(self) -> Identity:
-        """Ask the chip who it is; ends with a reset. Raises LoaderSilent, ConfigError, PortGone."""
+        """Ask the chip who it is; ends with a reset.
+
+        Raises:
+            LoaderSilent, PortGone: it does not answer.
+            ConfigError: another chip answers than the rig file says.
+            BoardLocked: its eFuses have closed download mode.
+        """
         with self._in_loader() as loader:
-            return Identity(loader.chip, loader.mac(), loader.flash_bytes(), loader.virtual())
+            facts = self.facts = loader.facts()
+        return Identity(facts.chip, facts.mac, facts.flash_bytes, facts.marked)
 
     def restore(self, baseline: Baseline) -> Restored:
         """Bring flash to ``baseline``, writing only what differs; ends with a reset into it.
 
         Raises:
-            ConfigError: another chip than the rig file says; nothing was written.
+            ConfigError: another chip than the rig file says, or too small a flash; nothing was
+                written.
+            BoardLocked: this board may not be written to; nothing was.
             LoaderSilent: the loader does not answer.
-            FlashFailed: an erase, write or comparison failed.
+            FlashFailed: an erase, write or comparison failed; with esptool's words.
             PortGone: the port went away.
         """
         start = time.monotonic()
-        with self._in_loader(stubbed=True) as loader:
+
+        def bring(loader: Loader) -> tuple[list[Change], int]:
             work = baselines.changes(baseline, loader.md5)
             baselines.apply(work, loader)
-            moved = loader.serial_bytes
+            return work, loader.serial_bytes
+
+        work, moved = self._write(bring, baseline.end, "what has to stand there")
         return Restored(
             wrote_bytes=sum(change.size for change in work),
             serial_bytes=moved,
             seconds=time.monotonic() - start,
             regions=tuple(dict.fromkeys(change.name for change in work)),
         )
+
+    def _write(self, job: Callable[[Loader], T], end: int, what: str) -> T:
+        """Do a job that writes up to ``end``, on a board that may be written to."""
+
+        def agreed(loader: Loader) -> T:
+            self._agree(loader)
+            return job(loader)
+
+        return self._fast(agreed, lambda loader: self._check(loader, end, what))
+
+    def _check(self, loader: Loader, end: int, what: str) -> None:
+        """Which board it is, and whether its eFuses and its flash allow to write.
+
+        Raises:
+            BoardLocked: its eFuses do not.
+            ConfigError: its flash is too small.
+        """
+        from pytest_blynk_ota.board.flasher import locked
+
+        if self.facts is None or self.facts.mac != loader.mac():  # another board on the same port
+            self.facts = loader.facts()
+        if reasons := refusals(self.facts.locks):
+            raise locked(self.name, reasons)
+        if why := too_small(end, self.facts.flash_bytes, what):
+            raise ConfigError(f"board {self.name}", [f"nothing was written: {why}"])
+
+    def _agree(self, loader: Loader) -> None:
+        """Have the admission's word, once for each board. Raises BoardLocked."""
+        facts = self.facts
+        if self._admission is None or facts is None or self._admitted == facts.mac:
+            return
+        self._admission(facts, lambda: loader.read(0, facts.flash_bytes))
+        self._admitted = facts.mac
+
+    def _fast(
+        self, job: Callable[[Loader], T], before: Callable[[Loader], None] | None = None
+    ) -> T:
+        """Do a job through the stub flasher at the loader's own rate; where that fails, once more
+        at the console's, and from then on at that.
+
+        Args:
+            before: called with the ROM's loader.
+        """
+        if self._flash_baud != self.console.baud:
+            try:
+                return self._through_stub(job, before, self._flash_baud)
+            except FlashFailed as error:
+                self._record(
+                    "rig",
+                    "slower",
+                    self.name,
+                    baud=self._flash_baud,
+                    now=self.console.baud,
+                    why=str(error),
+                )
+                self._flash_baud = self.console.baud
+        return self._through_stub(job, before, None)
+
+    def _through_stub(
+        self, job: Callable[[Loader], T], before: Callable[[Loader], None] | None, baud: int | None
+    ) -> T:
+        with self._in_loader(stubbed=True, before=before) as loader:
+            loader.progress = Told(self._tell_progress)
+            if baud is not None:
+                loader.speed_up(baud)
+            return job(loader)
+
+    def _tell_progress(self, what: str, done: int, total: int) -> None:
+        self._record("flash", "progress", self.name, what=what, done=done, total=total)
 
     def read_table(self) -> PartitionTable:
         """Read the board's own partition table; ends with a reset.
@@ -157,8 +286,7 @@ class Board:
         Raises:
             LoaderSilent: the loader does not answer.
         """
-        with self._in_loader(stubbed=True) as loader:
-            return loader.read(offset, length)
+        return self._fast(lambda loader: loader.read(offset, length))
 
     def read_flash(
         self,
@@ -215,14 +343,17 @@ class Board:
             ) from error
 
     @contextmanager
-    def _in_loader(self, *, stubbed: bool = False) -> Iterator[Loader]:
+    def _in_loader(
+        self, *, stubbed: bool = False, before: Callable[[Loader], None] | None = None
+    ) -> Iterator[Loader]:
         """The chip in its loader; whatever happens there, it is reset into run mode at the end.
 
         Args:
             stubbed: whether the stub flasher is to run there.
+            before: called with the ROM's loader, before the stub flasher is sent.
         """
         try:
-            with self._loader(stubbed=stubbed) as loader:
+            with self._loader(stubbed, before) as loader:
                 yield loader
         except BaseException:
             with suppress(RigError):  # the first error is the one to tell
@@ -231,7 +362,7 @@ class Board:
         self.reset(by="rig")
 
     @contextmanager
-    def _loader(self, *, stubbed: bool) -> Iterator[Loader]:
+    def _loader(self, stubbed: bool, before: Callable[[Loader], None] | None) -> Iterator[Loader]:
         # esptool takes half a second to import
         from pytest_blynk_ota.board.esptool_words import listening
         from pytest_blynk_ota.board.flasher import connect
@@ -240,10 +371,13 @@ class Board:
             for left in reversed(range(LOADER_ATTEMPTS)):
                 cursor = self.console.cursor
                 self._reset(LOADER, "rig")
-                self.console.find(WAITING_FOR_DOWNLOAD, after=cursor, wall_s=BANNER_S)
+                self.console.find(WAITING_OR_NOT, after=cursor, wall_s=BANNER_S)
+                self._refused_by_rom(cursor)
                 with self.console.lend() as port:
                     try:
                         loader = connect(port, self.chip, self.name, self.console.baud, words)
+                        if before is not None:
+                            before(loader)
                         if stubbed:
                             loader.start_stub()
                     except LoaderSilent as error:
@@ -252,6 +386,15 @@ class Board:
                         raise LoaderSilent(self._silence(cursor, error)) from error
                     yield loader
                     return
+
+    def _refused_by_rom(self, cursor: int) -> None:
+        """Raises BoardLocked where the ROM says that it has no download mode any more."""
+        from pytest_blynk_ota.board.flasher import locked
+
+        if any(DOWNLOAD_CLOSED.search(line.text) for line in self.console.lines(cursor)):
+            raise locked(
+                self.name, refusals(Locks(download_off=FUSES[self.chip].download_off.name))
+            )
 
     def _silence(self, cursor: int, error: LoaderSilent) -> str:
         lines = [line.text for line in self.console.lines(cursor)]

@@ -8,9 +8,10 @@ a while to load.
 from __future__ import annotations
 
 import hashlib
+import termios
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -18,9 +19,19 @@ from esptool.cmds import DETECTED_FLASH_SIZES
 from esptool.loader import DEFAULT_TIMEOUT, ERASE_WRITE_TIMEOUT_PER_MB, timeout_per_mb
 from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
+from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board.lent import LentPort
-from pytest_blynk_ota.errors import ConfigError, FlashFailed, LoaderSilent
+from pytest_blynk_ota.board.safety import (
+    FUSES,
+    SECURE_DOWNLOAD_FLAG,
+    Facts,
+    Locks,
+    SecurityInfo,
+    locks_of,
+    refusals,
+)
+from pytest_blynk_ota.errors import BoardLocked, ConfigError, FlashFailed, LoaderSilent
 
 SYNC_S = 1.5
 """The loader answers within milliseconds of its banner; one sync of esptool takes 0.1 s."""
@@ -32,6 +43,13 @@ VIRTUAL_MARK_AT = {"esp32": 0x3FF5A058, "esp32c3": 0x6000887C, "esp32s3": 0x6000
 COMPRESSION = 9
 """zlib level of esptool's write-flash."""
 
+Progress = Callable[[str, int, int], None]
+"""Told what is done, and how many bytes of how many are."""
+
+
+def _nobody(_what: str, _done: int, _total: int) -> None:
+    """Nobody looks."""
+
 
 class Loader:
     """One chip that waits for commands. Offsets and sizes are bytes of flash.
@@ -39,12 +57,14 @@ class Loader:
     Attributes:
         chip: as esptool names it: ``esp32``, ``esp32c3`` …
         stubbed: whether the stub flasher runs; the ROM's loader does otherwise.
+        progress: told how far long work is.
     """
 
     def __init__(self, esp: Any, port: LentPort, name: str, chip: str, words: list[str]) -> None:
         self._esp, self._port, self._name, self._words = esp, port, name, words
         self._attached = False
         self.chip = chip
+        self.progress: Progress = _nobody
 
     def __repr__(self) -> str:
         return f"<Loader of {self._name}: {self.chip}, {'stub' if self.stubbed else 'ROM'}>"
@@ -75,6 +95,16 @@ class Loader:
                     return False
         return True
 
+    def facts(self) -> Facts:
+        """Who the chip is and what locks it."""
+        return Facts(self.chip, self.mac(), self.flash_bytes(), self.virtual(), self.locks())
+
+    def locks(self) -> Locks:
+        """What is burnt to keep others out."""
+        with self._failing("read the eFuses that lock it"):
+            words = {at: int(self._esp.read_reg(at)) for at in FUSES[self.chip].addresses}
+            return locks_of(self.chip, words, _security_info(self._esp))
+
     def encrypted(self) -> bool:
         """Whether flash encryption is on: then nothing read from flash can be compared."""
         with self._failing("read the flash encryption eFuse"):
@@ -104,6 +134,22 @@ class Loader:
             self._attached = False
         return self
 
+    def speed_up(self, baud: int) -> Self:
+        """Go on at another baud rate.
+
+        Raises:
+            FlashFailed: the port or the chip cannot, or what comes at that rate is garbled.
+        """
+        try:
+            with self._failing(f"go on at {baud} baud"):
+                self._esp.change_baud(baud)
+                self._esp.read_reg(MAGIC_REGISTER)
+        except (SerialException, OSError, ValueError, termios.error) as error:
+            raise FlashFailed(
+                f"board {self._name}: the port cannot go on at {baud} baud: {error}"
+            ) from error
+        return self
+
     def md5(self, offset: int, size: int) -> str:
         """MD5 of a piece of flash, computed by the chip; 32 hex digits."""
         self._attach()
@@ -114,7 +160,11 @@ class Loader:
         """Read flash: fast with the stub, 64 bytes a command without."""
         self._attach()
         with self._failing(f"read {size} bytes at {offset:#x}"):
-            return bytes(self._esp.read_flash(offset, size))
+            return bytes(
+                self._esp.read_flash(
+                    offset, size, lambda done, of, *_: self.progress("reading flash", done, of)
+                )
+            )
 
     def erase(self, offset: int, size: int) -> None:
         """Erase whole 4 KB sectors; needs the stub."""
@@ -126,6 +176,7 @@ class Loader:
         """Erase the sectors under ``data``, write it compressed and compare its MD5."""
         self._attach()
         packed = zlib.compress(data, COMPRESSION)
+        done = 0
         with self._failing(f"write {len(data)} bytes at {offset:#x}"):
             esp, step = self._esp, self._esp.FLASH_WRITE_SIZE
             esp.flash_defl_begin(len(data), len(packed), offset)
@@ -135,6 +186,8 @@ class Loader:
                 esp.flash_defl_block(
                     block, at // step, timeout=timeout_per_mb(ERASE_WRITE_TIMEOUT_PER_MB, share)
                 )
+                done += len(block)
+                self.progress("writing flash", done * len(data) // len(packed), len(data))
             esp.read_reg(MAGIC_REGISTER)  # answered when the last block is written
         found, wanted = self.md5(offset, len(data)), hashlib.md5(data).hexdigest()
         if found != wanted:
@@ -186,6 +239,7 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
     Raises:
         LoaderSilent: it does not answer; with esptool's words.
         ConfigError: another chip answers than the rig file says; nothing has been written.
+        BoardLocked: the loader answers little more than who it is (Secure Download Mode).
     """
     if chip not in CHIP_DEFS:
         raise ConfigError(f"board {name}", [f"chip: esptool knows no {chip!r}"])
@@ -195,7 +249,9 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
         esp = CHIP_DEFS[chip](port, baud)
         _sync(esp)
         found = _chip_that_answers(esp)
-        if found == chip:
+        info = _security_info(esp) if found == chip else None
+        esp.secure_download_mode = info is not None and bool(info.flags & SECURE_DOWNLOAD_FLAG)
+        if found == chip and not esp.secure_download_mode:
             esp._post_connect()  # stops the watchdogs of a chip behind USB-Serial-JTAG
     except FatalError as error:
         raise LoaderSilent(said(error, words)) from error
@@ -204,7 +260,22 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
             f"board {name}",
             [f"chip: the rig file says {chip}, but {found} answers; nothing was written"],
         )
+    if esp.secure_download_mode:
+        raise locked(name, refusals(locks_of(chip, {}, info)))
     return Loader(esp, port, name, chip, words)
+
+
+def locked(name: str, reasons: list[str]) -> BoardLocked:
+    """The error of a board that may not be written to."""
+    return BoardLocked("\n".join(f"board {name}: nothing was written: {why}" for why in reasons))
+
+
+def _security_info(esp: Any) -> SecurityInfo | None:
+    """None where the ROM has none, as an ESP32's."""
+    if esp.USES_MAGIC_VALUE:
+        return None
+    info = esp.get_security_info()
+    return SecurityInfo(info["flags"], info["flash_crypt_cnt"])
 
 
 def said(error: FatalError, words: list[str]) -> str:

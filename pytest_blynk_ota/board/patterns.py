@@ -319,5 +319,7 @@ ROWS: tuple[Row, ...] = (
 
 ROM_BANNER = _ROM[0].pattern
 """The ROM's reset line, the first that every boot prints."""
-WAITING_FOR_DOWNLOAD = re.compile(r"waiting for download")
-"""The ROM's last line before it listens as a loader; source: ROM."""
+DOWNLOAD_CLOSED = re.compile(r"Download mode is disabled")
+"""What it says instead where an eFuse forbids that; source: ROM of the ESP32, esp-idf#6106."""
+WAITING_OR_NOT = re.compile(rf"waiting for download|{DOWNLOAD_CLOSED.pattern}")
+"""The ROM's last line before it listens as a loader, or does not; source: ROM."""

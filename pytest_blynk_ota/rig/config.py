@@ -54,6 +54,8 @@ from pytest_blynk_ota.rig.words import near
 
 VIRTUAL = "virtual"
 MAX_SPEED = 1000.0
+FLASH_BAUD = 460_800
+"""What the usual USB bridges do, with cables as they are (ESP-IDF flashes at this rate, too)."""
 
 
 def one_of(what: str, words: Iterable[str]) -> AfterValidator:
@@ -302,6 +304,7 @@ class BoardSection(Section):
     profile: Annotated[Profile, BeforeValidator(_profile)] = DEFAULT
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
+    flash_baud: int | None = Field(strict=True, default=None, ge=9600, le=4_000_000)
     tags: list[str] = []
     elf: str | None = None
     metrics: Metrics = {}
@@ -313,6 +316,20 @@ class BoardSection(Section):
     def is_virtual(self) -> bool:
         """Whether the board is one made of software, started by us."""
         return self.port == VIRTUAL
+
+    @property
+    def loader_baud(self) -> int:
+        """The baud rate of the loader while flash is read or written: the console's where a higher
+        one would gain nothing, or cannot be asked for."""
+        if self.flash_baud is not None:
+            return self.flash_baud
+        if self.is_virtual:
+            rated = (
+                self.virtual is not None and self.virtual.paced and self.virtual.wire != "socket"
+            )
+        else:
+            rated = not self.port.startswith("socket://")
+        return max(FLASH_BAUD, self.baud) if rated else self.baud
 
 
 class RigSection(Section):

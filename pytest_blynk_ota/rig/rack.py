@@ -32,6 +32,7 @@ from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.background import LATE_S, Background
+from pytest_blynk_ota.rig.backup import FOLDER, Backups, Doorkeeper, Permit
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import (
     VIRTUAL,
@@ -128,6 +129,7 @@ class Rig:
         elves: the ELF files of each board's firmware.
         wait_s: wall seconds that a board which others hold is waited for.
         process: pid of the process that is to be asked for a board of this run; this one's if None.
+        permit: what the user allows us to do with boards; to write to virtual ones if None.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class Rig:
         elves: Mapping[str, Elves] | None = None,
         wait_s: float = 0.0,
         process: int | None = None,
+        permit: Permit | None = None,
     ) -> None:
         self.config = config
         self._wait_s = wait_s
@@ -151,6 +154,7 @@ class Rig:
         self.recorder = recorder
         self._redactor = redactor
         self._elves = elves or {}
+        self._permit = permit or Permit(Backups(FOLDER))
         self._path = path
         self._run = run
         self._places: dict[str, Place] = {}
@@ -430,6 +434,8 @@ class Rig:
                 speed=self.speed,
                 press=self._buttons(section),
                 reading=self._reading(section),
+                flash_baud=section.loader_baud,
+                admission=Doorkeeper(self._permit, section.name, url, self.recorder),
             )
             place = self._furnish(section, board, outlet, lease)
             self._forward(place)
