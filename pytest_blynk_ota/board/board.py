@@ -172,8 +172,11 @@ class Board:
             facts = self.facts = loader.facts()
         return Identity(facts.chip, facts.mac, facts.flash_bytes, facts.marked)
 
-    def restore(self, baseline: Baseline) -> Restored:
+    def restore(self, baseline: Baseline, *, prove: bool = False) -> Restored:
         """Bring flash to ``baseline``, writing only what differs; ends with a reset into it.
+
+        Args:
+            prove: whether all of it is compared once more when it stands.
 
         Raises:
             ConfigError: another chip than the rig file says, or too small a flash; nothing was
@@ -188,6 +191,9 @@ class Board:
         def bring(loader: Loader) -> tuple[list[Change], int]:
             work = baselines.changes(baseline, loader.md5)
             baselines.apply(work, loader)
+            if prove and (left := baselines.changes(baseline, loader.md5)):
+                names = ", ".join(f"{one.size} bytes at {one.offset:#x}" for one in left)
+                raise FlashFailed(f"board {self.name}: after all was written, {names} still differ")
             return work, loader.serial_bytes
 
         work, moved = self._write(bring, baseline.end, "what has to stand there")

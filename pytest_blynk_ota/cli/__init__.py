@@ -23,7 +23,7 @@ COMMANDS = {
     "mutants": "whether a suite finds the bugs that can be planted",
     "profile": "learn how a firmware behaves, for its rig file",
     "report": "one page of runs: verdicts, reasons, time lines, logs",
-    "rig": "check rig files; who has which board",
+    "rig": "check rig files; who has which board; put back what it held",
     "serve": "the fault-injecting firmware server on its own",
     "virtual": "the virtual rack on its own",
 }

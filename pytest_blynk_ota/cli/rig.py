@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from pytest_blynk_ota.cli import rig_restore
 from pytest_blynk_ota.cli.rig_status import free, hold, status
 
 
@@ -50,5 +51,5 @@ def check(rig: str, as_json: bool) -> None:
         click.echo(f"{path}: rig {config.rig.name} is fine, with {', '.join(names)}")
 
 
-for one in (status, free, hold):
+for one in (status, free, hold, rig_restore.command):
     command.add_command(one)
