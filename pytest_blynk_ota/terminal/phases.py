@@ -44,6 +44,8 @@ PHASES: Mapping[tuple[str, str], str] = {
 """From the first operation on."""
 ENDED: Mapping[str, str] = {"complete": "applying"}
 """What follows upon a download that ended so; upon any other, ``download ended``."""
+FLASH = ("reading flash", "writing flash")
+"""What the loader is at; told only of work that takes long."""
 AFTER_WATCH = "judging"
 """What comes after the watch is our own looking, until the next operation."""
 
@@ -61,6 +63,7 @@ class Progress:
         download: number of the download in it.
         acked: body bytes of it that the device has acknowledged.
         announced: bytes of its file; None where that is not known.
+        flashed: bytes of flash that are read or written, and of how many.
         speed: device seconds in a host second.
     """
 
@@ -72,6 +75,7 @@ class Progress:
     download: int = 0
     acked: int = 0
     announced: int | None = None
+    flashed: tuple[int, int] = (0, 0)
     speed: float = 1.0
     _faults: dict[tuple[str, object], str] = field(default_factory=dict)
     _points: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=200))
@@ -88,7 +92,11 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of the file is down, 0 to 1; None out of a download or without a length."""
+        """How much of the file is down, or of flash done, 0 to 1; None out of a download and of
+        such work, or without a length."""
+        if self.phase in FLASH:
+            done, total = self.flashed
+            return min(1.0, done / total) if total > 0 else None
         if self.phase != "downloading" or not self.announced:
             return None
         return min(1.0, self.acked / self.announced)
@@ -129,6 +137,8 @@ class Progress:
             return ENDED.get(str(done), "download ended")
         if self.phase == AFTER_WATCH and key not in (("ota", "operation"), ("ota", "restored")):
             return None
+        if key == ("flash", "progress"):
+            return next((word for word in FLASH if word == event.data.get("what")), None)
         return PHASES.get(key) if self.operation else BEFORE.get(key)
 
     def _enter(self, phase: str, at: float) -> None:
@@ -154,6 +164,8 @@ class Progress:
             case "delivery", "progress":
                 self.acked = int(data.get("acked") or 0)
                 self._points.append((event.t, self.acked))
+            case "flash", "progress":
+                self.flashed = int(data.get("done") or 0), int(data.get("total") or 0)
             case "delivery", "fault":
                 which = "delivery", data.get("index")
                 if data.get("phase") == "fired":
