@@ -234,7 +234,7 @@ class Board:
         facts = self.facts
         if self._admission is None or facts is None or self._admitted == facts.mac:
             return
-        self._admission(facts, lambda: loader.read(0, facts.flash_bytes))
+        self._admission(facts, loader.read_all)
         self._admitted = facts.mac
 
     def _fast(

@@ -21,6 +21,7 @@ from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
 from serial.serialutil import SerialException
 
+from pytest_blynk_ota.board.baseline import BLOCK_BYTES
 from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.board.safety import (
     FUSES,
@@ -156,15 +157,41 @@ class Loader:
         with self._failing(f"hash {size} bytes at {offset:#x}"):
             return str(self._esp.flash_md5sum(offset, size)).lower()
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Read flash: fast with the stub, 64 bytes a command without."""
+    def read(self, offset: int, size: int, *, before: int = 0, total: int = 0) -> bytes:
+        """Read flash: fast with the stub, 64 bytes a command without.
+
+        Args:
+            before: bytes that were read before, of a ``total`` of more than these.
+        """
         self._attach()
+
+        def told(done: int, *_: int) -> None:
+            self.progress("reading flash", before + done, max(total, size))
+
         with self._failing(f"read {size} bytes at {offset:#x}"):
-            return bytes(
-                self._esp.read_flash(
-                    offset, size, lambda done, of, *_: self.progress("reading flash", done, of)
-                )
+            return bytes(self._esp.read_flash(offset, size, told))
+
+    def read_all(self) -> bytes:
+        """The whole flash; of blocks that are blank only the hash crosses the serial line.
+
+        Raises:
+            FlashFailed: the whole has another hash than the chip says.
+        """
+        size = self.flash_bytes()
+        blank = hashlib.md5(b"\xff" * BLOCK_BYTES).hexdigest()
+        used = [at for at in range(0, size, BLOCK_BYTES) if self.md5(at, BLOCK_BYTES) != blank]
+        data = bytearray(b"\xff" * size)
+        for number, at in enumerate(used):
+            data[at : at + BLOCK_BYTES] = self.read(
+                at, BLOCK_BYTES, before=number * BLOCK_BYTES, total=len(used) * BLOCK_BYTES
             )
+        found, wanted = hashlib.md5(data).hexdigest(), self.md5(0, size)
+        if found != wanted:
+            raise FlashFailed(
+                f"board {self._name}: what was read of its flash has the MD5 {found}, but the chip "
+                f"says {wanted}"
+            )
+        return bytes(data)
 
     def erase(self, offset: int, size: int) -> None:
         """Erase whole 4 KB sectors; needs the stub."""

@@ -108,6 +108,8 @@ class Backups:
             UsageError: it cannot be written, or one is there already.
         """
         path = self.path(facts, name)
+        if path.exists():
+            raise UsageError(f"{path}: is there already, and is not overwritten")
         if len(data) != facts.flash_bytes:
             raise UsageError(f"{path}: expected {facts.flash_bytes} bytes, got {len(data)}")
         made = Backup(
@@ -121,6 +123,8 @@ class Backups:
         said = {"schema": SCHEMA, **{field: getattr(made, field) for field in FIELDS}}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(f"{path.stem}.*.part"):  # by one that was killed
+                left.unlink()
             half = _written(path, data)
             described = path.with_suffix(".json")
             _written(described, (json.dumps(said, indent=1) + "\n").encode()).replace(described)
