@@ -8,7 +8,6 @@ a while to load.
 from __future__ import annotations
 
 import hashlib
-import termios
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from esptool.cmds import DETECTED_FLASH_SIZES
 from esptool.loader import DEFAULT_TIMEOUT, ERASE_WRITE_TIMEOUT_PER_MB, timeout_per_mb
 from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError, UnsupportedCommandError, flash_size_bytes
-from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board.baseline import BLOCK_BYTES
 from pytest_blynk_ota.board.lent import LentPort
@@ -141,14 +139,9 @@ class Loader:
         Raises:
             FlashFailed: the port or the chip cannot, or what comes at that rate is garbled.
         """
-        try:
-            with self._failing(f"go on at {baud} baud"):
-                self._esp.change_baud(baud)
-                self._esp.read_reg(MAGIC_REGISTER)
-        except (SerialException, OSError, ValueError, termios.error) as error:
-            raise FlashFailed(
-                f"board {self._name}: the port cannot go on at {baud} baud: {error}"
-            ) from error
+        with self._failing(f"go on at {baud} baud"):
+            self._esp.change_baud(baud)
+            self._esp.read_reg(MAGIC_REGISTER)
         return self
 
     def md5(self, offset: int, size: int) -> str:
