@@ -122,6 +122,10 @@ class Watched:
         self.screen.take(text)
         return bool(text)
 
+    def type(self, text: str) -> None:
+        """Type at the keyboard."""
+        os.write(self._master, text.encode())
+
     def interrupt(self) -> None:
         """Ctrl-C."""
         os.kill(self.process.pid, signal.SIGINT)
