@@ -49,11 +49,6 @@ def test_with_yes_the_flash_is_saved_before_the_first_write(pytester, bench):
     assert kinds.index("rig identity") < kinds.index("rig saved") < kinds.index("ota restored")
 
 
-def test_a_virtual_board_is_no_user_s_board_unless_it_is_asked_for(pytester, bench):
-    run(pytester).assert_outcomes(passed=1)
-    assert not (pytester.path / ".blynk-ota" / "backup").exists()
-
-
 def test_a_run_in_which_no_board_was_asked_does_not_know_its_kind(pytester, bench, run_json):
     pytester.makepyfile(test_it="def test_it(board):\n    assert board.chip\n")
     run(pytester).assert_outcomes(passed=1)

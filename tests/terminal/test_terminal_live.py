@@ -62,6 +62,23 @@ def test_each_event_of_an_update_begins_its_phase():
         assert progress.phase == phase, one
 
 
+def test_long_work_on_a_flash_is_a_phase_with_a_share():
+    progress = Progress()
+    progress.see(event(1, "rig", "reset", by="rig", mode="loader"))
+    for done, share in ((1, 0.25), (3, 0.75)):
+        progress.see(event(3, "flash", "progress", what="writing flash", done=done, total=4))
+        assert (progress.phase, progress.share) == ("writing flash", share)
+    progress.see(event(9, "ota", "restored"))
+    assert (progress.phase, progress.share) == ("booting old", None)
+
+
+@pytest.mark.parametrize("data", [{"what": "mischief", "total": 4}, {"what": "reading flash"}, {}])
+def test_work_that_says_nothing_sensible_has_no_share(data):
+    progress = Progress()
+    progress.see(event(3, "flash", "progress", **data))
+    assert progress.share is None
+
+
 def test_a_download_has_a_share_a_rate_and_the_fault_in_force():
     progress = at(10)
     assert (progress.board, progress.share, progress.fault) == ("c3-a", 0.5, "stall 50%")
