@@ -135,9 +135,10 @@ class Backups:
 
 
 def _written(path: Path, data: bytes) -> Path:
-    """The bytes on the disk, beside where they will be."""
+    """The bytes on the disk, beside where they will be; for their owner alone: a flash holds
+    passwords."""
     half = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with half.open("wb") as file:
+    with open(half, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -36,6 +36,7 @@ def test_what_is_saved_is_found_by_the_mac_with_all_that_was_known(backups):
     assert (said["mac"], said["chip"], said["flash_bytes"]) == (MAC, "esp32c3", 4096)
     assert said["taken"].endswith("+00:00")
     assert files(backups) == ["24-0a-c4-00-01-10.bin", "24-0a-c4-00-01-10.json"]
+    assert found.path.stat().st_mode & 0o077 == 0, "it may hold passwords"
 
 
 def test_a_backup_is_never_overwritten(backups):
