@@ -13,10 +13,14 @@ from pytest_blynk_ota.rig.needs import NEEDS
 from pytest_blynk_ota.rig.words import near
 
 FINDINGS = (
+    "certificate date not checked",
+    "certificate host not checked",
+    "certificate not checked",
     "confirmation not seen",
     "config lost",
     "confirmed before self-test",
     "crash",
+    "digest not checked",
     "false success",
     "fault not reached",
     "hang",

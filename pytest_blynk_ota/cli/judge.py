@@ -126,6 +126,7 @@ def _row(folder: Path, run: Path | None, again: Again) -> Row:
         "same": again.same,
         "differs_in": sorted(again.differs),
         "differs": list(again.differs.values()),
+        "later_findings": list(again.later),
     }
 
 
@@ -159,3 +160,5 @@ def _lines(row: Row) -> Iterator[str]:
     else:
         yield f"{head} (stored: {row['stored']})"
         yield from (f"  {difference}" for difference in row["differs"])
+    for name in row["later_findings"]:
+        yield f"  finding {name!r}: no difference, it was not looked for when this run was judged"

@@ -16,6 +16,7 @@ from pytest_blynk_ota.rig.shelf import Firmware
 
 
 @pytest.mark.finding("hang", "secret in the log", "crash", "no rollback protection", "went back")
+@pytest.mark.finding("digest not checked")
 def test_the_ways_of_a_firmware(ota: Ota, rig: Rig, firmware: Firmware) -> None:
     said: list[str] = []
     found = learn(Probes(ota, rig, said.append), firmware)

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_blynk_ota.errors import EvidenceError, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event, shown
 from pytest_blynk_ota.verdict.decide import Judge
-from pytest_blynk_ota.verdict.outcome import Verdict
+from pytest_blynk_ota.verdict.outcome import FINDINGS_SINCE, RULES, Verdict
 from pytest_blynk_ota.verdict.reasons import in_words_of_today
 
 ALWAYS = frozenset({
@@ -36,6 +36,7 @@ class Again:
         stored: the verdict that was stored; None where there was none.
         differs: by field of the verdict, what differs in words.
         same: the same verdict as stored, or none then as now.
+        later: names of findings that nobody looked for when the verdict was stored.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Again:
     stored: Mapping[str, Any] | None
     differs: Mapping[str, str]
     same: bool
+    later: tuple[str, ...] = ()
 
 
 def judge_again(
@@ -118,8 +120,24 @@ def _compared(
     except STUMBLES as error:
         what = f"its events are edited or foreign ({type(error).__name__}: {error})"
         return _none(number, f"it cannot be judged: {what}", stored)
-    differs = dict(_differences(stored, now)) if stored is not None else {}
-    return Again(number, now, "", False, stored, differs, stored is not None and not differs)
+    if stored is None:
+        return Again(number, now, "", False, None, {}, False)
+    then, later = _as_of(stored, now)
+    differs = dict(_differences(stored, then))
+    return Again(number, now, "", False, stored, differs, not differs, later)
+
+
+def _as_of(
+    stored: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The verdict of today without the findings that came after the stored one, and their names."""
+    rules = stored.get("rules", 1)
+    if type(rules) is not int or not 1 <= rules < RULES:
+        return now, ()
+    new = frozenset[str]().union(*(FINDINGS_SINCE[at] for at in range(rules + 1, RULES + 1)))
+    found = [one for one in now["findings"] if one["name"] not in new]
+    later = dict.fromkeys(one["name"] for one in now["findings"] if one["name"] in new)
+    return {**now, "findings": found, "rules": rules}, tuple(later)
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pytest_blynk_ota.verdict.rig_faults import unfired
 from pytest_blynk_ota.verdict.rows import Case, away, new_first_start
 from pytest_blynk_ota.verdict.sightings import Noted
 from pytest_blynk_ota.verdict.story import Story
+from pytest_blynk_ota.verdict.trust import certificate_not_checked, digest_not_checked
 
 ERROR, WARN, INFO = Severity.ERROR, Severity.WARN, Severity.INFO
 
@@ -336,6 +337,8 @@ RULES: Sequence[Rule] = (
     heap_falling,
     other_slot_damaged,
     secret_in_log,
+    digest_not_checked,
+    certificate_not_checked,
     unexplained_loss,
     late,
 )

@@ -30,6 +30,7 @@ class Ways:
     rollback: bool = True
     sleeper: bool = False
     named: bool = False
+    digests: tuple[str, ...] = ("x-md5",)
 
     @classmethod
     def of(cls, profile: Mapping[str, Any] | None) -> Ways:
@@ -40,6 +41,8 @@ class Ways:
             if key in cls.__slots__ and key != "named" and value is not None
         }
         named = given.get("name", "default") != "default"
+        if "digests" in given:
+            given["digests"] = tuple(given["digests"])
         return cls(**given, named=named)
 
     @property

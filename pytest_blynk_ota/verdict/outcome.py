@@ -13,6 +13,20 @@ from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 
 MAX_EVENTS_SHOWN = 4
 
+RULES = 2
+"""The version of the findings that the judge looks for. It goes up with each new one, so that a
+verdict of before is not called another one for lack of what nobody had looked for."""
+
+FINDINGS_SINCE: Mapping[int, frozenset[str]] = {
+    2: frozenset({
+        "digest not checked",
+        "certificate not checked",
+        "certificate host not checked",
+        "certificate date not checked",
+    }),
+}  # fmt: skip
+"""The findings that came with a version; all others are of the first."""
+
 
 class Outcome(StrEnum):
     """What truly happened; the order is the order in which the judge asks."""
@@ -153,6 +167,7 @@ class Verdict:
         slots: slot label to offset, size and image name, as believed at the end.
         metrics: what was measured, by name: docs/reference/metrics.md lists the names.
         flash: what stood in the flash after the watch; None: it was not read, or cannot be.
+        rules: the version of the findings that were looked for.
     """
 
     outcome: Outcome
@@ -170,6 +185,7 @@ class Verdict:
     slots: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     flash: FlashSeen | None = None
+    rules: int = RULES
 
     def __str__(self) -> str:
         thin = " (partial: a witness was missing)" if self.partial else ""
@@ -222,6 +238,7 @@ class Verdict:
                 for name, row in rows.get("metrics", {}).items()
             }
             rows["flash"] = FlashSeen.from_json(rows["flash"]) if rows.get("flash") else None
+            rows.setdefault("rules", 1)
             return cls(**rows)
         except (KeyError, TypeError, ValueError) as error:
             raise EvidenceError(f"this is no stored verdict: {error!r}") from error

@@ -164,7 +164,7 @@ def test_a_verdict_that_was_edited_is_told_field_by_field(run):
 def test_a_key_that_an_older_verdict_does_not_have_is_no_difference(run):
     bundle = read_test(run / "tests" / UPGRADE)
     (again,) = judge_again(bundle.events, bundle.verdicts, ended=True)
-    assert set(again.now) - set(bundle.verdicts[0]) == {"flash", "metrics"}
+    assert set(again.now) - set(bundle.verdicts[0]) == {"flash", "metrics", "rules"}
     assert again.same
 
 
