@@ -13,6 +13,7 @@ from serial.serialutil import SerialException
 from pytest_blynk_ota.board import baseline as baselines
 from pytest_blynk_ota.board.baseline import Baseline, Change, Restored
 from pytest_blynk_ota.board.console import LAST_LINES, Console, Reading
+from pytest_blynk_ota.board.naming import MAC, plain_mac
 from pytest_blynk_ota.board.patterns import (
     DOWNLOAD_CLOSED,
     ROM_BANNER,
@@ -55,6 +56,7 @@ class Identity:
     mac: str
     flash_bytes: int
     virtual: bool
+    revision: str = ""
 
     @property
     def kind(self) -> str:
@@ -82,7 +84,7 @@ class Board:
 
     Args:
         name: in the rig file.
-        chip: as the rig file says: ``esp32``, ``esp32c3``.
+        chip: as the rig file says: ``esp32``, ``esp32c3``; "" for any, to ask which it is.
         url: of its serial port.
         record: takes its events.
         baud: of its console.
@@ -169,8 +171,9 @@ class Board:
             BoardLocked: its eFuses have closed download mode.
         """
         with self._in_loader() as loader:
-            facts = self.facts = loader.facts()
-        return Identity(facts.chip, facts.mac, facts.flash_bytes, facts.marked)
+            facts, revision = loader.facts(), loader.revision()
+        self.facts = facts
+        return Identity(facts.chip, facts.mac, facts.flash_bytes, facts.marked, revision)
 
     def restore(self, baseline: Baseline, *, prove: bool = False) -> Restored:
         """Bring flash to ``baseline``, writing only what differs; ends with a reset into it.
@@ -382,6 +385,7 @@ class Board:
                 with self.console.lend() as port:
                     try:
                         loader = connect(port, self.chip, self.name, self.console.baud, words)
+                        self._is_the_one(loader)
                         if before is not None:
                             before(loader)
                         if stubbed:
@@ -398,8 +402,20 @@ class Board:
         from pytest_blynk_ota.board.flasher import locked
 
         if any(DOWNLOAD_CLOSED.search(line.text) for line in self.console.lines(cursor)):
-            raise locked(
-                self.name, refusals(Locks(download_off=FUSES[self.chip].download_off.name))
+            fuses = FUSES.get(self.chip)
+            fuse = fuses.download_off.name if fuses else "an eFuse"
+            raise locked(self.name, refusals(Locks(download_off=fuse)))
+
+    def _is_the_one(self, loader: Loader) -> None:
+        """A board that is named by its MAC was found by what its bridge says: the chip knows."""
+        url = self.console.url
+        if url.startswith(MAC) and (found := loader.mac()) != plain_mac(url.removeprefix(MAC)):
+            raise ConfigError(
+                f"board {self.name}",
+                [
+                    f"port: the rig file says {url}, but the chip with the MAC {found} answers; "
+                    "nothing was written. Boards have changed places: blynk-ota rig scan --ask"
+                ],
             )
 
     def _silence(self, cursor: int, error: LoaderSilent) -> str:

@@ -89,7 +89,7 @@ class Console:
 
     Args:
         name: the board's name in the rig file.
-        url: a device path, ``usb:SERIAL``, ``rfc2217://…`` or ``socket://…``.
+        url: any name of a port (``board/naming.py``).
         record: takes ``uart/line`` and, right after it, what the line says (``uart/reset`` …).
         baud: of the console.
         speed: device seconds in a wall second.

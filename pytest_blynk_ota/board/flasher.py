@@ -39,6 +39,8 @@ MAGIC_REGISTER = 0x40001000
 VIRTUAL_MARK = b"BLYNK-OTA VIRTUAL"
 VIRTUAL_MARK_AT = {"esp32": 0x3FF5A058, "esp32c3": 0x6000887C, "esp32s3": 0x6000707C}
 """First word of the eFuse block where a virtual chip says that it is one."""
+UNTIL_ASKED = "esp32c3"
+"""The chip whose commands say hello to one that is not known yet: it asks for the id at once."""
 COMPRESSION = 9
 """zlib level of esptool's write-flash."""
 
@@ -81,6 +83,12 @@ class Loader:
         """The base MAC address, ``aa:bb:…``."""
         with self._failing("read the MAC"):
             return ":".join(f"{byte:02x}" for byte in self._esp.read_mac())
+
+    def revision(self) -> str:
+        """Of the chip, ``v0.4``."""
+        with self._failing("read the chip's revision"):
+            major, minor = divmod(int(self._esp.get_chip_revision()), 100)
+        return f"v{major}.{minor}"
 
     def virtual(self) -> bool:
         """Whether the chip is made of software and says so in its eFuses."""
@@ -251,7 +259,7 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
 
     Args:
         port: lent by the console.
-        chip: that the rig file names.
+        chip: that the rig file names; "" for any.
         name: of the board, for messages.
         baud: of the port.
         words: where esptool's words go (``esptool_words.listening``).
@@ -261,14 +269,16 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
         ConfigError: another chip answers than the rig file says; nothing has been written.
         BoardLocked: the loader answers little more than who it is (Secure Download Mode).
     """
-    if chip not in CHIP_DEFS:
+    if chip and chip not in CHIP_DEFS:
         raise ConfigError(f"board {name}", [f"chip: esptool knows no {chip!r}"])
     port.timeout = DEFAULT_TIMEOUT  # of the console it has READ_S: a stub that starts on a busy
     # host needs longer for its first word, and esptool waits for that as long as the port says
     try:
-        esp = CHIP_DEFS[chip](port, baud)
+        esp = CHIP_DEFS[chip or UNTIL_ASKED](port, baud)
         _sync(esp)
         found = _chip_that_answers(esp)
+        if not chip and found in CHIP_DEFS:
+            chip, esp = found, CHIP_DEFS[found](port, baud)
         info = _security_info(esp) if found == chip else None
         esp.secure_download_mode = info is not None and bool(info.flags & SECURE_DOWNLOAD_FLAG)
         if found == chip and not esp.secure_download_mode:
@@ -276,10 +286,10 @@ def connect(port: LentPort, chip: str, name: str, baud: int, words: list[str]) -
     except FatalError as error:
         raise LoaderSilent(said(error, words)) from error
     if found != chip:
-        raise ConfigError(
-            f"board {name}",
-            [f"chip: the rig file says {chip}, but {found} answers; nothing was written"],
+        says = (
+            f"the rig file says {chip}, but {found}" if chip else f"esptool knows it not: {found}"
         )
+        raise ConfigError(f"board {name}", [f"chip: {says} answers; nothing was written"])
     if esp.secure_download_mode:
         raise locked(name, refusals(locks_of(chip, {}, info)))
     return Loader(esp, port, name, chip, words)

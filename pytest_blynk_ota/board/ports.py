@@ -7,13 +7,13 @@ import fcntl
 import os
 import struct
 import termios
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import serial
 from serial.serialutil import PortNotOpenError, SerialException
-from serial.tools import list_ports
 
+from pytest_blynk_ota.board import usb
+from pytest_blynk_ota.board.naming import BY_ID, MAC, USB, listed, locate, usb_ports
 from pytest_blynk_ota.board.rfc2217 import Rfc2217Port
 from pytest_blynk_ota.errors import ConfigError, PortGone
 
@@ -27,8 +27,7 @@ REMEDIES = {
     errno.ENOENT: "is the board plugged in, powered, and the port of the rig file right?",
     errno.ENXIO: "is the board plugged in and powered?",
     errno.EIO: "unplug the board and plug it in again",
-    errno.EACCES: "add this user to the port's group: sudo usermod -aG dialout $USER, log in again",
-    errno.EPERM: "add this user to the port's group: sudo usermod -aG dialout $USER, log in again",
+    errno.EBUSY: "another user's program holds it; sudo fuser -v {where} names it",
     errno.ECONNREFUSED: "nothing listens there: start the server or mend the port of the rig file",
     errno.EHOSTUNREACH: "is the host with the board up and in this network?",
     errno.ETIMEDOUT: "is the host with the board up and in this network?",
@@ -72,7 +71,7 @@ def open_port(name: str, url: str, baud: int) -> Port:
 
     Args:
         name: the board's name, for messages.
-        url: a device path, ``usb:SERIAL``, ``rfc2217://…`` or ``socket://…``.
+        url: any name of a port (``board/naming.py``).
         baud: of the console.
 
     Raises:
@@ -104,27 +103,32 @@ def _make(where: str) -> Port:
 
 
 def _device(name: str, url: str) -> str:
-    """Where the port is now: a board with a USB serial number may have moved."""
-    if not url.startswith("usb:"):
+    """Where the port is now: a board that is named by what it is may have moved."""
+    if not url.startswith((USB, MAC, BY_ID)):
         return url
-    number = url.removeprefix("usb:")
-    found = {port.serial_number: port.device for port in list_ports.comports()}
-    if number in found:
-        return found[number]
-    others = ", ".join(sorted(filter(None, found))) or "none"
-    raise PortGone(
-        f"board {name}: no USB serial port has the serial number {number}; found: {others}. "
-        "Is the board plugged in and powered?"
-    )
+    try:
+        known = usb.known_boards() if url.startswith(MAC) else ()
+        return locate(url, usb.seen_ports(), known)
+    except PortGone as error:
+        raise PortGone(f"board {name}: {error}") from None
 
 
 def _explain(name: str, url: str, where: str, error: Exception) -> str:
-    holder = _holder(where)
+    holder = usb.holder_of(where)
     if holder:
         return f"board {name}: {url} is held by another program: {holder}. Stop it first."
     code = getattr(error, "errno", None) or _cause(error)
-    remedy = REMEDIES.get(code or 0, "does another client hold it, or is the server gone?")
-    return f"board {name}: cannot open {url}: {error}. What to do: {remedy}"
+    return f"board {name}: cannot open {url}: {error}. What to do: {_remedy(code or 0, where)}"
+
+
+def _remedy(code: int, where: str) -> str:
+    if code in (errno.EACCES, errno.EPERM) and os.path.exists(where):  # noqa: PTH110
+        return usb.remedy_for_denied(where)
+    remedy = REMEDIES.get(code, "does another client hold it, or is the server gone?")
+    if code == errno.ENOENT:
+        seen = usb.seen_ports()
+        remedy += f" USB serial ports that are there: {listed(usb_ports(seen), seen)}"
+    return remedy.format(where=where)
 
 
 def _cause(error: BaseException) -> int | None:
@@ -134,19 +138,4 @@ def _cause(error: BaseException) -> int | None:
     for inner in (error.__cause__, error.__context__):
         if isinstance(inner, OSError) and inner.errno:
             return inner.errno
-    return None
-
-
-def _holder(where: str) -> str | None:
-    """Which other process has this device open, if that can be seen."""
-    device = os.path.realpath(where)
-    if not device.startswith("/dev/"):
-        return None
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            pid = link.parts[2]
-            if int(pid) != os.getpid() and str(link.readlink()) == device:
-                return f"pid {pid} ({Path('/proc', pid, 'comm').read_text().strip()})"
-        except OSError:  # the process ended, or is somebody else's
-            continue
     return None

@@ -7,10 +7,10 @@ with those of single keys, not after them.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_blynk_ota.board.naming import EXPECTED, FORM
 from pytest_blynk_ota.cloud.doors import KINDS, Speech
 from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.faults import parse_all
@@ -36,7 +36,6 @@ IS_DERIVED = "is worked out from other evidence; expected another name"
 USB_CHIPS = ", ".join(chip.name for chip in CHIPS.values() if chip.usb_jtag)
 LOOPBACK = "lo"
 """The interface that leads to virtual boards."""
-PORT = re.compile(r"/|usb:.|(rfc2217|socket)://[^/:]+:\d+$|COM\d+$")
 
 
 def ways_to_provision(board: BoardSection) -> Sequence[str]:
@@ -58,12 +57,8 @@ def _provisioned_as_its_firmware_reads(board: BoardSection) -> Mistakes:
 
 
 def _port_is_of_a_known_form(board: BoardSection) -> Mistakes:
-    if not board.is_virtual and not PORT.match(board.port):
-        yield (
-            "port",
-            'expected "virtual", a device path, usb:SERIAL, rfc2217://HOST:PORT or '
-            f"socket://HOST:PORT, got {board.port!r}{near(board.port, ['virtual'])}",
-        )
+    if not board.is_virtual and not FORM.match(board.port):
+        yield "port", f"expected {EXPECTED}, got {board.port!r}{near(board.port, ['virtual'])}"
 
 
 def _real_boards_have_no_virtual_keys(board: BoardSection) -> Mistakes:
