@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.trouble import Trouble
 
 OPTIONS = {
-    "rig": ("NAME|PATH", "the rig to test on: rigs/NAME.toml, or a file (default: virtual)"),
+    "rig": (
+        "NAME|PATH|auto|PORT",
+        "the rig to test on: rigs/NAME.toml, or a file; auto: the one board that is plugged in; "
+        "PORT: the board there, as /dev/ttyUSB0 (default: virtual)",
+    ),
     "board": ("NAME", "the only board of the rig to use"),
     "boards": (
         "all|chips|NAME,...",
@@ -116,6 +120,8 @@ PLACE = "_blynk_ota_place"
 """The fixture that takes a board and skips where it lacks something."""
 TO_WORKER = "blynk_ota_run"
 SEED_TO_WORKER = "blynk_ota_seed"
+RIG_TO_WORKER = "blynk_ota_rig"
+"""The file of a rig that the controller has made: the board is asked once."""
 FROM_WORKER = "blynk_ota_usage"
 
 
@@ -160,8 +166,14 @@ def path_option(config: pytest.Config, name: str) -> Path | None:
 
 
 def rig_option(config: pytest.Config) -> str:
-    """The rig's name, or its file."""
+    """The rig's name, its file, or the board that it is to be made of."""
+    from pytest_blynk_ota.board.naming import names_a_port
+
     value = option(config, "rig") or DEFAULT_RIG
+    if made := getattr(config, "workerinput", {}).get(RIG_TO_WORKER):
+        return str(made)
+    if names_a_port(value):
+        return value
     if value.endswith(".toml") or "/" in value:
         return str(path_option(config, "rig"))
     return value
@@ -206,6 +218,8 @@ def pytest_configure_node(node: Any) -> None:
         watch(config)
     node.workerinput[TO_WORKER] = str(config.stash[RUN])
     node.workerinput[SEED_TO_WORKER] = seed_of(config)
+    if SESSION in config.stash and config.stash[SESSION].made_rig:
+        node.workerinput[RIG_TO_WORKER] = str(config.stash[SESSION].path)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -52,7 +53,9 @@ def first_line(text: str) -> str:
 
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:
     """Folders for a run, named by time and rig, the first free one first."""
-    name = f"{now:%Y%m%dT%H%M%S}-{Path(rig).stem}"
+    word = Path(rig).stem if rig.endswith(".toml") else Path(rig).name
+    word = re.sub(r"[^A-Za-z0-9_.-]+", "-", word)  # of a port: build servers keep no file with ":"
+    name = f"{now:%Y%m%dT%H%M%S}-{word}"
     base = root / ".blynk-ota" / "runs"
     yield base / name
     for count in range(2, 1000):

@@ -36,6 +36,7 @@ from pytest_blynk_ota.rig.config import (
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
 from pytest_blynk_ota.rig.extensions import Extensions
 from pytest_blynk_ota.rig.needs import lacking
+from pytest_blynk_ota.rig.one_board import is_one_board, rig_of_one
 from pytest_blynk_ota.rig.rack import Place, Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
@@ -54,7 +55,7 @@ class Options:
 
     Attributes:
         root: pytest's root folder.
-        rig: name or path of the rig.
+        rig: name or path of the rig; ``auto`` or the name of a port for one made of that board.
         board: the only board to use; any if None.
         old, new: firmware files.
         elf: the ELF file of the firmware, or a folder of them.
@@ -105,7 +106,12 @@ class Session:
     def __init__(self, options: Options, run: Callable[[], Path]) -> None:
         self.options = options
         self._run = run
-        self.path = find_rig(options.rig, options.root)
+        self.made_rig = is_one_board(options.rig)
+        self.path = (
+            rig_of_one(options.rig, options.root, has_firmware=options.old is not None)
+            if self.made_rig
+            else find_rig(options.rig, options.root)
+        )
         self.config: RigConfig = load(self.path, options.extensions)
         self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
         self._permit = options.permit()

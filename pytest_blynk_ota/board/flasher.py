@@ -109,7 +109,8 @@ class Loader:
     def locks(self) -> Locks:
         """What is burnt to keep others out."""
         with self._failing("read the eFuses that lock it"):
-            words = {at: int(self._esp.read_reg(at)) for at in FUSES[self.chip].addresses}
+            known = FUSES[self.chip].addresses if self.chip in FUSES else ()
+            words = {at: int(self._esp.read_reg(at)) for at in known}
             return locks_of(self.chip, words, _security_info(self._esp))
 
     def encrypted(self) -> bool:

@@ -83,6 +83,8 @@ FUSES: Mapping[str, Fuses] = {
     "esp32c3": _later(0x60008800),
     "esp32s3": _later(0x60007000),
 }
+OTHER = _later(0)
+"""Of a chip that no rig file can name: it is asked who it is, and by its security info alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def locks_of(chip: str, words: Mapping[int, int], info: SecurityInfo | None) -> 
         words: of its eFuses, by address; what cannot be read is left out.
         info: None where the ROM has none.
     """
-    fuses, flags = FUSES[chip], info.flags if info else 0
+    fuses, flags = FUSES.get(chip, OTHER), info.flags if info else 0
     signed = [
         f"Secure Boot V{version}, {fuse.name}"
         for version, fuse in fuses.secure_boot.items()

@@ -10,7 +10,7 @@ import json
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,6 +65,8 @@ def known_boards(path: Path = KNOWN_BOARDS) -> list[Known]:
 
 def remember(boards: Collection[Known], path: Path = KNOWN_BOARDS) -> None:
     """Keep which chip is behind which USB device; what was known of these before is replaced."""
+    if not boards:
+        return
     macs = {board.mac for board in boards}
     devices = {(board.vid, board.pid, board.serial, board.location) for board in boards}
     kept = [
@@ -83,20 +85,23 @@ def remember(boards: Collection[Known], path: Path = KNOWN_BOARDS) -> None:
 
 def holder_of(device: str) -> str | None:
     """Which other process has this device open, with pid and command; None if none is seen."""
-    real = os.path.realpath(device)
-    if not real.startswith("/dev/"):
-        return None
-    return next((f"pid {pid} ({_command(pid)})" for pid in _openers(real)), None)
+    return holders_of([device]).get(device)
 
 
-def _openers(device: str) -> Iterator[str]:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+def holders_of(devices: Collection[str]) -> dict[str, str]:
+    """The same for several devices, in one walk through the processes; those that are held."""
+    real = {os.path.realpath(one): one for one in devices}
+    asked = {path for path in real if path.startswith("/dev/")}
+    found: dict[str, str] = {}
+    for link in Path("/proc").glob("[0-9]*/fd/*") if asked else ():
         pid = link.parts[2]
         try:
-            if int(pid) != os.getpid() and str(link.readlink()) == device:
-                yield pid
+            target = str(link.readlink())
         except OSError:  # the process ended, or is somebody else's
             continue
+        if target in asked and int(pid) != os.getpid():
+            found.setdefault(real[target], f"pid {pid} ({_command(pid)})")
+    return found
 
 
 def _command(pid: str) -> str:
