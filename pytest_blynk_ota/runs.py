@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pytest_blynk_ota.board.naming import label_of, names_a_port
 from pytest_blynk_ota.evidence.bundle import append_lines, write_json
 from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
@@ -53,8 +53,7 @@ def first_line(text: str) -> str:
 
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:
     """Folders for a run, named by time and rig, the first free one first."""
-    word = Path(rig).stem if rig.endswith(".toml") else Path(rig).name
-    word = re.sub(r"[^A-Za-z0-9_.-]+", "-", word)  # of a port: build servers keep no file with ":"
+    word = label_of(rig) if names_a_port(rig) else Path(rig).stem
     name = f"{now:%Y%m%dT%H%M%S}-{word}"
     base = root / ".blynk-ota" / "runs"
     yield base / name

@@ -138,6 +138,11 @@ def names_a_port(word: str) -> bool:
     return word.startswith(starts) and not word.endswith(".toml")
 
 
+def label_of(word: str) -> str:
+    """The word as a file's name, for build servers too: ``/dev/ttyUSB0`` is ``ttyUSB0``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", word.removeprefix("/dev/")).strip("-.")
+
+
 def locate(word: str, seen: Sequence[Seen], known: Iterable[Known] = ()) -> str:
     """The device path or URL to open for a name.
 
@@ -164,7 +169,8 @@ def locate(word: str, seen: Sequence[Seen], known: Iterable[Known] = ()) -> str:
 
 def best_name(port: Seen, seen: Sequence[Seen]) -> str:
     """The name for a rig file: it means this port alone, and holds as long as it can."""
-    number = port.serial if port.serial not in SHARED_NUMBERS else ""
+    fit = port.serial.isprintable() and port.serial not in SHARED_NUMBERS
+    number = port.serial if fit else ""
     for word, found in (
         (f"{MAC}{port.mac}", port.mac and _by_mac(f"{MAC}{port.mac}", seen, ())),
         (f"{USB}{number}", number and _by_usb(number, seen)),

@@ -22,7 +22,7 @@ from pytest_blynk_ota.board.naming import (
     names_a_port,
     usb_ports,
 )
-from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, Unavailable
+from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, PortGone, Unavailable
 from pytest_blynk_ota.rig.lease import Lease
 
 AUTO = "auto"
@@ -99,6 +99,8 @@ def _named(name: str, seen: Sequence[Seen]) -> Seen:
         locate(name, seen)  # says what is expected
     where = locate(name, seen, usb.known_boards() if name.startswith(MAC) else ())
     real = str(Path(where).resolve()) if where.startswith("/") else where
+    if where.startswith("/") and not Path(where).exists():
+        raise PortGone(f"there is no {where}; found: {listed(usb_ports(seen), seen)}")
     return next((port for port in seen if port.device == real), Seen(where))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_blynk_ota.board.naming import names_a_port
+from pytest_blynk_ota.board.naming import label_of, names_a_port
 from pytest_blynk_ota.errors import RigError, Unavailable, UsageError
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.rig.discovery import AUTO, Found, identity_of, the_board
@@ -23,11 +22,6 @@ WITH_TOKEN = 'token     = "env:BLYNK_TOKEN"\n'
 def is_one_board(word: str) -> bool:
     """Whether ``--rig`` asks for the board itself, not for a rig file."""
     return word == AUTO or names_a_port(word)
-
-
-def label_of(word: str) -> str:
-    """The word as a file's name: ``/dev/ttyUSB0`` is ``ttyUSB0``."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", word.removeprefix("/dev/")).strip("-.")
 
 
 def rig_of_one(
@@ -62,7 +56,7 @@ def rig_of_one(
         )
     board = Found(found.port, found.name, told=told)
     path = root / ".blynk-ota" / "rigs" / f"{label_of(word)}.toml"
-    text = rig_text(label_of(word), str(path), [board], settings)
+    text = rig_text(label_of(word), str(path), [board], settings, f"pytest --rig {word}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_suffix(f".{os.getpid()}.part")

@@ -18,7 +18,7 @@ GUESSES = {"native USB": "esp32c3"}
 USUAL = "esp32"
 
 HEAD = """\
-# A rig of the boards that blynk-ota rig init found. After each change:
+# Made by {by}. After each change:
 #   blynk-ota rig check {file}
 # What each key means: docs/reference/rig-file.md
 [rig]
@@ -58,7 +58,13 @@ POWER = """\
 """
 
 
-def rig_text(name: str, file: str, boards: Sequence[Found], settings: str | None = None) -> str:
+def rig_text(
+    name: str,
+    file: str,
+    boards: Sequence[Found],
+    settings: str | None = None,
+    by: str = "blynk-ota rig init",
+) -> str:
     """The rig file.
 
     Args:
@@ -66,8 +72,9 @@ def rig_text(name: str, file: str, boards: Sequence[Found], settings: str | None
         file: where it will stand, for its comments.
         boards: asked or not; a chip that we cannot test comes as a comment.
         settings: keys of each board; the usual ones, with comments, if None.
+        by: the command that makes it.
     """
-    text = HEAD.format(file=_words(file), name=_quoted(name))
+    text = HEAD.format(by=by, file=_words(file), name=_quoted(name))
     if not any(one.told is None or one.told.chip in CHIPS for one in boards):
         text += NOBODY.format(file=_words(file)) + SETTINGS + POWER.format(hub="1-1", socket="2")
     used: Counter[str] = Counter()
