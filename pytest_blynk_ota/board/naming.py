@@ -183,7 +183,7 @@ def best_name(port: Seen, seen: Sequence[Seen]) -> str:
     return port.device
 
 
-def listed(ports: Iterable[Seen], seen: Sequence[Seen]) -> str:
+def listed(ports: Iterable[Seen], seen: Sequence[Seen], between: str = "; ") -> str:
     """Ports in words, each with the name to write: for messages."""
     rows = []
     for port in ports:
@@ -191,7 +191,7 @@ def listed(ports: Iterable[Seen], seen: Sequence[Seen]) -> str:
             filter(None, [port.bridge or port.product, port.serial and f"serial {port.serial}"])
         )
         rows.append(f"{best_name(port, seen)} ({port.device}{', ' if what else ''}{what})")
-    return "; ".join(rows) or "none"
+    return between.join(rows) or "none"
 
 
 def usb_ports(seen: Iterable[Seen]) -> list[Seen]:

@@ -71,8 +71,7 @@ def init(file: Path, ports: Sequence[str], ask: bool | None, force: bool, as_jso
     FILE is rigs/lab.toml if none is named: pytest --rig lab finds it. With no board there it has
     one to fill in.
 
-    Exit code 0: written; 2: the file is there already; 3: a board did not answer, and its chip is
-    a guess.
+    Exit code 0: written; 2: the file is there already; 3: a board did not answer, and is left out.
 
     Example: blynk-ota rig init rigs/lab1.toml --ask
     """

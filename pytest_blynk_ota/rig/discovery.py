@@ -175,9 +175,9 @@ def the_board(word: str) -> Found:
     seen = [one.port for one in every]
     if boards:
         raise Unavailable(
-            f"--rig auto is for one board, and {len(boards)} are there: "
-            f"{listed([one.port for one in boards], seen)}. Say --rig NAME with one of these "
-            "names, or write a rig file of all of them: blynk-ota rig init"
+            f"--rig auto is for one board, and {len(boards)} are there. Say --rig NAME with one of "
+            "these names, or write a rig file of all of them: blynk-ota rig init\n  "
+            + listed([one.port for one in boards], seen, "\n  ")
         )
     if every:
         raise Unavailable(

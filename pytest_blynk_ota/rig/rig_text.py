@@ -27,7 +27,7 @@ advertise = "auto"              # the address that the boards reach this host at
 """
 NOBODY = """\
 
-# No board was found. Plug one in and run: blynk-ota rig init --force {file}
+# No board was found that can be tested. Plug one in and run: blynk-ota rig init --force {file}
 # or fill in its port here: blynk-ota rig scan lists what there is.
 [[board]]
 name      = "board-a"
@@ -70,23 +70,33 @@ def rig_text(
     Args:
         name: of the rig.
         file: where it will stand, for its comments.
-        boards: asked or not; a chip that we cannot test comes as a comment.
+        boards: asked or not. One that did not answer, or has a chip that we cannot test, stands
+            in a comment.
         settings: keys of each board; the usual ones, with comments, if None.
         by: the command that makes it.
     """
     text = HEAD.format(by=by, file=_words(file), name=_quoted(name))
-    if not any(one.told is None or one.told.chip in CHIPS for one in boards):
-        text += NOBODY.format(file=_words(file)) + SETTINGS + POWER.format(hub="1-1", socket="2")
     used: Counter[str] = Counter()
+    blocks: list[str] = []
+    left_out: list[str] = []
     for one in boards:
-        lines = list(_board(one, used))
-        usual = _usual(one, SETTINGS if one is boards[0] else AGAIN)
-        lines += (usual if settings is None else settings).splitlines()
-        if one.told is not None and one.told.chip not in CHIPS:
-            known = ", ".join(CHIPS)
-            lines = [f"# {one.told.chip} cannot be tested yet; chips that can: {known}", lines[0]]
-        text += "\n" + "\n".join(lines) + "\n"
-    return text
+        if why := _why_left_out(one):
+            left_out.append(f"# Left out: {_words(', '.join(_about(one)))}: {_words(why)}\n")
+            continue
+        usual = _usual(one, AGAIN if blocks else SETTINGS)
+        lines = [*_board(one, used), *(usual if settings is None else settings).splitlines()]
+        blocks.append("\n" + "\n".join(lines) + "\n")
+    if not blocks:
+        blocks = [NOBODY.format(file=_words(file)) + SETTINGS + POWER.format(hub="1-1", socket="2")]
+    return "".join([text, *blocks, *(["\n", *left_out] if left_out else [])])
+
+
+def _why_left_out(found: Found) -> str:
+    if found.error:
+        return found.error
+    if found.told is not None and found.told.chip not in CHIPS:
+        return f"chips that can be tested: {', '.join(CHIPS)}"
+    return ""
 
 
 def _usual(found: Found, settings: str) -> str:
@@ -107,7 +117,9 @@ def _board(found: Found, used: Counter[str]) -> Iterator[str]:
         yield "# socket that it is plugged into. Leave it there."
     yield "[[board]]"
     yield f"name      = {_quoted(name)}"
-    guess = "" if found.told else "  # a guess: it was not asked. A wrong one is refused, unharmed"
+    guess = (
+        "" if found.told else "  # a guess: it was not asked. A wrong one is refused before a write"
+    )
     yield f"chip      = {_quoted(chip)}{guess}"
     yield f"port      = {_quoted(found.name)}"
 
@@ -123,8 +135,6 @@ def _about(found: Found) -> Iterator[str]:
         yield f"{found.told.chip} {found.told.revision}"
         yield f"MAC {found.told.mac}"
         yield f"{found.told.flash_bytes >> 20} MB of flash"
-    if found.error:
-        yield f"did not answer: {found.error}"
 
 
 def _letters(count: int) -> str:

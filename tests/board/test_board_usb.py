@@ -15,6 +15,7 @@ from pytest_blynk_ota.board.naming import Known
 from pytest_blynk_ota.board.ports import open_port
 from pytest_blynk_ota.board.usb import Node, User, why_denied
 from pytest_blynk_ota.errors import ConfigError, PortGone
+from pytest_blynk_ota.rig.config import load
 
 ANN = User("ann", ["ann"], ["ann"])
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes a node of another group: root")
@@ -236,3 +237,20 @@ def test_a_device_that_goes_while_the_list_is_made_is_looked_past(monkeypatch):
 
     monkeypatch.setattr(usb.list_ports, "comports", comports)
     assert usb.seen_ports() == []
+
+
+COMMAND = "import sys; from pytest_blynk_ota.cli import main; sys.argv[0] = 'blynk-ota'; main()"
+
+
+def test_rig_scan_lists_the_twenty_and_rig_init_writes_a_rig_of_them(mock, tmp_path):
+    rows = mock(COMMAND, "rig", "scan", "--json")["ports"]
+    assert {
+        one["device"]: [one["usb"], one["serial"] or "", one["location"], one["product"]]
+        for one in rows
+    } == mock.wanted
+    assert all(one["bridge"] and one["chip"] is None and one["denied"] is None for one in rows)
+    said = mock(COMMAND, "rig", "init", "--json", "bench.toml")
+    assert len(said["boards"]) == len(mock.wanted)
+    config = load(tmp_path / "bench.toml")
+    assert [one.port for one in config.board] == [one["name"] for one in rows]
+    assert len({one.name for one in config.board}) == len(mock.wanted)

@@ -199,7 +199,7 @@ def test_a_port_is_a_rig_of_the_board_there(rack, tmp_path):
         ([], "no USB serial port is there. Is a board plugged in"),
         (
             [ONE, TWO, THREE],
-            r"3 are there: (?=.*usb:5A6B )(?=.*usb:1-1\.3 )(?=.*usb:1-1\.4 ).*rig init",
+            r"(?s)3 are there\. .*rig init\n(?=.*usb:5A6B )(?=.*usb:1-1\.3 )(?=.*usb:1-1\.4 )",
         ),
         ([("/dev/ttyUSB7", *MODEM, "", "1-3")], r"name it by --rig: usb:1-3 \(/dev/ttyUSB7"),
         ([("/dev/ttyS0", None, None, None, None)], "no USB serial port is there"),
@@ -340,6 +340,15 @@ def test_init_writes_a_rig_of_the_boards_that_answered(plugged, rack, tmp_path):
     assert run("check", "rigs/bench.toml").exit_code == 0
 
 
+def test_a_board_that_does_not_answer_is_left_out_of_the_rig_file(plugged, rack, tmp_path):
+    plugged(ONE, ("pty-a", *CP2102, "DEAF", "1-1.9"))
+    assert run("init", "--ask", "bench.toml").exit_code == 3
+    assert [one.port for one in load(tmp_path / "bench.toml").board] == ["usb:5A6B"]
+    (line,) = re.findall("# Left out: .*", (tmp_path / "bench.toml").read_text())
+    assert "serial number DEAF" in line
+    assert "cannot reset the chip" in line
+
+
 def test_init_does_not_replace_a_file_unless_it_is_told_to(plugged, tmp_path):
     plugged()
     (tmp_path / "mine.toml").write_text("mine")
@@ -375,7 +384,7 @@ FOUND = st.lists(
             product=TEXT,
         ),
         name=st.just(""),
-        error=TEXT,
+        error=st.one_of(st.just(""), TEXT),
         told=st.one_of(
             st.none(),
             st.builds(
@@ -396,9 +405,15 @@ FOUND = st.lists(
 @given(FOUND, TEXT)
 def test_a_rig_file_of_any_boards_is_one_that_check_takes(boards, name):
     seen = [one.port for one in boards]
-    named = [Found(one.port, best_name(one.port, seen), told=one.told) for one in boards]
+    named = [
+        Found(one.port, best_name(one.port, seen), told=one.told, error=one.error) for one in boards
+    ]
     config = check(tomllib.loads(rig_text(name, name, named)), "made")
-    fit = [one.name for one in named if one.told is None or one.told.chip != "esp32c6"]
+    fit = [
+        one.name
+        for one in named
+        if not one.error and (one.told is None or one.told.chip != "esp32c6")
+    ]
     assert [one.port for one in config.board] == (fit or ["usb:SERIAL-NUMBER"])
 
 
