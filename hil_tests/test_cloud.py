@@ -140,6 +140,15 @@ def test_a_url_that_leads_nowhere_leaves_old_as_it_is(ota, expected: Expected, t
     assert ota.ship().outcome is Outcome.UPGRADED
 
 
+@pytest.mark.scenario("C17")
+def test_a_url_that_has_expired_on_its_way_costs_a_try(ota, expected: Expected):
+    late = cloud_faults.delay(10)  # of each offer: the device gets it when its time is over
+    result = ota.ship(faults=[late], expires=5, download_limit=2, timeout=100)
+    expected.check(result, "LLFF")
+    assert {(one.ended, one.status) for one in result.downloads} == {("refused", 403)}
+    assert ota.ship().outcome is Outcome.UPGRADED
+
+
 @pytest.mark.requires("fixture-firmware")
 @pytest.mark.scenario("C18")
 def test_a_device_whose_pings_are_not_answered_in_the_download_ends_it(ota, expected: Expected):

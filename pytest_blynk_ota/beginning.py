@@ -54,7 +54,12 @@ def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
 
 
 def check_arguments(
-    image: object, faults: object, limit: object, timeout: object, https: object = None
+    image: object,
+    faults: object,
+    limit: object,
+    timeout: object,
+    https: object = None,
+    expires: object = None,
 ) -> None:
     """Raises UsageError for an argument of another kind than ``ship`` and ``offer`` take."""
     if image is not None and not isinstance(image, Image):
@@ -76,6 +81,8 @@ def check_arguments(
         raise UsageError(f"timeout is device seconds above 0, got {timeout!r}")
     if https is not None and not isinstance(https, bool):
         raise UsageError(f"https is True, False or None, got {https!r}")
+    if expires is not None and not (isinstance(expires, int | float) and expires > 0):
+        raise UsageError(f"expires is device seconds above 0, got {expires!r}")
 
 
 def with_limit(rules: AirRules | None, limit: int) -> AirRules:

@@ -176,6 +176,7 @@ class Ota:
         rules: AirRules | None = None,
         timeout: float | None = None,
         https: bool | None = None,
+        expires: float | None = None,
     ) -> Result:
         """A Blynk.Air shipment, watched to its end.
 
@@ -186,6 +187,8 @@ class Ota:
             rules: all other options of the shipment; the defaults of ``AirRules`` if None.
             timeout: device seconds; by default enough for every download to stall.
             https: whether the URL is an https one; as the rig file says if None.
+            expires: device seconds from the moment a URL is made, after which it is answered with
+                403; as the rig file says if None.
 
         Raises:
             UsageError: the image cannot be told from the one that runs.
@@ -198,6 +201,7 @@ class Ota:
             rules=rules,
             timeout=timeout,
             https=https,
+            expires=expires,
         ) as shipment:
             pass
         return shipment.result
@@ -209,9 +213,12 @@ class Ota:
         faults: AnyFaults = (),
         timeout: float | None = None,
         https: bool | None = None,
+        expires: float | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
-        with self.offering(image, faults=faults, timeout=timeout, https=https) as offering:
+        with self.offering(
+            image, faults=faults, timeout=timeout, https=https, expires=expires
+        ) as offering:
             pass
         return offering.result
 
@@ -224,10 +231,17 @@ class Ota:
         rules: AirRules | None = None,
         timeout: float | None = None,
         https: bool | None = None,
+        expires: float | None = None,
     ) -> Operation:
         """``ship`` as a context manager, for a hand in the middle."""
         return self._operation(
-            "ship", image, faults, with_limit(rules, download_limit), timeout, https=https
+            "ship",
+            image,
+            faults,
+            with_limit(rules, download_limit),
+            timeout,
+            https=https,
+            expires=expires,
         )
 
     def offering(
@@ -237,9 +251,12 @@ class Ota:
         faults: AnyFaults = (),
         timeout: float | None = None,
         https: bool | None = None,
+        expires: float | None = None,
     ) -> Operation:
         """``offer`` as a context manager, for a hand in the middle."""
-        return self._operation("offer", image, faults, BARE_OFFER, timeout, https=https)
+        return self._operation(
+            "offer", image, faults, BARE_OFFER, timeout, https=https, expires=expires
+        )
 
     def relayed(
         self,
@@ -328,12 +345,15 @@ class Ota:
         timeout: float | None,
         offers: type[Offers] = Offers,
         https: bool | None = None,
+        expires: float | None = None,
     ) -> Operation:
         limit = rules.download_limit
-        check_arguments(image, listed, limit, timeout, https)
+        check_arguments(image, listed, limit, timeout, https, expires)
         delivery = self._rig.config.delivery
-        if https is not None:
-            delivery = delivery.model_copy(update={"https": https})
+        given = {"https": https, "expires": expires}
+        delivery = delivery.model_copy(
+            update={key: value for key, value in given.items() if value is not None}
+        )
         cloud = [fault for fault in flat(listed) if isinstance(fault, CloudFault)]
         if self._rig.config.cloud.relay is not None:
             check_behind_relay(cloud)

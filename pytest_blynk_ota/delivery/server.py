@@ -384,6 +384,8 @@ class DeliveryServer:
             )
         hop = _hop(request)
         if (why := offer.withheld(request.method, hop)) is not None:
+            if request.method == "GET" and offer.attempt is None:  # asked for, so it counts
+                offer.campaign.number(offer, request.method, "range" in request.headers, hop)
             return await self._stray(connection, request, offer, 403, f"403 Forbidden: {why}\n")
         campaign = offer.campaign
         campaign.number(offer, request.method, "range" in request.headers, hop)

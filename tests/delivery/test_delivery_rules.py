@@ -26,6 +26,17 @@ def test_a_url_is_answered_with_403_once_its_time_is_over(bench, firmware_bytes)
     assert [event.data["status"] for event in bench.seen("response")] == [200, 403, 200]
 
 
+def test_a_get_that_comes_when_the_time_is_over_counts_as_a_download_once(bench, firmware_bytes):
+    campaign = bench.offer(firmware_bytes, lifetime_s=0.001)
+    url = campaign.offer("o1")
+    bench.timeline.wait(lambda _: None, 0.05)
+    assert bench.get(url, "HEAD").status == 403
+    assert campaign.attempts == 0
+    assert [bench.get(url).status for _ in range(2)] == [403, 403]
+    assert campaign.attempts == 1
+    assert [event.data["attempt"] for event in bench.seen("request")] == [None, 1, 1]
+
+
 @pytest.mark.parametrize("lifetime", [0, -1])
 def test_a_lifetime_that_is_none_is_refused(bench, firmware_bytes, lifetime):
     with pytest.raises(UsageError, match="lifetime_s"):
