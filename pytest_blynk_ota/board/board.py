@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from serial.serialutil import SerialException
@@ -281,11 +282,14 @@ class Board:
 
         Raises:
             FirmwareError: what stands there is no partition table.
+            BoardLocked: this board may not be written to, and its table is none of ours to read.
             LoaderSilent: the loader does not answer.
         """
         from pytest_blynk_ota.firmware.partitions import TABLE_BYTES, TABLE_OFFSET, PartitionTable
 
-        with self._in_loader(stubbed=True) as loader:
+        # of a locked board what stands there is no table either, and the lock is what to tell
+        look = partial(self._check, end=0, what="nothing")
+        with self._in_loader(stubbed=True, before=look) as loader:
             data = loader.read(TABLE_OFFSET, TABLE_BYTES)
             return PartitionTable.parse(data, flash_size=loader.flash_bytes())
 

@@ -74,6 +74,12 @@ def test_a_locked_board_is_refused_with_the_reason_and_a_remedy(rig, name):
     assert set(written(rig, name)) == {0xFF}
 
 
+def test_a_table_that_is_cipher_text_is_told_as_the_lock_that_it_is(rig):
+    """Not as a missing table, whose remedy would be to write one."""
+    with pytest.raises(BoardLocked, match=r"Flash Encryption is on"):
+        rig.place("c3-crypt").board.read_table()
+
+
 def test_a_board_that_nobody_locked_is_written_to(rig):
     """Flash encryption that was switched off again, with an even count, locks nothing."""
     board = rig.place("esp32-open").board
