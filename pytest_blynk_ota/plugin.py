@@ -318,11 +318,16 @@ def watch(config: pytest.Config) -> None:
 
 def extensions_of(config: pytest.Config) -> Extensions:
     """What each conftest.py that is known by now gives to rig files. Raises ConfigError."""
+    from pytest_blynk_ota.rig import drivers
     from pytest_blynk_ota.rig.config import PROVISIONING
     from pytest_blynk_ota.rig.extensions import Extensions, gathered
 
     hooks = config.hook
-    power = gathered("pytest_blynk_ota_power", lambda: hooks.pytest_blynk_ota_power(config=config))
+    power = gathered(
+        "pytest_blynk_ota_power",
+        lambda: hooks.pytest_blynk_ota_power(config=config),
+        tuple(drivers.OURS),
+    )
     provision = gathered(
         "pytest_blynk_ota_provision",
         lambda: hooks.pytest_blynk_ota_provision(config=config),

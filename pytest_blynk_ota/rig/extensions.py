@@ -123,6 +123,12 @@ class Extensions:
         Raises:
             ValueError: nobody gives it, or it cannot be loaded; in words.
         """
+        from pytest_blynk_ota.rig import drivers
+
+        if group == POWER:
+            ours = drivers.NAMES
+            if (made := drivers.driver_of(name)) is not None:
+                return made
         given = self.power if group == POWER else self.provision
         factory = given[name] if name in given else _installed(group, name)
         if factory is None:
@@ -232,7 +238,9 @@ STANDARD = Path(sysconfig.get_path("stdlib"))
 def told(error: BaseException) -> str:
     """An error of a user's code: what it is, what it says, and the line of that code."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [one for one in frames if _is_theirs(Path(one.filename))] or frames[-1:]
+    theirs = [one for one in frames if _is_theirs(Path(one.filename))]
+    if not theirs and frames and OURS not in Path(frames[-1].filename).parents:
+        theirs = frames[-1:]
     place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
     return f"{type(error).__name__}: {error}{place}"
 
