@@ -36,7 +36,7 @@ class Pieces:
                 return b""
             await asyncio.Event().wait()
         if not self.first:
-            await asyncio.sleep(5 * AT_ONCE_S)
+            await Board.clock.pause(5 * AT_ONCE_S)
         self.first = False
         return self.pieces.pop(0)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.app.http_get import LONGEST_LINE, WIFI_BYTES_PER_S
@@ -167,9 +166,7 @@ class ArduinoHttp:
         """Wait for data; False: none came. A closed connection reads as "none" from then on."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read())
-        with suppress(TimeoutError):
-            async with self._clock.within(wall_s):
-                await asyncio.wait({self._reading})
+        await self._clock.first({self._reading}, wall_s)
         if not self._reading.done():
             return False
         reading, self._reading = self._reading, None

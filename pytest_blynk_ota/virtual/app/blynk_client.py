@@ -322,7 +322,7 @@ class BlynkClient:
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read(BUFF_IN))
         reading = self._reading
-        await asyncio.wait({reading}, timeout=max(seconds, 0.0) / self._clock.speed)
+        await self._clock.first({reading}, max(seconds, 0.0) / self._clock.speed)
         if self._reading is not reading:  # closed by another task of the firmware
             raise LinkLost
         if not reading.done():

@@ -218,9 +218,7 @@ class EspHttpClient:
             raise EspError(FAIL)
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read(limit))
-        with suppress(TimeoutError):
-            async with self._clock.within(self._clock.timeout(TIMEOUT_S)):
-                await asyncio.wait({self._reading})
+        await self._clock.first({self._reading}, self._clock.timeout(TIMEOUT_S))
         if not self._reading.done():
             self._silent_s += TIMEOUT_S
             self._unanswered = self._unanswered + 1 if self._nobody_answers else 0

@@ -27,7 +27,7 @@ async def stay(
     tasks = [asyncio.ensure_future(one) for one in (timers.live(), *news)]
     limit = None if seconds == float("inf") else max(seconds, 0.0) / clock.speed
     try:
-        done, _ = await asyncio.wait(tasks, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        done = await clock.first(tasks, limit)
         async with timers.busy:
             await _end(tasks)
     finally:

@@ -225,7 +225,7 @@ class MqttClient:
             raise SessionOver
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._connection.read())
-        await asyncio.wait({self._reading}, timeout=max(seconds, 0.0) / self._clock.speed)
+        await self._clock.first({self._reading}, max(seconds, 0.0) / self._clock.speed)
         if not self._reading.done():
             return None
         reading, self._reading = self._reading, None

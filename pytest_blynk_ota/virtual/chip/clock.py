@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Collection, MutableMapping
 from contextlib import asynccontextmanager, suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 FLOOR_S = 0.25  # no scaled time-out falls below this many wall seconds
@@ -125,6 +125,19 @@ class DeviceClock:
             finally:
                 if alarm is not None:
                     alarm.cancel()
+
+    async def first(
+        self, tasks: Collection[asyncio.Future[Any]], wall_s: float | None
+    ) -> set[asyncio.Future[Any]]:
+        """``asyncio.wait`` for the first of some, in which only time counts that the process had.
+
+        Returns:
+            Those that are done by then; they are not cancelled otherwise.
+        """
+        with suppress(TimeoutError):
+            async with self.within(wall_s):
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return {task for task in tasks if task.done()}
 
     async def spend(self, device_s: float) -> None:
         """Let work take time: small amounts add up and are slept off together."""
