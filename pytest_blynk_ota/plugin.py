@@ -206,14 +206,9 @@ def is_worker(config: pytest.Config) -> bool:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """pytest-xdist: all workers write into one evidence folder."""
-    from pytest_blynk_ota import runs
-
     config: pytest.Config = node.config
     if RUN not in config.stash:
-        chosen = path_option(config, "evidence")
-        now = datetime.now()
-        folder = runs.renew(chosen) if chosen else None
-        config.stash[RUN] = folder or runs.shared(config.rootpath, rig_option(config), now)
+        config.stash[RUN] = _shared_folder(config)
         keep_tally(config)
         watch(config)
     node.workerinput[TO_WORKER] = str(config.stash[RUN])
@@ -230,25 +225,40 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         raise pytest.UsageError(said)
 
 
+def _new_folder(config: pytest.Config) -> Path:
+    """A folder for the run of one process. Raises UsageError."""
+    from pytest_blynk_ota import runs
+    from pytest_blynk_ota.errors import UsageError
+
+    chosen = path_option(config, "evidence")
+    try:
+        if chosen:
+            return runs.renew(chosen)
+        return runs.claim(config.rootpath, rig_option(config), datetime.now())
+    except OSError as error:
+        raise UsageError(
+            f"cannot write evidence in {error.filename} ({error.strerror}); "
+            f"name another folder with --evidence"
+        ) from error
+
+
+def _shared_folder(config: pytest.Config) -> Path:
+    """A folder for several workers; what is wrong with it pytest itself tells, for no test runs."""
+    from pytest_blynk_ota import runs
+    from pytest_blynk_ota.errors import UsageError
+
+    if not path_option(config, "evidence"):
+        return runs.shared(config.rootpath, rig_option(config), datetime.now())
+    try:
+        return _new_folder(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def run_folder(config: pytest.Config) -> Path:
-    """The evidence folder of this run, made when it is first needed."""
+    """The evidence folder of this run, made when it is first needed. Raises UsageError."""
     if RUN not in config.stash:
-        from pytest_blynk_ota import runs
-
-        chosen = path_option(config, "evidence")
-        try:
-            config.stash[RUN] = (
-                runs.renew(chosen)
-                if chosen
-                else runs.claim(config.rootpath, rig_option(config), datetime.now())
-            )
-        except OSError as error:
-            from pytest_blynk_ota.errors import UsageError
-
-            raise UsageError(
-                f"cannot write evidence in {error.filename} ({error.strerror}); "
-                f"name another folder with --evidence"
-            ) from error
+        config.stash[RUN] = _new_folder(config)
     return config.stash[RUN]
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from pytest_blynk_ota.board.naming import label_of, names_a_port
-from pytest_blynk_ota.evidence.bundle import append_lines, write_json
+from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.evidence.bundle import EVENTS, append_lines, write_json
 from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
 from pytest_blynk_ota.evidence.run import RUN
@@ -82,9 +83,16 @@ def renew(folder: Path) -> Path:
     """Use a folder that the user named: an earlier run in it is replaced, nothing else.
 
     Raises:
+        UsageError: what stands where a run has its files is no run of ours; nothing was removed.
         OSError: it cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    stranger = next(_strangers(folder), None)
+    if stranger is not None:
+        raise UsageError(
+            f"--evidence {folder}: {stranger} is no evidence, and a run would be written over it; "
+            "nothing was removed: name an empty folder, or one that holds an earlier run alone"
+        )
     if (folder / RUN).exists():
         for name in (RUN, RESULTS, MANIFEST, "report.html", "summary.md"):
             (folder / name).unlink(missing_ok=True)
@@ -92,6 +100,26 @@ def renew(folder: Path) -> Path:
             log.unlink()
         shutil.rmtree(folder / "tests", ignore_errors=True)
     return folder
+
+
+def _strangers(folder: Path) -> Iterator[Path]:
+    """What is not ours under names that a run uses: a project's own ``tests``, above all."""
+    tests = folder / "tests"
+    if tests.is_symlink() or (tests.exists() and not tests.is_dir()):
+        yield tests
+    elif tests.is_dir():
+        yield from (path for path in sorted(tests.iterdir()) if not _of_a_test(path))
+    with contextlib.suppress(FileNotFoundError, ValueError):  # torn by a kill: it may be ours
+        data = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or "schema" not in data:
+            yield folder / RUN
+
+
+def _of_a_test(path: Path) -> bool:
+    """Whether it is the folder of a test; a kill may have left it empty."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return (path / EVENTS).exists() or not any(path.iterdir())
 
 
 def begin(folder: Path, data: Mapping[str, Any]) -> None:

@@ -59,13 +59,23 @@ def _rows(bundle: Path) -> Iterator[Row]:
     from pytest_blynk_ota.evidence.run import find_runs
 
     runs = [] if is_there(bundle / EVENTS) else find_runs(bundle)
-    if not runs:
+    if not runs and not is_there(bundle / EVENTS) and _run_of(bundle) is None:
+        yield {"bundle": str(bundle), "error": _nothing(bundle)}
+    elif not runs:
         yield from _test_rows(bundle, _run_of(bundle), alone=True)
     for folder in runs:
         try:
             yield from _run_rows(folder)
         except EvidenceError as error:
             yield {"bundle": str(folder), "error": str(error)}
+
+
+def _nothing(bundle: Path) -> str:
+    what = "no evidence in it" if bundle.is_dir() else "is no folder (unpack an archive first)"
+    return (
+        f"{bundle}: {what}; expected the folder of a test (it has events.jsonl), of a run "
+        "(it has run.json), or of several runs"
+    )
 
 
 def _run_rows(folder: Path) -> Iterator[Row]:

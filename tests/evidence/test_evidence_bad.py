@@ -367,3 +367,13 @@ def test_a_test_that_its_worker_died_of_has_the_evidence_that_is_left_of_it(run)
     assert test.folder == run / "tests" / STALL
     assert len(stored.tests) == 3
     assert stored.marks == ()
+
+
+@pytest.mark.parametrize(("name", "said"), [("empty", "no evidence in it"), ("x.zip", "unpack")])
+def test_what_is_no_evidence_is_told_with_all_that_may_be_judged(tmp_path, name, said):
+    (tmp_path / "empty").mkdir()
+    zipfile.ZipFile(tmp_path / "x.zip", "w").close()
+    code, out, err = judged(tmp_path / name)
+    assert (code, out) == (4, "")
+    assert said in err
+    assert "of a test (it has events.jsonl), of a run (it has run.json), or of several" in err

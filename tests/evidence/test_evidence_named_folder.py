@@ -1,0 +1,62 @@
+"""A folder that the user named for a run's evidence."""
+
+import pytest
+
+from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.runs import renew
+
+
+@pytest.fixture
+def named(tmp_path):
+    """A folder with an earlier run of one test in it, and of one that a kill left empty."""
+    (tmp_path / "run.json").write_text('{"schema": 2}')
+    for name in ("test_it-0123ab", "killed-0123ab"):
+        (tmp_path / "tests" / name).mkdir(parents=True)
+    (tmp_path / "tests" / "test_it-0123ab" / "events.jsonl").write_text("")
+    return tmp_path
+
+
+def test_an_earlier_run_is_replaced(named):
+    (named / "notes.txt").write_text("mine")
+    renew(named)
+    assert [path.name for path in named.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("file", ["tests/test_mine.py", "tests/sub/notes.txt"])
+def test_a_project_with_tests_of_its_own_is_refused_and_left_whole(named, file):
+    (named / file).parent.mkdir(exist_ok=True)
+    (named / file).write_text("mine")
+    before = sorted(named.rglob("*"))
+    with pytest.raises(UsageError, match=r"tests/.* is no evidence.*nothing was removed"):
+        renew(named)
+    assert sorted(named.rglob("*")) == before
+
+
+def test_it_is_refused_before_the_first_run_too(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_mine.py").write_text("mine")
+    with pytest.raises(UsageError, match=r"test_mine\.py is no evidence"):
+        renew(tmp_path)
+
+
+def test_a_link_in_the_place_of_tests_is_not_followed(named, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (named / "link").mkdir()
+    (named / "link" / "run.json").write_text('{"schema": 2}')
+    (named / "link" / "tests").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="link/tests is no evidence"):
+        renew(named / "link")
+
+
+def test_a_run_json_of_another_program_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text('{"mine": 1}')
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(UsageError, match=r"run\.json is no evidence"):
+        renew(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_run_json_that_a_kill_has_torn_is_replaced(named):
+    (named / "run.json").write_text('{"sch')
+    renew(named)
+    assert not list(named.iterdir())
