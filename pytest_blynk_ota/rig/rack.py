@@ -325,12 +325,19 @@ class Rig:
                 ) from error
             return str(probe.getsockname()[0])
 
-    def place(self, name: str | None = None, *, among: Sequence[str] | None = None) -> Place:
+    def place(
+        self,
+        name: str | None = None,
+        *,
+        among: Sequence[str] | None = None,
+        even_refused: bool = False,
+    ) -> Place:
         """The named board, or the first one that nobody holds; it has power.
 
         Args:
             name: of one board.
             among: names of the boards to choose from, where none is named; any if None.
+            even_refused: whether it may be one in quarantine.
 
         Raises:
             ConfigError: there is no such board.
@@ -342,7 +349,9 @@ class Rig:
         """
         self.check()
         names = [name] if name else among or [board.name for board in self.config.board]
-        sections = self._out_of_quarantine([self.config.pick(one) for one in names])
+        sections: Sequence[BoardSection] = [self.config.pick(one) for one in names]
+        if not even_refused:
+            sections = self._out_of_quarantine(sections)
         for section in sections:
             if section.name in self._places:
                 place = self._places[section.name]
