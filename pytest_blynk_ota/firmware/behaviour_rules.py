@@ -47,10 +47,17 @@ def _are_bugs(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(one in BUGS for one in value)
 
 
+def _can_be_sent(text: Any) -> bool:
+    """Whether Blynk's protocol has room for it: UTF-8, parted by NUL."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _is_claim(value: Any) -> bool:
     if isinstance(value, dict):
         return bool(value) and all(
-            key in ("version", "build") and isinstance(text, str) for key, text in value.items()
+            key in ("version", "build") and _can_be_sent(text) for key, text in value.items()
         )
     return value in ("own", "nothing")
 
@@ -64,7 +71,10 @@ COUNT_FROM_0 = Rule("a whole number, 0 or more", lambda value: value == 0 or is_
 PORT = Rule("a port, 1 to 65535", _is_port)
 PORTS = Rule("a list of ports, 1 to 65535", _is_ports)
 BUG_IDS = Rule(f"a list of planted bugs, {min(BUGS)} to {list(BUGS)[-1]}", _are_bugs)
-CLAIM = Rule('"own", "nothing" or a table of version and build', _is_claim)
+CLAIM = Rule(
+    '"own", "nothing" or a table of version and build, as text without NUL or half characters',
+    _is_claim,
+)
 TABLE = Rule("a table", lambda value: value is None)
 """None only: a table that is there is looked at with rules of its own."""
 

@@ -56,6 +56,8 @@ def test_defaults_are_the_stock_firmware():
         ({"finds_cloud": "no"}, "finds_cloud: expected true or false"),
         ({"reports": {"versoin": "1"}}, "reports"),
         ({"reports": {}}, "reports"),
+        ({"reports": {"version": "1\0002"}}, "reports: .* without NUL"),
+        ({"reports": {"build": "\ud800"}}, "reports: .* half characters"),
         ({"crash": {"wen": "start"}}, "crash: unknown key 'wen'.*did you mean 'when'"),
         ({"crash": {"times": 0}}, "crash: times"),
         ({"crash": "start"}, "crash: expected a table"),
