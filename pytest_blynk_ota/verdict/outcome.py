@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -12,6 +12,7 @@ from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 
 MAX_EVENTS_SHOWN = 4
+CRASHES_TOLD = 3
 
 RULES = 2
 """The version of the findings that the judge looks for. It goes up with each new one, so that a
@@ -147,6 +148,15 @@ class Metric:
         return f"{self.least:g} to {self.most:g}{unit}, last {self.last:g} ({self.count} values)"
 
 
+def _crash_lines(crashes: Sequence[str]) -> Iterator[str]:
+    """A line for each of the first crashes: a board in a boot loop crashes hundreds of times."""
+    yield from (f"crash: {crash}" for crash in crashes[:CRASHES_TOLD])
+    more = len(crashes) - CRASHES_TOLD
+    if more > 0:
+        noun = "crash" if more == 1 else "crashes"
+        yield f"and {more} more {noun}, the last: {crashes[-1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome of one operation and everything that it rests on.
@@ -199,7 +209,7 @@ class Verdict:
             f"versions reported: {', '.join(self.versions) or 'none'}",
             *(f"  because {reason}" for reason in self.reasons),
             *(f"  {download}" for download in self.downloads),
-            *(f"  crash: {crash}" for crash in self.crashes),
+            *(f"  {line}" for line in _crash_lines(self.crashes)),
             *([f"  measured: {measured}"] if measured else []),
             *((f"  {self.flash}",) if self.flash else ()),
             *(f"  {finding}" for finding in self.findings),

@@ -1,5 +1,6 @@
 """A failed assert about a result says what was expected and what came."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,19 @@ def test_an_assert_about_something_else_is_left_to_pytest(result):
 
     assert of(other, result) is None
     assert of(unknown, result) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "lines"),
+    [
+        (3, ["crash: 1", "crash: 2", "crash: 3"]),
+        (4, ["crash: 1", "crash: 2", "crash: 3", "and 1 more crash, the last: 4"]),
+        (699, ["crash: 1", "crash: 2", "crash: 3", "and 696 more crashes, the last: 699"]),
+    ],
+)
+def test_a_boot_loop_does_not_bury_the_story_under_its_crashes(count, lines):
+    verdict = replace(
+        VERDICT, findings=(), crashes=tuple(str(number + 1) for number in range(count))
+    )
+    told = [line.strip() for line in str(verdict).splitlines()]
+    assert [line for line in told if "crash" in line] == lines
