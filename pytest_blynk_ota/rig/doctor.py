@@ -15,6 +15,7 @@ from pytest_blynk_ota.board.board import Identity
 from pytest_blynk_ota.board.patterns import ROM_BANNER
 from pytest_blynk_ota.errors import BoardLocked, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import BoardSection
 from pytest_blynk_ota.rig.rack import Place, Rig
 
@@ -186,24 +187,26 @@ class Patient:
     def cloud(self) -> str:
         """The firmware that is on it logs in at this rig's cloud."""
         profile, timeline = self.section.profile, self.rig.recorder.timeline
-        host, port = self.rig.cloud.address
+        host, port = self.rig.cloud.address_of(dials(self.section))
         cursor = timeline.cursor
         self.place.board.reset(by="rig")
         wait_s = self.rig.timeout(profile.boot_s + profile.login_s)
-        found = timeline.wait(self._login, wait_s, after=cursor)
-        if found is None:
+        version = timeline.wait(self._reported, wait_s, after=cursor)
+        if version is None:
             raise Failed(
-                f"nothing logged in within {wait_s:.0f} s with the token of {self.section.name}",
+                f"nothing logged in within {wait_s:.1f} s with the token of {self.section.name}",
                 f"the firmware on it may dial another server (--old FILE brings yours). If it "
                 f"dials {host}:{port}: is that address in its network, and does a firewall "
                 f"keep it out? (rig.advertise, cloud.ports in the rig file)",
             )
         self.logged_in = True
-        return f"it logged in at {host}:{port}"
+        return f"it logged in at {host}:{port}, with version {version}"
 
-    def _login(self, batch: Sequence[Event]) -> bool | None:
-        mine = ("cloud", "login", self.section.name)
-        return True if any((e.source, e.kind, e.board) == mine for e in batch) else None
+    def _reported(self, batch: Sequence[Event]) -> str | None:
+        """The version that it reports behind its login: only then it listens, on MQTT."""
+        mine = ("cloud", "report", self.section.name)
+        said = [e.data["version"] for e in batch if (e.source, e.kind, e.board) == mine]
+        return said[-1] if said else None
 
     def server(self) -> str:
         """Told to update, it comes to this rig's firmware server, which has nothing for it."""
@@ -212,14 +215,14 @@ class Patient:
         host, port = self.rig.delivery.address
         timeline = self.rig.recorder.timeline
         cursor = timeline.cursor
-        sent = self.rig.cloud.send_ota(
-            self.section.name, f"http://{host}:{port}/{NO_FILE}", offer="doctor"
-        )
+        tag = {"type": "doctor", "ver": "0.0.0", "build": "doctor"}  # MQTT sends all of it
+        url = f"http://{host}:{port}/{NO_FILE}"
+        sent = self.rig.cloud.send_ota(self.section.name, url, offer="doctor", size=1, tag=tag)
         self.rig.background.call(sent)
         wait_s = self.rig.timeout(REQUEST_S)
         if timeline.wait(_request, wait_s, after=cursor) is None:
             raise Failed(
-                f"it did not come to http://{host}:{port} within {wait_s:.0f} s",
+                f"it did not come to http://{host}:{port} within {wait_s:.1f} s",
                 "does a firewall keep that port from the boards? Does this firmware know the "
                 "update command (InternalPinOTA)?",
             )
