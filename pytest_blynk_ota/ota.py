@@ -194,6 +194,7 @@ class Ota:
             UsageError: the image cannot be told from the one that runs.
             RigError: the rack failed, or the evidence does not decide.
         """
+        self._must_have_power()
         with self.shipping(
             image,
             faults=faults,
@@ -216,11 +217,21 @@ class Ota:
         expires: float | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
+        self._must_have_power()
         with self.offering(
             image, faults=faults, timeout=timeout, https=https, expires=expires
         ) as offering:
             pass
         return offering.result
+
+    def _must_have_power(self) -> None:
+        """Raises UsageError if the test itself keeps the board dark: nobody will give it back."""
+        if self._place.power is not None and self._place.power.is_off:
+            raise UsageError(
+                f"board {self._place.name}: this test has taken its power away, and nothing can "
+                "be offered to it: call power.on() before, or give the power back within "
+                "ota.shipping(…) or ota.offering(…)"
+            )
 
     def shipping(
         self,

@@ -20,6 +20,7 @@ from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION, flag_of
+from pytest_blynk_ota.report.visible import visible
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place
@@ -158,10 +159,10 @@ class Running:
         elif told.text not in str(error):
             error.add_note(told.text)
         why = told.result.reasons
-        line = first_line(told.text)
+        line = visible(first_line(told.text))
         self.item.user_properties.append((SAID, line))
-        self._headline = f"{line}, because {why[0].text}" if why else line
-        reasons = [f"because {reason}" for reason in why[:MAX_REASONS]]
+        self._headline = visible(f"{line}, because {why[0].text}") if why else line
+        reasons = [visible(f"because {reason}") for reason in why[:MAX_REASONS]]
         for line in (*reasons, *self.ways_on()):
             error.add_note(f"  {line}")
         self._told = True

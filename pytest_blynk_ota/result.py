@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.air import AirStatus
+from pytest_blynk_ota.report.visible import visible
 from pytest_blynk_ota.verdict import (
     Download,
     Finding,
@@ -16,6 +17,15 @@ from pytest_blynk_ota.verdict import (
     Reason,
     Verdict,
 )
+
+
+class Measured(dict[str, "Metric"]):
+    """Metrics by name; a wrong name is answered with the right ones."""
+
+    def __missing__(self, name: str) -> Metric:
+        raise KeyError(
+            f"{name!r} was not measured in this operation; measured: {', '.join(self) or 'nothing'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +110,12 @@ class Result:
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """What was measured, by name: ``result.metrics["free heap"].least``; only what was seen.
-        docs/reference/metrics.md lists the names."""
-        return self.verdict.metrics
+        docs/reference/metrics.md lists the names.
+
+        Raises:
+            KeyError: on a look at what was not seen; says what was.
+        """
+        return Measured(self.verdict.metrics)
 
     @property
     def flash(self) -> FlashSeen | None:
@@ -125,4 +139,5 @@ class Result:
         if self.last_lines:
             lines += ["last lines of the log:", *(f"    {line}" for line in self.last_lines)]
         lines += [f"core dump: {path}" for path in self.core_dumps]
-        return [*lines, f"evidence: {self.evidence}"]
+        lines.append(f"evidence: {self.evidence}")
+        return [visible(line) for line in lines]  # a version may hold what moves a cursor

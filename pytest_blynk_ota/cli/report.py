@@ -48,7 +48,8 @@ def command(
 ) -> None:
     """Make one page of runs: verdicts, reasons, time lines, logs. It needs no network.
 
-    RUNS are the folders of runs, of several workers or machines too, or of single tests.
+    RUNS are the folders of runs, of several workers or machines too, of single tests, or folders
+    in which runs lie, as CI leaves them.
 
     Exit code 0: the page is written; 2: it cannot be; 4: a folder holds no evidence. With
     --exit-code 1: the firmware failed; 3: the rig failed; 4: a run is not complete, or its files
@@ -56,9 +57,11 @@ def command(
 
     Example: blynk-ota report .blynk-ota/runs/20261123T203000-virtual
     """
+    from pytest_blynk_ota.evidence.run import find_runs
     from pytest_blynk_ota.report import write
 
-    page = write.read(runs, against, plain=plain)
+    folders = [below for run in runs for below in find_runs(run) or [run]]
+    page = write.read(folders, against, plain=plain)
     path = output or runs[0] / write.PAGE
     try:
         write.write_page(page, path)

@@ -94,6 +94,11 @@ class Power:
     def __repr__(self) -> str:
         return f"<power of {self._board}{', off' if self._left_off else ''}>"
 
+    @property
+    def is_off(self) -> bool:
+        """Whether it was taken away and not given back."""
+        return self._left_off
+
     def off(self, *, by: str = "test", t: float | None = None) -> None:
         """Take the power away; ``t``: it had gone by itself then. Raises OutletUnreachable."""
         self._record("power", "off", self._board, t=t, by=by)

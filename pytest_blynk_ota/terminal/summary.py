@@ -180,4 +180,5 @@ def counts(rows: Sequence[Row]) -> str:
 def last_line(rows: Sequence[Row], folder: str, *, complete: bool) -> str:
     """One line: what came out, and where the evidence is."""
     stopped = "" if complete else "stopped early; "
-    return f"blynk-ota: {stopped}{counts(rows) or 'no test ran'}; evidence in {folder}"
+    came = counts(rows) or ("no test ran" if complete else "no test came to its end")
+    return f"blynk-ota: {stopped}{came}; evidence in {folder}"

@@ -235,3 +235,26 @@ def test_a_hook_of_another_folders_conftest_is_none_of_its_business(pytester):
         (folder / "conftest.py").write_text("def pytest_runtest_logreport(report): pass\n")
         (folder / f"test_{name}.py").write_text("def test_it(firmware): assert firmware.old\n")
     pytester.runpytest_subprocess("a", "b").assert_outcomes(passed=2)
+
+
+def test_a_test_that_keeps_its_board_dark_is_told_so_at_once(pytester, run_json):
+    pytester.makepyfile("def test_it(ota, power):\n    power.off()\n    ota.ship()\n")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines(["*UsageError: board c3-a: this test has taken its power away*"])
+    assert "rig" not in run_json()["counts"]
+
+
+def test_what_a_firmware_says_of_itself_moves_no_cursor(pytester):
+    pytester.makepyfile(
+        "from pytest_blynk_ota import Outcome\n"
+        "def test_it(ota, firmware):\n"
+        "    said = {'build': '\\x1b[31mred\\u202e'}\n"
+        "    result = ota.offer(firmware.behaving(reports=said))\n"
+        "    assert result.outcome is Outcome.STALLED\n"
+    )
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(failed=1)
+    text = done.stdout.str()
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    assert "\u241b[31mred" in text

@@ -75,6 +75,14 @@ def test_a_folder_without_evidence_is_an_error(tmp_path, report):
     assert isinstance(report(tmp_path).exception, EvidenceError)
 
 
+def test_runs_below_a_folder_are_one_page(tmp_path, report):
+    for name in ("a", "b"):
+        folder = Folder(tmp_path / "artifacts" / name, id=name)  # a run given twice counts once
+        folder.add(name)
+    done = report(tmp_path / "artifacts", "--json", "-o", tmp_path / "it.html")
+    assert json.loads(done.output)["tests"] == 2
+
+
 def test_the_report_of_a_run_is_said_with_its_path(run, monkeypatch):
     run.add()
     monkeypatch.chdir(run.path.parent)
