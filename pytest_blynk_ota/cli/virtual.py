@@ -45,6 +45,9 @@ def _pokes(command: Callable[..., None]) -> Callable[..., None]:
     type=FiniteRange(min=0, min_open=True, max=MAX_SPEED),
     help="How many times faster the boards' clocks run, instead of the rig file's speed or 1.",
 )
+@click.option(
+    "--usbip", is_flag=True, help="Serve the boards as USB devices, for usbip attach on any Linux."
+)
 @click.option("--at", metavar="URL", envvar=RACK, help=f"The rack that runs already; or {RACK}.")
 @_pokes
 @click.option("--download", is_flag=True, help="With --reset: into download mode.")
@@ -59,6 +62,7 @@ def command(
     rig: str | None,
     boards: tuple[str, ...],
     speed: float | None,
+    usbip: bool,
     at: str | None,
     as_json: bool,
     **options: Any,
@@ -84,13 +88,13 @@ def command(
         blynk-ota virtual --at http://127.0.0.1:PORT --dip c3-a --ms 50
     """
     wanted = [name for name in ACTIONS if options[_key(name)]]
-    _check(wanted, rig or boards or speed, options)
+    _check(wanted, rig or boards or speed or usbip, options)
     if wanted:
         _poke(wanted[0], at, options, as_json)
     elif at and _is_typed("at"):
         raise click.UsageError(f"--at: say what to do there: {_named(ACTIONS)}")
     else:
-        _become_rack(rig, boards, speed, as_json)
+        _become_rack(rig, boards, speed, ["--usbip"] * usbip + ["--json"] * as_json)
 
 
 def _is_typed(option: str) -> bool:
@@ -108,7 +112,7 @@ def _check(wanted: list[str], start: Any, options: dict[str, Any]) -> None:
         raise click.UsageError(f"one thing at a time, not {_named(wanted)}")
     if wanted and start:
         raise click.UsageError(
-            f"--{wanted[0]} is for a rack that runs; RIG, --board and --speed start one"
+            f"--{wanted[0]} is for a rack that runs; RIG, --board, --speed and --usbip start one"
         )
     for action, names in MODIFIERS.items():
         for name in names:
@@ -137,7 +141,7 @@ def _poke(name: str, at: str | None, options: dict[str, Any], as_json: bool) -> 
 
 
 def _become_rack(
-    rig: str | None, boards: tuple[str, ...], speed: float | None, as_json: bool
+    rig: str | None, boards: tuple[str, ...], speed: float | None, flags: list[str]
 ) -> None:
     """The rack is a program of its own: this process becomes it, and Ctrl-C reaches it directly."""
     from pytest_blynk_ota.rig.config import load
@@ -154,6 +158,4 @@ def _become_rack(
         line += ["--board", name]
     if speed is not None:
         line += ["--speed", str(speed)]
-    if as_json:
-        line.append("--json")
-    os.execv(sys.executable, line)
+    os.execv(sys.executable, line + flags)

@@ -9,6 +9,7 @@ import math
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pytest_blynk_ota.errors import ConfigError, UsageError
 from pytest_blynk_ota.virtual.lifeline import Lifeline
 from pytest_blynk_ota.virtual.rack import Rack
 from pytest_blynk_ota.virtual.settings import RackSettings, load
+from pytest_blynk_ota.virtual.usbip.devices import BUSID
+from pytest_blynk_ota.virtual.wire.usbip import USBIP
 
 USAGE = 2
 BROKEN = 3
@@ -50,6 +53,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--board", action="append", default=[], metavar="NAME", help="only this board"
     )
+    made.add_argument(
+        "--usbip",
+        action="store_true",
+        help="serve the boards as USB devices, for usbip attach: a kernel makes ports of them",
+    )
     made.add_argument("--lifeline", action="store_true", help="end when standard input closes")
     made.add_argument(
         "--check", action="store_true", help="only say what is wrong, as a JSON list, and end"
@@ -75,6 +83,9 @@ def announce(ready: dict[str, Any], *, as_json: bool) -> None:
         return
     for board in ready["boards"]:
         print(f"{board['name']:<12} {board['chip']:<8} {board['mac']}  {board['url']}")
+        if board["url"].startswith("usbip"):
+            port = board["url"].rpartition(":")[2]
+            print(f"{'':<12} sudo usbip --tcp-port {port} attach -r 127.0.0.1 -b {BUSID}")
         print(f"{'':<12} power: {ready['outlet']}/{board['name']}  (PUT 0 or 1)")
     first = ready["boards"][0]["name"]
     print(f"look and poke: blynk-ota virtual --at {ready['outlet']} --flash {first}")
@@ -113,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(options)
     try:
         settings = load(options.rig, options.board, options.speed)
+        if options.usbip:
+            boards = tuple(replace(one, wire=USBIP) for one in settings.boards)
+            settings = replace(settings, boards=boards)
         asyncio.run(serve(settings, as_json=options.json, lifeline=options.lifeline))
     except UsageError as error:
         print(error, file=sys.stderr)

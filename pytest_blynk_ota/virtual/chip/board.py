@@ -105,6 +105,8 @@ class Board:
             opened=self._client_came,
             pace=speed if settings.paced else None,
             rated=not own_usb,
+            usb=settings.usb,
+            serial=self.chip.mac_text.upper() if own_usb else self.chip.mac_text.replace(":", ""),
         )
         self.state = State.OFF
         self._hub = settings.hub or own_usb  # the chip's own port goes with the chip's power

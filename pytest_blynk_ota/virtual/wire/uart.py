@@ -81,6 +81,8 @@ class Uart:
         opened: told when a client has come.
         pace: device seconds in a wall second, if bytes take their time; ``None``: they take none.
         rated: whether there are baud rates at all; a chip's own USB port has none.
+        usb: which USB device it is: ``bridge`` or ``jtag``.
+        serial: that device's serial number.
     """
 
     def __init__(
@@ -92,7 +94,10 @@ class Uart:
         opened: Callable[[], None] = lambda: None,
         pace: float | None = None,
         rated: bool = True,
+        usb: str = "bridge",
+        serial: str = "",
     ) -> None:
+        self.usb, self.serial = usb, serial
         self.lines = Lines(moved)
         self.chip_baud = BOOT_BAUD
         self._received = received
