@@ -45,18 +45,20 @@ def _real(rig: str, name: str) -> BoardSection:
 def _row(section: BoardSection) -> dict[str, Any]:
     """What is known of a board without touching it."""
     from pytest_blynk_ota.rig.lease import left_behind, state_of
+    from pytest_blynk_ota.rig.leased import leased_as
     from pytest_blynk_ota.rig.quarantine import Ward
     from pytest_blynk_ota.rig.queue import waiting
 
     row: dict[str, Any] = {"board": section.name, "port": section.port, "state": "virtual"}
     if section.is_virtual:
         return row
-    state, wedged = state_of(section.port), Ward(section.name, section.port).look()
+    name = leased_as(section.port)
+    state, wedged = state_of(name), Ward(section.name, name).look()
     row["state"] = "held" if state.held else "free"
-    row["waiting"] = sum(section.port in one.ports for one in waiting())
+    row["waiting"] = sum(name in one.ports for one in waiting())
     if state.held:
         row |= {"holder": str(state), "pid": state.pid}
-    elif left_behind(section.port):
+    elif left_behind(name):
         row["left_by"] = str(state)
     if wedged is not None:
         row["failures"], row["reason"] = wedged.count, wedged.reason
@@ -116,9 +118,10 @@ def free(board: str, rig: str, patience: float, as_json: bool) -> None:
     Example: blynk-ota rig free c3-a --rig lab1
     """
     from pytest_blynk_ota.rig.eviction import ask_to_end
+    from pytest_blynk_ota.rig.leased import leased_as
 
     section = _real(rig, board)
-    holder = ask_to_end(section.name, section.port, patience_s=patience)
+    holder = ask_to_end(section.name, leased_as(section.port), patience_s=patience)
     if as_json:
         click.echo(json.dumps({"board": board, "state": "free", "had": holder and str(holder)}))
     elif holder is None:
@@ -143,10 +146,11 @@ def hold(board: str, rig: str, minutes: float) -> None:
     Example: blynk-ota rig hold c3-a --rig lab1 --minutes 45
     """
     from pytest_blynk_ota.rig.lease import Lease
+    from pytest_blynk_ota.rig.leased import leased_as
 
     section = _real(rig, board)
     until = datetime.now(UTC) + timedelta(minutes=minutes)
-    lease = Lease(section.name, section.port, until=until)
+    lease = Lease(section.name, leased_as(section.port), until=until)
     try:
         click.echo(f"{board} is yours until {until:%H:%M:%S} UTC; Ctrl-C gives it back")
         threading.Event().wait(minutes * MINUTE)

@@ -13,6 +13,7 @@ from pytest_blynk_ota.evidence.timeline import Record
 from pytest_blynk_ota.rig.backup import Backup, Permit
 from pytest_blynk_ota.rig.config import BoardSection
 from pytest_blynk_ota.rig.lease import Lease
+from pytest_blynk_ota.rig.leased import leased_as
 
 
 @dataclass
@@ -45,7 +46,7 @@ class PutBack:
                 f'board {section.name} has port = "virtual": each run makes it anew, and there is '
                 "nothing to put back"
             )
-        lease = Lease(section.name, section.port)
+        lease = Lease(section.name, leased_as(section.port))
         try:
             with Board(
                 section.name,

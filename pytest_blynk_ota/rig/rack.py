@@ -54,6 +54,7 @@ from pytest_blynk_ota.rig.foreign import (
     provisioning_of,
 )
 from pytest_blynk_ota.rig.lease import Lease, state_of
+from pytest_blynk_ota.rig.leased import leased_as
 from pytest_blynk_ota.rig.network.commands import Ports
 from pytest_blynk_ota.rig.network.name_server import NameServer
 from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, NameService
@@ -149,6 +150,7 @@ class Rig:
         self._wait_s = wait_s
         self._process = process or os.getpid()
         self._wards: dict[str, Ward] = {}
+        self._lease_names: dict[str, str] = {}
         self.name = config.rig.name
         self.speed = config.rig.speed
         self.recorder = recorder
@@ -302,7 +304,7 @@ class Rig:
         held: list[str] = []
         for section in self.config.board:
             if section.name not in self._places and not section.is_virtual:
-                state = state_of(section.port)
+                state = state_of(self._leased_as(section))
                 if state.held:
                     held.append(f"board {section.name} ({section.port}) is held by {state}")
         return held
@@ -377,7 +379,7 @@ class Rig:
     ) -> Place:
         held: list[str] = []
         for section in sections:
-            if not section.is_virtual and not may(section.port):
+            if not section.is_virtual and not may(self._leased_as(section)):
                 held.append(f"board {section.name} ({section.port}) is waited for by others")
                 continue
             try:
@@ -397,7 +399,7 @@ class Rig:
     def _wait_for_any(self, sections: Sequence[BoardSection], why: LeaseHeld) -> Place:
         """Stand in line. Raises LeaseHeld if none comes free in time."""
         names = [section.name for section in sections]
-        ports = [section.port for section in sections if not section.is_virtual]
+        ports = [self._leased_as(one) for one in sections if not one.is_virtual]
         self.recorder("rig", "waiting", boards=names, why=str(why))
         begun = self.recorder.timeline.now()
         with standing_in_line(ports, self._process) as turn:
@@ -414,24 +416,31 @@ class Rig:
                 # Nobody announces that a lock is free: its holder may have been killed.
                 self._stopped.wait(LOOK_S)
 
+    def _leased_as(self, section: BoardSection) -> str:
+        """The name of its lease, the same for the whole run: a board may come back elsewhere."""
+        if section.name not in self._lease_names:
+            self._lease_names[section.name] = leased_as(section.port)
+        return self._lease_names[section.name]
+
     def give_way(self) -> None:
         """Between two tests: hand boards over that another worker of this run waits for."""
         wanted = {port for one in waiting() if one.run == self._process for port in one.ports}
         for name, place in list(self._places.items()):
-            if place.lease is not None and place.config.port in wanted:
+            if place.lease is not None and self._leased_as(place.config) in wanted:
                 del self._places[name]
                 place.close()
 
     def ward(self, section: BoardSection) -> Ward:
         """What is held against a board."""
         if section.name not in self._wards:
-            port = None if section.is_virtual else section.port
+            port = None if section.is_virtual else self._leased_as(section)
             self._wards[section.name] = Ward(section.name, port)
         return self._wards[section.name]
 
     def _open(self, section: BoardSection) -> Place:
         virtual = section.is_virtual
-        lease = None if virtual else Lease(section.name, section.port, run=self._process)
+        port = "" if virtual else self._leased_as(section)
+        lease = None if virtual else Lease(section.name, port, run=self._process)
         try:
             url, outlet = self._wires(section)
             board = Board(
