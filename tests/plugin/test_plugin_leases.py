@@ -1,9 +1,11 @@
 """Boards that are shared: by the workers of a run, and by runs."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,42 @@ def test_a_board_in_quarantine_is_passed_over_and_refused_by_name(pytester, benc
         ["*Quarantined: board a is in quarantine: it failed 2 times in a row since *"]
     )
     done.stdout.fnmatch_lines(["*blynk-ota rig doctor tries it again*"])
+
+
+PHASES = 100
+
+
+def processes_in(folder):
+    """What still runs with this folder as its own: of a run, and what it has started."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.resolve() == folder:
+                found.append(link.parent.name)
+    return found
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_a_run_that_is_killed_in_any_phase_leaves_no_lease_process_or_port(pytester, bench):
+    pytester.makepyfile(
+        "def test_it(board, cloud, delivery):\n    assert board.identity().virtual\n"
+    )
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rig=rig.toml"]
+    line.append("--board=a")
+    others = processes_in(pytester.path)  # the bench itself
+    begun = time.monotonic()
+    assert subprocess.run(line, cwd=pytester.path, capture_output=True, check=False).returncode == 0
+    whole_s = time.monotonic() - begun
+    for phase in range(PHASES):
+        run = subprocess.Popen(
+            line, cwd=pytester.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(whole_s * phase / PHASES)
+        run.kill()
+        run.wait()
+        assert not state_of(bench["a"]).held, phase
+        assert processes_in(pytester.path) == others, phase
+    done = subprocess.run(line, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
