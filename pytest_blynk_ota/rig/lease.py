@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from pytest_blynk_ota.errors import LeaseHeld
 
 LOCKS = Path("/proc/locks")
+SHARED = 0o777
 NAME_BYTES = 16
 """Hex digits of a port's hash: the name of its files."""
 
@@ -222,10 +223,15 @@ def _user() -> str:
 
 
 def make_shared(folder: Path) -> None:
-    """A folder that every user may lock in, with the sticky bit, as /tmp has it."""
-    if not folder.is_dir():
+    """A folder that every user may lock in.
+
+    Without the sticky bit that /tmp has: with it filelock takes no lock of a third user's file, for
+    that user might put another one in its place.
+    """
+    with contextlib.suppress(PermissionError):  # somebody else's: it is as it was made
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o1777)
+        if folder.stat().st_mode & 0o7777 != SHARED:
+            folder.chmod(SHARED)
 
 
 def write_shared(file: Path, row: Mapping[str, object]) -> None:

@@ -114,7 +114,7 @@ def test_a_label_that_says_nothing_is_no_holder(holder, tmp_path):
             Lease("a", "/dev/x")
 
 
-AS_NOBODY = 65534
+AS_NOBODY, AS_THIRD = 65534, 65533
 PROTECTED = Path("/proc/sys/fs/protected_regular")
 
 
@@ -130,14 +130,14 @@ def protected():
     PROTECTED.write_text(before)
 
 
-def as_nobody(what):
+def as_nobody(what, user=AS_NOBODY):
     """Do something as another user; the text that it returns, or the error."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.setgid(AS_NOBODY)
-            os.setuid(AS_NOBODY)
+            os.setgid(user)
+            os.setuid(user)
             said = what()
         except BaseException as error:
             said = f"{type(error).__name__}: {error}"
@@ -182,3 +182,10 @@ def test_two_users_lease_one_board_in_turn(for_all, protected):
     assert not left_behind("/dev/x"), "another user's label stays, and must be empty"
     assert as_nobody(take_and_give_back) == "mine"
     assert lock_folder() == for_all
+
+
+def test_a_third_user_leases_what_a_second_one_has_had(for_all, protected):
+    Lease("b", "/dev/y").close()
+    assert as_nobody(take_and_give_back) == "mine"
+    assert as_nobody(take_and_give_back, AS_THIRD) == "mine"
+    assert as_nobody(take_and_give_back) == "mine"
