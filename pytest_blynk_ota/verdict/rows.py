@@ -168,8 +168,8 @@ def false_reports(case: Case) -> list[Report]:
     found = []
     for visit in case.story.visits:
         ran = [case.images.of(boot) for boot in visit.near]
-        if visit.boot not in case.story.window:
-            continue
+        if visit.boot not in case.story.window or visit.end < case.story.operation.t:
+            continue  # what it said before the operation is of an earlier one
         for report in visit.reports:
             if (
                 report.version

@@ -149,7 +149,7 @@ class Story:
         rows = [
             report
             for visit in self.visits
-            if any(visit.boot is one for one in boots)
+            if any(visit.boot is one for one in boots) and visit.end >= self.operation.t
             for report in visit.reports
             if report.t <= self.until
         ]

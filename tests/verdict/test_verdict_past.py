@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tale import Tale
+from test_verdict_properties import VERBS, boards
+from test_verdict_properties import told as told_tale
 
 from pytest_blynk_ota.errors import BlynkOtaError
 from pytest_blynk_ota.evidence.event import Event, parse_events
@@ -89,6 +91,49 @@ def test_a_verdict_is_the_same_with_all_of_the_past_told(names, between, gap):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Past, "begins", lambda *_: iter([WHOLE]))
         assert verdicts(events) == short
+
+
+SANE = {
+    "stalled": ["offered", "stalls", "old", "login old"],
+    "refused": ["offered", "404", "old", "login old"],
+    "updated": ["offered", "whole", "new", "login new"],
+    "nothing": [],
+}
+"""Operations as devices go through them; between them anything may happen, lies included."""
+waits = st.sampled_from([0.0, 0.3, 3.0, 12.0, 70.0])
+trouble = st.lists(st.tuples(st.sampled_from(sorted(VERBS)), waits), max_size=3)
+turns = st.lists(st.tuples(st.sampled_from(sorted(SANE)), waits, trouble), min_size=2, max_size=4)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(boards, turns)
+@example(
+    {"op": "ship", "info": False, "uart": True, "flash": True, "online": True, "faults": ()},
+    [
+        ("nothing", 0.0, [("watchdog", 0.0), ("login", 0.0)]),
+        (
+            "nothing",
+            0.0,
+            [("offered", 0.0), ("old", 0.0), ("shut", 70.0), ("half", 0.0), ("login old", 70.0)],
+        ),
+        ("nothing", 0.0, []),
+    ],
+)
+def test_an_outcome_is_the_same_with_all_of_a_past_told_that_was_full_of_lies(board, turns):
+    verbs = []
+    for name, wait, more in turns:
+        verbs += [*((verb, 3.0) for verb in SANE[name]), *more, ("next", wait)]
+    events = told_tale(board, verbs).over().events
+    short = [outcome_of(one) for one in verdicts(events)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Past, "begins", lambda *_: iter([WHOLE]))
+        assert [outcome_of(one) for one in verdicts(events)] == short
+
+
+def outcome_of(verdict: object) -> object:
+    if not isinstance(verdict, dict):
+        return str(verdict).partition(":")[0]
+    return verdict["outcome"], verdict["air_status"], verdict["running"]
 
 
 @pytest.mark.parametrize("what", sorted(BETWEEN))
