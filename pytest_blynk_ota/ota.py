@@ -194,8 +194,7 @@ class Ota:
             UsageError: the image cannot be told from the one that runs.
             RigError: the rack failed, or the evidence does not decide.
         """
-        self._must_have_power()
-        with self.shipping(
+        operation = self.shipping(
             image,
             faults=faults,
             download_limit=download_limit,
@@ -203,7 +202,9 @@ class Ota:
             timeout=timeout,
             https=https,
             expires=expires,
-        ) as shipment:
+        )
+        self._must_have_power()
+        with operation as shipment:
             pass
         return shipment.result
 
@@ -217,10 +218,11 @@ class Ota:
         expires: float | None = None,
     ) -> Result:
         """One bare InternalPinOTA, watched to its end. Arguments and errors as for ``ship``."""
-        self._must_have_power()
-        with self.offering(
+        operation = self.offering(
             image, faults=faults, timeout=timeout, https=https, expires=expires
-        ) as offering:
+        )
+        self._must_have_power()
+        with operation as offering:
             pass
         return offering.result
 
