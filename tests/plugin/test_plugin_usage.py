@@ -9,7 +9,8 @@ import pytest
 
 from pytest_blynk_ota.firmware import derive
 from pytest_blynk_ota.marks import FINDINGS
-from pytest_blynk_ota.verdict import findings, late, losses
+from pytest_blynk_ota.verdict import findings, late, losses, trust
+from pytest_blynk_ota.verdict.fault_kinds import CERTIFICATES
 
 QUICK = ("-p", "no:cacheprovider", "-p", "no:pytest_embedded", "-p", "no:hypothesispytest")
 WORKERS = pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
@@ -217,7 +218,7 @@ def section(output: str, title: str) -> list[str]:
 def finding_names() -> set[str]:
     """Each literal name that a finding is given in the modules that make findings."""
     names = set()
-    for module in (findings, late, losses):
+    for module in (findings, late, losses, trust):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
                 names |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
@@ -225,7 +226,8 @@ def finding_names() -> set[str]:
 
 
 def test_the_marker_knows_all_findings_and_no_others():
-    assert finding_names() | {"unexpected reset", "crash"} == set(FINDINGS)
+    by_table = {"unexpected reset", "crash", *CERTIFICATES.values()}
+    assert finding_names() | by_table == set(FINDINGS)
 
 
 def test_a_hook_of_another_folders_conftest_is_none_of_its_business(pytester):
