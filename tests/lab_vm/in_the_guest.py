@@ -138,7 +138,14 @@ def test_rows_of_the_stock_suite_pass_on_both_and_their_evidence_is_of_virtual_b
             one.restore(Baseline(pieces))
     rows = shlex.split(os.environ["LAB_ROWS"])
     line = [sys.executable, "-m", "pytest", "hil_tests", "--rig=lab-vm", "--boards=all", "-n2"]
-    line += ["-q", "-p", "no:cacheprovider", f"--evidence={tmp_path / 'run'}", *rows]
+    line += [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=900",
+        f"--evidence={tmp_path / 'run'}",
+        *rows,
+    ]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout[-6000:], done.stderr[-2000:])
     assert done.returncode == 0
