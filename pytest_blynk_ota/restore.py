@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region, Span
 from pytest_blynk_ota.board.baseline import Restored as Written
+from pytest_blynk_ota.board.condition import condition
 from pytest_blynk_ota.errors import FirmwareError, OldNotSettled, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware import otadata
@@ -304,12 +305,26 @@ def turned_away(events: Sequence[Event], board: str) -> str:
     return ", ".join(dict.fromkeys(reasons))
 
 
+STARTS_OF_OURS = ENDS_ALL_SESSIONS - {("uart", "reset")}
+
+
+def _said_since_start(events: Sequence[Event], board: str) -> list[str]:
+    """The lines of a board's log since we started it last."""
+    own = [(event.source, event.kind, event) for event in events if event.board == board]
+    begun = max((n for n, (s, k, _) in enumerate(own) if (s, k) in STARTS_OF_OURS), default=-1)
+    return [str(e.data["text"]) for s, k, e in own[begun + 1 :] if (s, k) == ("uart", "line")]
+
+
 def _why_not(rig: Rig, place: Place, image: Image, after: int, limit: float) -> str:
     events = rig.recorder.timeline.events(after)
     heard = heard_from(events, place.name)
     if away := turned_away(events, place.name):
         heard += f"; meanwhile the cloud ended connections before their login: {away}"
-    lines = "\n".join(f"    {line}" for line in place.board.console.last())
+    console = place.board.console
+    said = [*_said_since_start(events, place.name), *console.texts(console.cursor)]
+    if wrong := condition(said, console.baud):
+        heard += f". {wrong}"
+    lines = "\n".join(f"    {line}" for line in console.last())
     return (
         f"board {place.name}: after the restore, Old ({image.version}) did not stay logged in for "
         f"{place.profile.settle_s:g} s; within {limit:.1f} s it {heard}\n"

@@ -13,6 +13,7 @@ from serial.serialutil import SerialException
 
 from pytest_blynk_ota.board import baseline as baselines
 from pytest_blynk_ota.board.baseline import Baseline, Change, Restored
+from pytest_blynk_ota.board.condition import condition
 from pytest_blynk_ota.board.console import LAST_LINES, Console, Reading
 from pytest_blynk_ota.board.naming import MAC, plain_mac
 from pytest_blynk_ota.board.patterns import (
@@ -423,9 +424,12 @@ class Board:
             )
 
     def _silence(self, cursor: int, error: LoaderSilent) -> str:
-        lines = [line.text for line in self.console.lines(cursor)]
+        lines = self.console.texts(cursor)
         banners = [line for line in lines if ROM_BANNER.search(line)]
-        if not lines:
+        wrong = condition(lines, self.console.baud)
+        if wrong and not (banners and _in_download(banners[-1])):  # there it is where it should be
+            hint = wrong
+        elif not lines:
             hint = "The chip said nothing either: is it powered, and are TX and RX right?"
         elif banners and not _in_download(banners[-1]):
             hint = "It booted from flash: is IO0 wired to DTR?"

@@ -397,6 +397,11 @@ class Console:
         with self._changed:
             return tuple(self._lines[max(0, after - self._forgotten) :])
 
+    def texts(self, after: int = 0) -> list[str]:
+        """As ``lines``, and the one that has not ended: at a wrong baud rate none may ever end."""
+        rest = self._log.rest
+        return [*(line.text for line in self.lines(after)), *([rest] if rest else [])]
+
     def heard(self) -> Iterator[tuple[float, str]]:
         """The lines that are kept, each with the monotonic host seconds of its end."""
         return ((line.t, line.text) for line in self.lines())
