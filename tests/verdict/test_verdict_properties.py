@@ -256,3 +256,27 @@ def test_the_order_in_which_events_arrive_changes_nothing(name):
         )
     )
     assert essence(tale.judged()) == before
+
+
+def with_unseen_starts(events: list[Event], seconds: float) -> list[Event]:
+    """As a port tells it that goes with each reset: from then on so many host seconds are lost."""
+    starts = [e for e in events if (e.source, e.kind) == ("uart", "reset")]
+    kept = [
+        e
+        for e in events
+        if e.source != "uart" or not any(s.t <= e.t < s.t + seconds for s in starts)
+    ]
+    for start in starts:
+        kept.append(replace(start, kind="port_lost", data={"why": "no such device"}))
+        kept.append(replace(start, t=start.t + seconds, kind="port_back", data={}))
+    return sorted(kept, key=lambda e: e.t)
+
+
+@pytest.mark.parametrize("name", sorted(TALES))
+@pytest.mark.parametrize("device_s", [0.05, 0.5, 2.0, 10.0])
+def test_a_start_that_a_lost_port_hid_is_never_judged_as_if_all_was_seen(name, device_s):
+    """The chip's own USB port goes at each reset, and takes the banner with it."""
+    tale = TALES[name]()
+    tale.shuffled(lambda events: with_unseen_starts(events, device_s / 20))
+    answer = judged(tale)
+    assert isinstance(answer, Undecided) or answer.partial
