@@ -118,7 +118,7 @@ class Console:
         self._mark = 0
         self._sinks: list[Sink] = []
         self._port: Port | None = None
-        self._lost = "not open"
+        self._lost, self._lost_at = "not open", 0.0
         self._lending = threading.Lock()
         self._lent = self._parked = self._reading = self._working = False
         self._closing = threading.Event()
@@ -356,7 +356,7 @@ class Console:
         with self._changed:
             if self._port is not port:
                 return
-            self._port, self._lost = None, why
+            self._port, self._lost, self._lost_at = None, why, time.monotonic()
             self._changed.notify_all()
         port.close()
         self._record("uart", "port_lost", self.name, why=why)
@@ -376,6 +376,8 @@ class Console:
         if self._port is not port:  # nobody is left to close it later
             port.close()
             return
+        gone = round(time.monotonic() - self._lost_at, 3)
+        self._record("uart", "unseen", self.name, seconds=gone)
         self._record("uart", "port_back", self.name)
 
     def keep_core_dump(self, content: bytes, origin: str) -> None:

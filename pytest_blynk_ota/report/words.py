@@ -44,6 +44,7 @@ OF_THEIR_OWN = {
     ("cloud", "ota_withheld"): "faults",
     ("ota", "withheld"): "faults",
     ("uart", "port_lost"): "power",
+    ("uart", "unseen"): "power",
     ("uart", "port_back"): "power",
 }
 """Kinds that stand in another lane than their witness's."""
@@ -60,6 +61,7 @@ LINES: dict[tuple[str, str], str] = {
     ("uart", "firmware"): "firmware ({what}): {text}",
     ("uart", "metric"): "{name} = {value} {unit}",
     ("uart", "port_lost"): "serial port lost: {why}",
+    ("uart", "unseen"): "unseen: nothing was read of the board for {seconds} s",
     ("uart", "port_back"): "serial port is back",
     ("rig", "reset"): "reset by the {by} ({mode})",
     ("rig", "identity"): "{kind} {chip}, MAC {mac}, {flash_bytes} bytes of flash",
@@ -112,6 +114,7 @@ LABELS: dict[tuple[str, str], tuple[str, int]] = {
     ("uart", "core_dump"): ("core dump", 2),
     ("uart", "app"): ("app {field}", 0),
     ("uart", "port_lost"): ("port lost", 3),
+    ("uart", "unseen"): ("unseen", 1),
     ("uart", "port_back"): ("port back", 2),
     ("rig", "reset"): ("reset by {by}", 1),
     ("rig", "identity"): ("{kind} {chip}", 1),

@@ -133,12 +133,20 @@ def test_a_port_that_loses_its_power_comes_back_by_itself(server, console, timel
     server.drop()
     eventually(lambda: "port_lost" in kinds(timeline), "the loss")
     assert console.lost
+    since = time.monotonic()
+    eventually(lambda: time.monotonic() - since > 0.5, "half a second without a port")
     again = SerialServer(server.port)
     try:
         eventually(lambda: console.lost is None, "the return")
         again.say(b"ets Jul 29 2019\r\n")
         console.expect("ets", timeout=5)
-        assert kinds(timeline) == ["line", "port_lost", "port_back", "line"]
+        assert kinds(timeline) == ["line", "port_lost", "unseen", "port_back", "line"]
+        lost, back = (
+            next(event.t for event in timeline.events() if event.kind == kind)
+            for kind in ("port_lost", "port_back")
+        )
+        unseen = next(e.data["seconds"] for e in timeline.events() if e.kind == "unseen")
+        assert unseen == pytest.approx(back - lost, abs=0.1)
         assert [line.text for line in console.lines()] == ["I (3) bo", "ets Jul 29 2019"]
     finally:
         console.close()
