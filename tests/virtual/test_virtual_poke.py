@@ -129,7 +129,7 @@ def test_the_journal_is_a_table(poke, rack):
         (["--cut", BOARD, "--on", BOARD], 2, "one thing at a time, not --cut, --on"),
         (["--cut", BOARD, "lab1"], 2, "--cut is for a rack that runs; RIG"),
         (["--speed", "nan"], 2, "'--speed': nan is no number"),
-        (["--list", "--speed", "3"], 2, "RIG, --board and --speed start one"),
+        (["--list", "--speed", "3"], 2, "RIG, --board, --speed and --usbip start one"),
         (["--cut", BOARD, "--ms", "5"], 2, "--ms goes with --dip"),
         (["--cut", BOARD, "--download"], 2, "--download goes with --reset"),
         (["--at", "http://127.0.0.1:9", "--list"], 3, "no virtual rack answers at http://127"),
