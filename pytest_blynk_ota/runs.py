@@ -20,7 +20,7 @@ from pytest_blynk_ota.board.naming import label_of, names_a_port
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.evidence.bundle import EVENTS, append_lines, write_json
 from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
-from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
+from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
 from pytest_blynk_ota.evidence.run import RUN
 
 PREFIX = "blynk_ota_"
@@ -176,15 +176,6 @@ def _now() -> str:
 
 def _iso(wall: float) -> str:
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
-
-
-def result_of(counts: Mapping[str, int], complete: bool) -> str:
-    """The word in run.json: a firmware failure outweighs a rack error, and both a stopped run."""
-    if counts.get("firmware"):
-        return "firmware"
-    if counts.get("rig"):
-        return "rig"
-    return "incomplete" if counts.get("error") or not complete else "ok"
 
 
 def word(report: pytest.TestReport) -> str | None:

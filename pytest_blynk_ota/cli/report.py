@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INCOMPLETE = 4
 CODES = {"firmware": 1, "rig": 3, "ok": 0}
 """The result in run.json to an exit code; any other word is evidence that is not whole."""
+CAME_TO = ("firmware", "rig", "error")
+"""What a test came to that no run is fine with, whatever its run.json says."""
 WORST_FIRST = (1, 3, 4, 0)
 """A firmware failure outweighs a rack error, and both an incomplete run."""
 
@@ -68,7 +70,9 @@ def command(
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name another file with -o") from error
     results = [run.result for run in page.runs]
-    code = code_of(results + ["changed"] * any(run.changed for run in page.runs))
+    results += ["changed"] * any(run.changed for run in page.runs)
+    results += ["incomplete"] * any(not run.complete for run in page.runs)
+    code = code_of(results + [word for word, _ in page.counts if word in CAME_TO])
     click.echo(json.dumps(_row(page, path, code)) if as_json else _line(page, path))
     sys.exit(code if exit_code else 0)
 

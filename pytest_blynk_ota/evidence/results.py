@@ -20,6 +20,15 @@ carried out, a worker that died.
 """
 
 
+def result_of(counts: Mapping[str, int], complete: bool) -> str:
+    """The word in run.json: a firmware failure outweighs a rack error, and both a stopped run."""
+    if counts.get("firmware"):
+        return "firmware"
+    if counts.get("rig"):
+        return "rig"
+    return "incomplete" if counts.get("error") or not complete else "ok"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
     """What one test came to.

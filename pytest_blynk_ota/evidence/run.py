@@ -12,6 +12,7 @@ Runs of schema 1 have neither results nor a manifest: their tests have no words.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from pytest_blynk_ota.evidence.files import (
 )
 from pytest_blynk_ota.evidence.manifest import MANIFEST, changes
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
-from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
+from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
 
 RUN = "run.json"
 RUN_SCHEMA = 2
@@ -178,6 +179,7 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
     data = _run_data(reader)
     listed = data.get("schema", RUN_SCHEMA) >= RUN_SCHEMA
     results = _paired(folder, list(_results(reader))) if listed else []
+    _must_agree(reader, data, results)
     if check and listed:
         _compare(reader, killed="finished" not in data)
     tests = [*_told(reader, results), *_untold(reader, results, data, listed)]
@@ -229,7 +231,8 @@ def _must_be_a_run(folder: Path) -> None:
         raise EvidenceError(f"{folder}: holds no {RUN}, expected the folder of a run")
 
 
-RESULT_WORDS = ("ok", "firmware", "rig", "incomplete")
+RESULT_WORDS = ("ok", "incomplete", "rig", "firmware")
+"""What a run may come to, the best first."""
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
@@ -305,6 +308,16 @@ def _results(reader: _Reader) -> Iterator[TestResult]:
             torn = number == len(lines)
             what = "it ends in half a line" if torn else f"line {number}: {error}"
             reader.mark(RESULTS, Flaw.CUT if torn else Flaw.EDITED, what)
+
+
+def _must_agree(reader: _Reader, data: Mapping[str, Any], results: Sequence[TestResult]) -> None:
+    """Mark a run that says it came to less than one of its tests did, whatever the manifest says:
+    each of the two is believed alone, by an exit code here and by a reader of the page there."""
+    said = data.get("result")
+    came = result_of(Counter(result.word for result in results), True)
+    if said is not None and RESULT_WORDS.index(said) < RESULT_WORDS.index(came):
+        what = f"result: it says {said}, but the tests in {RESULTS} came to {came}"
+        reader.mark(RUN, Flaw.EDITED, what)
 
 
 def _paired(root: Path, results: Sequence[TestResult]) -> list[TestResult]:

@@ -145,6 +145,7 @@ def _compare(
     if not (folder / MANIFEST).exists():
         if head.get("complete") is True and head.get("schema") == WITH_MANIFEST:
             marks.append(f"{MANIFEST} is missing: nothing says whether the files are as written")
+            return 1
         return 0
     by_folder = {f"tests/{test.folder.name}": test for test in tests if test.folder}
     found = _changes(folder, marks)

@@ -120,6 +120,17 @@ def test_a_test_that_was_taken_out_is_named(run):
     assert judged(run)[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("said", "agrees"), [("ok", False), ("incomplete", False), ("rig", False), ("firmware", True)]
+)
+def test_a_run_that_says_it_came_to_less_than_its_tests_is_edited(run, said, agrees):
+    data = json.loads((run / "run.json").read_text())
+    write_json(run / "run.json", {**data, "result": said})
+    write_json(run / "manifest.json", manifest_of(run))
+    assert marks(run) == ([] if agrees else [("run.json", "edited")])
+    assert (f"it says {said}, but" in judged(run)[2]) is not agrees
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "results.jsonl", "run.json"])
 def test_a_lost_or_garbled_file_of_the_run_is_named(run, name):
     (run / name).write_bytes(b"\xff\x00{")

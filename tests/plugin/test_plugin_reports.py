@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from pytest_blynk_ota.evidence.results import result_of
 from pytest_blynk_ota.firmware import behaviour, image
-from pytest_blynk_ota.runs import result_of
 
 TESTS = """
 import pytest

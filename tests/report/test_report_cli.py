@@ -44,7 +44,8 @@ def test_a_page_that_cannot_be_written_is_a_usage_error(run, report, tmp_path):
 )
 def test_the_exit_code_says_what_the_run_came_to(tmp_path, report, result, code):
     run = Folder(tmp_path / "run", result=result)
-    run.add()
+    run.add(word="passed")
+    seal(run.path)
     assert report(run.path, "--exit-code").exit_code == code
     assert report(run.path).exit_code == 0
 
@@ -61,6 +62,31 @@ def test_a_run_whose_files_were_changed_is_no_good_run(tmp_path, report):
     seal(run.path)
     assert report(run.path, "--exit-code").exit_code == 0
     (folder / "events.jsonl").write_text("")
+    assert report(run.path, "--exit-code").exit_code == 4
+
+
+@pytest.mark.parametrize(("word", "code"), [("firmware", 1), ("rig", 3), ("error", 4)])
+def test_a_run_that_says_ok_is_no_better_than_its_tests(tmp_path, report, word, code):
+    run = Folder(tmp_path / "run", result="ok")
+    run.add(word="passed")
+    run.add("test_b", word=word)
+    seal(run.path)
+    assert report(run.path, "--exit-code").exit_code == code
+
+
+def test_a_run_that_says_ok_and_that_it_was_stopped_is_no_good_run(tmp_path, report):
+    run = Folder(tmp_path / "run", result="ok", complete=False)
+    run.add(word="passed")
+    seal(run.path)
+    assert report(run.path, "--exit-code").exit_code == 4
+
+
+def test_a_run_that_lost_its_manifest_is_no_good_run(tmp_path, report):
+    run = Folder(tmp_path / "run", schema=2, result="ok")
+    run.add(word="passed")
+    seal(run.path)
+    assert report(run.path, "--exit-code").exit_code == 0
+    (run.path / "manifest.json").unlink()
     assert report(run.path, "--exit-code").exit_code == 4
 
 
