@@ -157,14 +157,21 @@ def _fitness(act: Act, banner: Banner) -> tuple[bool, bool, float]:
 
 
 def _ours(banner: Banner, seen: Sightings, skew: float) -> str:
-    """Who made a reset that no single act explains: the loader's own pulses, a power slope."""
+    """Who made a reset that no single act explains: the loader's own pulses, a power slope.
+
+    A download mode that nobody asked for, which a board may fall into or only print, is not ours,
+    and explains no reset after it.
+    """
+    acts = [act for act in seen.acts if act.t <= banner.t + skew]
+    last = max(acts, key=lambda act: (act.t, act.seq), default=None)
+    held = last is not None and last.what in ("off", "loader")
     if banner.download:
-        return "rig"
+        near = last is not None and banner.t - last.t <= max(CLAIM_WALL_S, skew)
+        return "rig" if held or near else ""
     if banner.code is not None and banner.code not in OWN_CODES:
         return ""
     before = [other for other in seen.banners if other.t < banner.t]
-    if before and max(before, key=lambda other: other.t).download:
+    newest = max(before, key=lambda other: other.t, default=None)
+    if newest is not None and newest.download and _ours(newest, seen, skew):
         return "rig"
-    acts = [act for act in seen.acts if act.t <= banner.t + skew]
-    last = max(acts, key=lambda act: (act.t, act.seq), default=None)
-    return last.by if last is not None and last.what in ("off", "loader") else ""
+    return last.by if last is not None and held else ""
