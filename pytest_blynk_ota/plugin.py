@@ -233,7 +233,12 @@ def _new_folder(config: pytest.Config) -> Path:
     chosen = path_option(config, "evidence")
     try:
         if chosen:
-            return runs.renew(chosen)
+            with contextlib.ExitStack() as refused:  # each test of the run asks again
+                refused.callback(release := runs.hold(chosen))
+                folder = runs.renew(chosen)
+                refused.pop_all()
+            config.add_cleanup(release)
+            return folder
         return runs.claim(config.rootpath, rig_option(config), datetime.now())
     except OSError as error:
         raise UsageError(

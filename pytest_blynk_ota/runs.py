@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -77,6 +78,30 @@ def shared(root: Path, rig: str, now: datetime) -> Path:
     """A folder for several workers, made when the first of them needs it; told by our pid."""
     folder = next(names(root, rig, now))
     return folder.with_name(f"{folder.name}-{os.getpid()}")
+
+
+def hold(folder: Path) -> Callable[[], None]:
+    """Keep others from using a folder that the user named, until what is returned is called or
+    this process ends, however it does. It leaves no file. Where nothing can be locked, as on some
+    network drives, nobody is kept out.
+
+    Raises:
+        UsageError: a run that has not ended holds it.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        raise UsageError(
+            f"--evidence {folder}: another run writes there, and would lose its evidence; nothing "
+            "was removed: wait for its end, or name another folder"
+        ) from error
+    except OSError:  # no locks here
+        pass
+    return lambda: os.close(held)
 
 
 def renew(folder: Path) -> Path:

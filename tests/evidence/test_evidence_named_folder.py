@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.runs import renew
+from pytest_blynk_ota.runs import hold, renew
 
 
 @pytest.fixture
@@ -60,3 +60,31 @@ def test_a_run_json_that_a_kill_has_torn_is_replaced(named):
     (named / "run.json").write_text('{"sch')
     renew(named)
     assert not list(named.iterdir())
+
+
+def test_a_folder_that_a_run_still_writes_to_is_refused_until_its_end(named):
+    release = hold(named)
+    with pytest.raises(UsageError, match=r"another run writes there.*nothing was removed"):
+        hold(named)
+    release()
+    hold(named)()
+
+
+def test_a_second_run_takes_no_evidence_from_one_that_goes_on(pytester, named):
+    pytester.makepyfile("def test_it(ota): pass")
+    release = hold(named)
+    before = sorted(named.rglob("*"))
+    done = pytester.runpytest_inprocess(f"--evidence={named}", "-p", "no:cacheprovider")
+    assert "another run writes there" in done.stdout.str() + done.stderr.str()
+    assert sorted(named.rglob("*")) == before
+    release()
+
+
+def test_each_test_of_a_refused_run_is_told_the_same(pytester, tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_mine.py").write_text("mine")
+    pytester.makepyfile("def test_a(ota): pass\ndef test_b(ota): pass")
+    done = pytester.runpytest_inprocess(f"--evidence={tmp_path}", "-p", "no:cacheprovider")
+    said = done.stdout.str() + done.stderr.str()
+    assert "is no evidence" in said
+    assert "another run writes there" not in said
