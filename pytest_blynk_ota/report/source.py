@@ -172,8 +172,11 @@ def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) ->
     tests: list[TestSource] = []
     taken: set[Path] = set()
     there = {path.name: path for path in folders_in(folder / "tests")}
+    lost = _lost(there, rows)
     for row in rows:
         where, own = _evidence_of(there, row.get("folder"))
+        if where is None and not own and row.get("word") == "error":
+            where = lost.pop(str(row.get("id")), None)
         if where is not None:
             if where in taken:
                 own.append("two results name one folder: the evidence is of one of them")
@@ -185,6 +188,16 @@ def _tests(folder: Path, rows: Sequence[Mapping[str, Any]], marks: list[str]) ->
     if not rows:
         marks.append("there is no results.jsonl: what each test came to is not known")
     return tests
+
+
+def _lost(there: Mapping[str, Path], rows: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
+    """By id of the test the folders that no result names: a worker that died told of none."""
+    if all(row.get("folder") for row in rows):
+        return {}
+    named = {row["folder"] for row in rows if isinstance(row.get("folder"), str)}
+    free = [path for name, path in there.items() if f"tests/{name}" not in named]
+    found = {_guess(path).get("id"): path for path in free}
+    return {key: path for key, path in found.items() if isinstance(key, str)}
 
 
 def _evidence_of(there: Mapping[str, Path], name: Any) -> tuple[Path | None, list[str]]:

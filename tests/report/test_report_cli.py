@@ -90,6 +90,15 @@ def test_a_run_that_lost_its_manifest_is_no_good_run(tmp_path, report):
     assert report(run.path, "--exit-code").exit_code == 4
 
 
+def test_a_test_that_its_worker_died_of_is_one_test_with_the_evidence_that_is_left(run, report):
+    run.add("test_a", word="passed")
+    run.add("test_b", word="error", rows=[(1.0, "test", "started", {"id": "test_it.py::test_b"})])
+    lines = (run.path / "results.jsonl").read_text()
+    (run.path / "results.jsonl").write_text(lines.replace('"tests/test_b"', "null"))
+    row = json.loads(report(run.path, "--json").output)
+    assert (row["tests"], dict(row["counts"])) == (2, {"error": 1, "passed": 1})
+
+
 def test_json_tells_where_the_page_is_and_what_it_holds(run, report):
     run.add()
     row = json.loads(report(run.path, "--json").output)
