@@ -7,6 +7,8 @@ stands for it. Leaving download mode takes a reset of ours, said or not.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Act, Banner, Noted, Sightings
@@ -24,6 +26,9 @@ CLAIM_WALL_S = 3.0
 """A banner this long after our own reset is still its banner: the lines are held for 0.1 s, a
 switched hub takes 1 to 2 s."""
 
+LATE_WALL_S = 1.0
+"""Host seconds: what is heard so long after a reset was not said before it, and read late."""
+
 NEVER = float("inf")
 
 
@@ -35,6 +40,8 @@ class Boot:
         by: ``test`` or ``rig`` where it was ours; "" where the board did it itself.
         loader: it is download mode, no boot of an app.
         inferred: nobody saw the reset; a login suggests that there may have been one.
+        doubted: a cloud session that was open before it spoke on long after it, and no session
+            outlives a reset: a line printed it, or it was read very late.
         seen_from: time and ``seq`` from which on its UART text comes.
         until: when the next reset or a power cut ended it.
     """
@@ -46,6 +53,7 @@ class Boot:
     by: str = ""
     loader: bool = False
     inferred: bool = False
+    doubted: bool = False
     seen_from: tuple[float, int] = (LONG_AGO, 0)
     until: float = NEVER
     index: int = 0
@@ -91,6 +99,21 @@ def boots_of(seen: Sightings, skew: float) -> list[Boot]:
         boot.index = index
     _hand_out(found, seen)
     return found
+
+
+def weigh(found: Sequence[Boot], seen: Sightings, skew: float) -> None:
+    """Hold the resets that only the UART tells of against the cloud: no session outlives a reset,
+    and no app runs in download mode. Firmware can print what it likes."""
+    grace = max(skew, LATE_WALL_S)
+    starts = [boot.start for boot in found]
+    for session in seen.own_sessions():
+        first = max(bisect_right(starts, session.opened) - 1, 0)
+        for boot in found[first : bisect_left(starts, session.spoke - grace)]:
+            at = bisect_right(session.said, boot.start + grace)
+            spoke = at < len(session.said) and session.said[at] < boot.until
+            if spoke and not boot.own and boot.start > LONG_AGO:
+                boot.loader = False
+                boot.doubted = boot.doubted or session.opened < boot.start - skew
 
 
 def _hand_out(found: list[Boot], seen: Sightings) -> None:

@@ -369,7 +369,8 @@ def _abandoned(one: DownloadSeen) -> bool:
         return False
     if last.ended_how == "fin":
         return last.ended <= one.boot.until + skew
-    return last.ended_how == "rst" and last.ended < one.boot.until - skew
+    crashed = one.boot.crash is not None and one.boot.crash.t <= last.ended + skew
+    return last.ended_how == "rst" and last.ended < one.boot.until - skew and not crashed
 
 
 ENDINGS: Sequence[tuple[str, Callable[[DownloadSeen], bool]]] = (

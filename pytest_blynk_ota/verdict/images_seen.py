@@ -26,6 +26,8 @@ ONLY_WHOLE = "what was whole in flash"
 WEAK = ("prints", "report", EARLIER)
 """Witnesses that can lie, and what was known before the board was reset."""
 
+OUTLIVED = "the cloud session of the boot before it lived on"
+
 APP_FIELDS = {"elf_sha256": "elf_sha256", "version": "app_version", "project": "project"}
 """``uart/app`` field to the image fact that it shows (esp_app_desc.c)."""
 
@@ -168,7 +170,7 @@ def _read_in(story: Story, flash: Noted | None) -> Boot | None:
 def _label(images: Images, ran: Ran, flash: Noted | None) -> str | None:
     """The slot that a boot ran from, if it is known."""
     offset = _offset(ran.boot)
-    if offset is not None:
+    if offset is not None and not (ran.boot.doubted and ran.image is None):
         return images.slots.label_at(offset)
     if flash is not None and flash.data["running"] in (
         flash.data["would_boot"],
@@ -197,6 +199,10 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
         start = ("start" if known else EARLIER, frozenset([running]), (images.story.operation.seq,))
         (strong if known else weak).append(start)
     sure = [said for said in strong if len(said[1]) == 1]
+    if boot.doubted and sure and sure[0][0] != "slot hash" and images.ran:
+        both = sure[0][1] | images.ran[-1].options
+        if len(both) > 1:
+            return Ran(boot, both, "", sure[0][2], (f"{_word(sure[0])}, but {OUTLIVED}",))
     if sure and not _marks_quarrel(sure, believe):
         return _settle(boot, sure[0], [*sure[1:], *weak])
     if sure:

@@ -14,6 +14,7 @@ from pytest_blynk_ota.verdict.rows import (
     false_reports,
     loop_resets,
     new_reports,
+    refusals,
     reset_by_test,
     silent_tail,
 )
@@ -272,13 +273,7 @@ def _rejected(case: Case) -> list[Reason]:
     end = last.end if last.end is not None else case.story.until
     restarts = [boot for boot in case.story.window if boot.start >= end]
     success = [m for m in last.boot.marked("firmware") if m.data["what"] == "success"]
-    refused = [
-        m
-        for m in last.boot.marked("firmware")
-        if m.t >= last.start
-        and m.data["what"]
-        in ("update_error", "hash_mismatch", "no_space", "no_length", "short_body")
-    ]
+    refused = refusals(last)
     if success:
         rows.append(Reason("it claimed success, but booted Old", (success[-1].seq,)))
     elif refused:

@@ -280,7 +280,36 @@ def rejected(case: Case) -> Holds:
         return NO
     if last.ended == "complete":
         return Holds(not reset_by_test(case.story, last))
-    return Holds(last.ended == "abandoned" and not last.fired and not last.network)
+    if last.ended != "abandoned" or last.fired or last.network:
+        return NO
+    if may_be_cut(case.story, last):
+        return Holds(None, why="the device left the download, or was reset where nobody saw it")
+    return YES
+
+
+REFUSALS = ("update_error", "hash_mismatch", "no_space", "no_length", "short_body")
+"""``uart/firmware`` words by which a device says that it refuses a file."""
+
+
+def refusals(download: DownloadSeen) -> list[Noted]:
+    """What the device printed from the begin of a download on about refusing its file."""
+    prints = download.boot.marked("firmware")
+    return [m for m in prints if m.t >= download.start and m.data["what"] in REFUSALS]
+
+
+def may_be_cut(story: Story, download: DownloadSeen) -> bool:
+    """Whether a reset that no witness could see may have ended what looks left by the device: a
+    board that starts anew answers the bytes of a connection that it does not know with RST."""
+    last = download.last
+    if last is None or last.ended is None or last.ended_how == "fin" or refusals(download):
+        return False
+    back = min((v.session.opened for v in story.visits if v.session.opened > last.ended), default=0)
+    unseen = not story.operation.uart or story.blind(last.heard, back or story.until)
+    lived_on = any(
+        v.session.opened <= last.heard and v.session.spoke > last.ended + story.operation.skew
+        for v in story.visits
+    )
+    return unseen and not lived_on
 
 
 def reset_by_test(story: Story, download: DownloadSeen) -> bool:

@@ -10,15 +10,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from pytest_blynk_ota.verdict.boots import DEEP_SLEEP, NEVER, PLAIN_CODES, Boot, boots_of
+from pytest_blynk_ota.verdict.boots import (
+    DEEP_SLEEP,
+    LATE_WALL_S,
+    NEVER,
+    PLAIN_CODES,
+    Boot,
+    boots_of,
+    weigh,
+)
 from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
 from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Fired, Noted, Report, Session, Sightings
-
-LATE_WALL_S = 1.0
-"""Host seconds: what is heard so long after a reset was not said before it, and read late."""
 
 
 @dataclass(slots=True)
@@ -252,6 +257,7 @@ def _said(visit: Visit) -> tuple[str, str] | None:
 def tell(seen: Sightings, operation: Operation, until: float) -> Story:
     """The story of ``operation`` as it stands at ``until`` (host seconds)."""
     boots = boots_of(seen, operation.skew)
+    weigh(boots, seen, operation.skew)
     visits = visits_of(seen, boots, operation.skew)
     if not operation.uart or seen.gaps:
         boots = _infer(seen, operation, boots, visits)

@@ -189,12 +189,3 @@ def test_any_other_finding_that_an_older_verdict_lacks_is_a_difference():
     (again,) = judge_again(tale.events, [stored_by(None, tale)], ended=True)
     assert not again.same
     assert again.later == (DIGEST,)
-
-
-@pytest.mark.parametrize("prints", [False, True])
-def test_a_download_mode_that_nobody_asked_for_excuses_no_reset(prints):
-    tale = Tale(info=True).offered().downloads().comes_back("new").wait(100)
-    if prints:
-        tale.add("uart", "reset", code=1, cause="POWERON", download=True).wait(0.05)
-    tale.boots("new", code=1, cause="POWERON").wait(4).logs_in().wait(15).over()
-    assert "unexpected reset" in names(tale.judged())
