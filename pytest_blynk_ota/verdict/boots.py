@@ -107,10 +107,11 @@ def weigh(found: Sequence[Boot], seen: Sightings, skew: float) -> None:
     grace = max(skew, LATE_WALL_S)
     starts = [boot.start for boot in found]
     for session in seen.own_sessions():
+        signs = seen.signs(session)
         first = max(bisect_right(starts, session.opened) - 1, 0)
-        for boot in found[first : bisect_left(starts, session.spoke - grace)]:
-            at = bisect_right(session.said, boot.start + grace)
-            spoke = at < len(session.said) and session.said[at] < boot.until
+        for boot in found[first : bisect_left(starts, signs[-1] - grace)]:
+            at = bisect_right(signs, boot.start + grace)
+            spoke = at < len(signs) and signs[at] < boot.until
             if spoke and not boot.own and boot.start > LONG_AGO:
                 boot.loader = False
                 boot.doubted = boot.doubted or session.opened < boot.start - skew

@@ -199,8 +199,9 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
         start = ("start" if known else EARLIER, frozenset([running]), (images.story.operation.seq,))
         (strong if known else weak).append(start)
     sure = [said for said in strong if len(said[1]) == 1]
-    if boot.doubted and sure and sure[0][0] != "slot hash" and images.ran:
-        both = sure[0][1] | images.ran[-1].options
+    if boot.doubted and sure and sure[0][0] != "slot hash":
+        before = images.ran[-1].options if images.ran else frozenset([running or THIRD])
+        both = sure[0][1] | before
         if len(both) > 1:
             return Ran(boot, both, "", sure[0][2], (f"{_word(sure[0])}, but {OUTLIVED}",))
     if sure and not _marks_quarrel(sure, believe):

@@ -28,6 +28,7 @@ from pytest_blynk_ota.verdict.sightings import (
     SPOKEN,
     SURROUNDINGS,
     TROUBLES,
+    Session,
     Sightings,
 )
 from pytest_blynk_ota.verdict.story import Story
@@ -141,7 +142,7 @@ class Past:
             since <= begin.t  # in the boot that ran when the operation began
             or bool(seen.gaps)
             or seen.strange
-            or any(one.opened == LONG_AGO and one.spoke >= since for one in seen.sessions.values())
+            or any(_lives_on(seen, one, since) for one in seen.sessions.values())
             or _knocks(seen)
             or self._has_numbers(seen, begin)
         )
@@ -195,6 +196,11 @@ class Past:
         if opened < board.newest or len(board.unopened) > 1:
             board.breaks(event.seq)
         board.newest = max(opened, board.newest)
+
+
+def _lives_on(seen: Sightings, session: Session, since: float) -> bool:
+    """Whether a session whose opening was not told gave a sign of life from then on."""
+    return session.opened == LONG_AGO and seen.signs(session)[-1] >= since
 
 
 def _knocks(seen: Sightings) -> bool:

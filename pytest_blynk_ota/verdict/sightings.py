@@ -322,6 +322,13 @@ class Sightings:
         mine = [session for session in self.sessions.values() if session.mine]
         return sorted(mine, key=lambda session: (session.opened, session.number))
 
+    def signs(self, session: Session) -> list[float]:
+        """When the boot of a session gave signs of life, in order: its opening, what it said, and
+        the downloads that were offered in it, for no URL outlives a reset."""
+        given = {(o.operation, o.offer) for o in self.offers if o.session == session.number}
+        fetched = [r.heard for r in self.requests if (r.operation, r.offer) in given]
+        return sorted([session.opened, *session.said, *fetched])
+
     def _cloud(self, event: Event) -> None:
         self._said_to_cloud(event)
         session = self.sessions.get(event.data.get("session", -1))

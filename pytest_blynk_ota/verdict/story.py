@@ -276,28 +276,19 @@ def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit
     it takes to be settled, and TCP notices nothing.
     """
     app = [boot for boot in boots if not boot.loader]
-    visits = [
-        Visit(session, *home(session, app, skew, _last_sign(seen, session)))
-        for session in seen.own_sessions()
-    ]
+    own = seen.own_sessions()
+    last = {session.number: seen.signs(session)[-1] for session in own}
+    visits = [Visit(one, *home(one, app, skew, last[one.number])) for one in own]
     for at, visit in enumerate(visits):
         ends = [visit.boot.until]
         crash = visit.boot.crash
-        if crash is not None and _last_sign(seen, visit.session) <= crash.t + skew:
+        if crash is not None and last[visit.session.number] <= crash.t + skew:
             ends.append(crash.t)
         if visit.session.closed is not None:
             ends.append(visit.session.closed)
         ends += [later.login for later in visits[at + 1 :]]
         visit.end = min(ends)
     return visits
-
-
-def _last_sign(seen: Sightings, session: Session) -> float:
-    """When the boot of a session last gave a sign of life: there, or in a download that was
-    offered there, for no URL outlives a reset."""
-    given = {(o.operation, o.offer) for o in seen.offers if o.session == session.number}
-    fetched = [r.heard for r in seen.requests if (r.operation, r.offer) in given]
-    return max([session.opened, session.spoke, *fetched])
 
 
 def home(

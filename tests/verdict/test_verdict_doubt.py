@@ -63,6 +63,14 @@ def test_a_board_that_speaks_to_the_cloud_is_not_in_download_mode(names_old):
     assert tale.judged().outcome is Outcome.UPGRADED
 
 
+def test_a_download_that_a_session_was_offered_rules_out_the_starts_printed_since_its_opening():
+    tale = Tale(op="offer", info=True, flash=False).wait(100).over().begins("offer").wait(10)
+    tale.lands("new").boots("new").wait(100).over().begins("offer", running=None)
+    tale.offered().asks(404, announced=9).ends("server", "complete", 9, announced=9).wait(3)
+    tale.boots("old").wait(3).logs_in().wait(15).over()
+    assert tale.judged().outcome is Outcome.DOWNLOAD_FAILED
+
+
 def left_by_rst(*, hidden: bool = True, uart: bool = True, how: str = "rst") -> Tale:
     """A download ends by RST while the serial port is gone, and Old logs in again."""
     tale = Tale(op="offer", info=True, uart=uart).offered().asks().wait(1).gets(SIZE // 2).wait(1)
