@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from pytest_blynk_ota.cli import rig_doctor, rig_restore
+from pytest_blynk_ota.cli import rig_doctor, rig_power, rig_restore
 from pytest_blynk_ota.cli.rig_scan import init, scan
 from pytest_blynk_ota.cli.rig_status import free, hold, status
 
@@ -52,5 +52,14 @@ def check(rig: str, as_json: bool) -> None:
         click.echo(f"{path}: rig {config.rig.name} is fine, with {', '.join(names)}")
 
 
-for one in (scan, init, status, free, hold, rig_doctor.command, rig_restore.command):
+for one in (
+    scan,
+    init,
+    status,
+    free,
+    hold,
+    rig_doctor.command,
+    rig_power.command,
+    rig_restore.command,
+):
     command.add_command(one)

@@ -23,7 +23,6 @@ from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import (
     LeaseHeld,
-    OutletUnreachable,
     Quarantined,
     RigError,
     UsageError,
@@ -35,7 +34,6 @@ from pytest_blynk_ota.rig.background import LATE_S, Background
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Doorkeeper, Permit
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import (
-    VIRTUAL,
     BoardSection,
     NetworkSection,
     RigConfig,
@@ -46,10 +44,8 @@ from pytest_blynk_ota.rig.config import (
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
 from pytest_blynk_ota.rig.elves import Elves
-from pytest_blynk_ota.rig.extensions import Own
 from pytest_blynk_ota.rig.foreign import (
     Caller,
-    DriverOutlet,
     Told,
     provisioning_of,
 )
@@ -61,7 +57,8 @@ from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, N
 from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
-from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet, Power
+from pytest_blynk_ota.rig.outlets import driven, options_of, outlet_of
+from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.quarantine import Ward
 from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
@@ -485,19 +482,13 @@ class Rig:
                 self._virtual = VirtualRack(self._path, names, log, self.recorder)
             port = self._virtual.ports[section.name]
             if section.power and section.power.own:
-                return port.url, self._driven(section, section.power.own, port.outlet)
+                learn, clean = self._redactor.learn, self._redactor.text
+                own = section.power.own
+                return port.url, driven(section, self.name, own, learn, clean, port.outlet)
             return port.url, HttpOutlet(port.outlet) if section.power else None
-        if section.power is None:
-            return section.port, None
-        if section.power.own:
-            return section.port, self._driven(section, section.power.own)
-        if section.power.virtual:
-            raise UsageError(f'board {section.name} is real: power = "virtual" is not for it')
-        if section.power.http:
-            return section.port, HttpOutlet(section.power.http)
-        command = section.power.command
-        assert command is not None
-        return section.port, CommandOutlet(command.on, command.off)
+        return section.port, outlet_of(
+            section, self.name, self._redactor.learn, self._redactor.text
+        )
 
     def _power(self, section: BoardSection, board: Board, outlet: Outlet) -> Power:
         """A board's power. Only the virtual rack is believed that it is off: a host that is busy
@@ -506,15 +497,6 @@ class Rig:
         heard = None if section.is_virtual and not own else board.console.heard
         return Power(section.name, outlet, self.recorder, self.speed, heard)
 
-    def _driven(self, section: BoardSection, own: Own, outlet: str = "") -> DriverOutlet:
-        """The outlet behind a user's driver; of a virtual board it has an address."""
-        options = self._options(section, "power", own)
-        for key, value in options.items():
-            if outlet and value == VIRTUAL:
-                options[key] = outlet
-        where = f"{own.where}, board {section.name}, power.driver {own.name!r}"
-        return DriverOutlet(own, options, Caller(where, OutletUnreachable, self._redactor.text))
-
     def _provisioning(self, section: BoardSection) -> Told | None:
         """The user's way by which a board learns its settings, if it has one."""
         own = section.provision.own if section.provision else None
@@ -522,16 +504,8 @@ class Rig:
             return None
         where = f"{own.where}, board {section.name}, provision.kind {own.name!r}"
         caller = Caller(where, RigError, self._redactor.text)
-        return Told(provisioning_of(own, self._options(section, "provision", own), caller), caller)
-
-    def _options(self, section: BoardSection, key: str, own: Own) -> dict[str, Any]:
-        """The keys of a user's driver or way; secrets among them are learned first."""
-        options = dict(own.options)
-        for name, value in secrets_among(own.options).items():
-            where = f"rig {self.name}, board {section.name}, {key}.{name}"
-            options[name] = secret(value, where)
-            self._learn_option(options[name], f"{key}.{name} of {section.name}")
-        return options
+        options = options_of(section, self.name, "provision", own, self._redactor.learn)
+        return Told(provisioning_of(own, options, caller), caller)
 
     def _learn_option(self, value: str, name: str) -> None:
         if len(value) >= MIN_SECRET_CHARS:
