@@ -32,12 +32,18 @@ def command(state: str, boards: Sequence[str], rig: str, as_json: bool) -> None:
 
     Example: blynk-ota rig power off --rig lab1
     """
+    from pytest_blynk_ota.errors import UsageError
     from pytest_blynk_ota.rig.config import load
+    from pytest_blynk_ota.rig.one_board import is_one_board
     from pytest_blynk_ota.rig.shipped import find_rig
 
+    if is_one_board(rig):
+        raise UsageError(f"{rig} is one board, of no rig file: nobody knows its outlet")
     config = load(find_rig(rig, Path.cwd()))
-    failed = False
-    for section in _chosen(config, boards):
+    failed, chosen = False, _chosen(config, boards)
+    if not chosen:
+        click.echo(f"no real board of rig {config.rig.name} has an outlet", err=True)
+    for section in chosen:
         row = _switched(config.rig.name, section, state)
         failed |= "error" in row
         click.echo(json.dumps(row) if as_json else _said(row), err="error" in row and not as_json)
@@ -47,7 +53,7 @@ def command(state: str, boards: Sequence[str], rig: str, as_json: bool) -> None:
 
 def _chosen(config: RigConfig, names: Sequence[str]) -> list[BoardSection]:
     """The boards to switch. Raises ConfigError for an unknown name, UsageError for one with no
-    outlet, or if there is none at all."""
+    outlet."""
     from pytest_blynk_ota.errors import UsageError
 
     chosen = [config.pick(name) for name in names]
@@ -56,10 +62,7 @@ def _chosen(config: RigConfig, names: Sequence[str]) -> list[BoardSection]:
             raise UsageError(f"board {section.name} is made of software: it has power in runs only")
         if section.power is None:
             raise UsageError(f"board {section.name} has no outlet: the rig file names no power")
-    chosen = chosen or [one for one in config.board if one.power and not one.is_virtual]
-    if not chosen:
-        raise UsageError(f"rig {config.rig.name} has no real board with an outlet")
-    return chosen
+    return chosen or [one for one in config.board if one.power and not one.is_virtual]
 
 
 def _switched(rig: str, section: BoardSection, state: str) -> dict[str, Any]:
