@@ -105,6 +105,12 @@ class Seen:
         return BRIDGES.get((self.vid or 0, self.pid or 0), "")
 
     @property
+    def is_jtag(self) -> bool:
+        """Whether it is no UART: channel A of a two-port FT2232 is JTAG on ESP-Prog and on
+        ESP-WROVER-KIT, and the console is channel B (their user guides)."""
+        return (self.vid, self.pid, self.interface) == (0x0403, 0x6010, "1.0")
+
+    @property
     def ids(self) -> str:
         """``10c4:ea60``; "" if it is no USB port."""
         return f"{self.vid:04x}:{self.pid:04x}" if self.vid is not None else ""

@@ -169,7 +169,7 @@ def the_board(word: str) -> Found:
     if word != AUTO:
         return look([word])[0]
     every = look()
-    boards = [one for one in every if one.port.bridge]
+    boards = [one for one in every if one.port.bridge and not one.port.is_jtag]
     if len(boards) == 1:
         return boards[0]
     seen = [one.port for one in every]

@@ -34,7 +34,7 @@ def attached(place, number):
             return False
         rest = 312
         while rest:
-            rest -= len(link.recv(rest))
+            rest -= len(link.recv(rest)) or rest
         link.settimeout(None)
         (VHCI / "attach").write_text(f"{number} {link.fileno()} {DEVICE_ID} {FULL_SPEED}")
     except OSError as error:
@@ -50,7 +50,7 @@ def main(places):
         for number, place in enumerate(places):
             if now.get(number) == FREE:
                 attached(place, number)
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # sysfs tells nobody that a port has become free
 
 
 main(sys.argv[1:])

@@ -212,6 +212,14 @@ def test_auto_with_no_board_or_several_says_which_there_are(plugged, rows, says)
         the_board("auto")
 
 
+def test_auto_takes_the_console_of_a_programmer_not_its_jtag(plugged):
+    plugged(
+        ("/dev/ttyUSB0", 0x0403, 0x6010, "FT1", "1-2:1.0"),
+        ("/dev/ttyUSB1", 0x0403, 0x6010, "FT1", "1-2:1.1"),
+    )
+    assert the_board("auto").port.device == "/dev/ttyUSB1"
+
+
 def test_without_settings_the_message_says_which_and_no_board_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(one_board, "the_board", pytest.fail)
     with pytest.raises(UsageError, match=r"WIFI to \"ssid:passphrase\".*BLYNK_TOKEN"):
