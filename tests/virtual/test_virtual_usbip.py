@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
+import random
 import struct
-import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from usbip_host import SETUP, Host, running, still_serves, storm, submit, unlink, url_of
 
 from pytest_blynk_ota.virtual.usbip import frames
 from pytest_blynk_ota.virtual.usbip.devices import Cp2102, SerialJtag
 from pytest_blynk_ota.virtual.usbip.frames import Decoder, DevList, Import, Submit, Unlink
-
-BLYNK_OTA = Path(sys.executable).with_name("blynk-ota")
-PATIENCE_S = 10.0
-SETUP = struct.Struct("<BBHHH")
-
-
-def submit(one: Submit) -> bytes:
-    head = struct.pack(">IIIII", 1, one.number, 0x10002, int(one.is_in), one.ep)
-    return head + struct.pack(">IIIII8s", 0, one.length, 0, 0, 0, one.setup) + one.data
-
-
-def unlink(one: Unlink) -> bytes:
-    return struct.pack(">IIIIII24x", 2, one.number, 0x10002, 0, 0, one.victim)
-
 
 numbers = st.integers(0, 2**32 - 1)
 outs = st.builds(
@@ -117,79 +100,10 @@ def test_the_lines_and_the_rate_of_a_cdc_port():
     assert control(device, 0xA1, device.GET_LINE_CODING) == coding
 
 
-class Host:
-    """A host that has imported a device."""
-
-    def __init__(self, url: str) -> None:
-        address = url.removeprefix("usbip://").split(":")
-        self.sock = socket.create_connection((address[0], int(address[1])), PATIENCE_S)
-        self.sock.settimeout(PATIENCE_S)
-        self.count = 0
-
-    def take(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = self.sock.recv(size - len(data))
-            if not piece:
-                raise EOFError
-            data += piece
-        return data
-
-    def listed(self) -> bytes:
-        self.sock.sendall(struct.pack(">HHI", 0x0111, 0x8005, 0))
-        head = self.take(12)
-        assert head[:8] == struct.pack(">HHI", 0x0111, 0x0005, 0)
-        return self.take(312 + 4) if head[11] else b""
-
-    def imports(self, busid: bytes = b"1-1") -> bool:
-        self.sock.sendall(struct.pack(">HHI32s", 0x0111, 0x8003, 0, busid))
-        ok = self.take(8)[7] == 0
-        if ok:
-            self.take(312)
-        return ok
-
-    def ask(self, ep, length, *, setup=bytes(8), data=None) -> int:
-        self.count += 1
-        is_in = data is None
-        self.sock.sendall(submit(Submit(self.count, ep, is_in, length, setup, data or b"")))
-        return self.count
-
-    def answer(self) -> tuple[int, int, bytes]:
-        """Number, status and data of the next answer."""
-        head = self.take(48)
-        command, number = struct.unpack_from(">II", head)
-        status, size = struct.unpack_from(">iI", head, 20)
-        got_in = command == 3 and number in self.reads
-        return number, status, self.take(size) if got_in else b""
-
-    reads: set[int] = set()  # noqa: RUF012  (of one host in one test)
-
-    def sets(self, value: int) -> None:
-        """DTR and RTS of a CP2102."""
-        setup = SETUP.pack(0x41, Cp2102.SET_MHS, value | 0x0300, 0, 0)
-        self.ask(0, 0, setup=setup, data=b"")
-        self.answer()
-
-    def reads_until(self, text: bytes) -> bytes:
-        seen = b""
-        while text not in seen:
-            self.reads = {self.ask(1, 64)}
-            seen += self.answer()[2]
-        return seen
-
-
 @pytest.fixture
 def rack():
-    process = subprocess.Popen(
-        [str(BLYNK_OTA), "virtual", "--usbip", "--json"], stdout=subprocess.PIPE, text=True
-    )
-    yield json.loads(process.stdout.readline())
-    process.kill()
-    process.communicate()
-
-
-def url_of(rack, name):
-    return next(board["url"] for board in rack["boards"] if board["name"] == name)
+    with running() as ready:
+        yield ready
 
 
 def test_a_board_is_listed_imported_reset_and_read(rack):
@@ -230,3 +144,20 @@ def test_an_unknown_control_request_is_stalled(rack):
     assert host.imports()
     number = host.ask(0, 4, setup=SETUP.pack(0xC0, 0x77, 0, 0, 4))
     assert host.answer()[:2] == (number, -32)
+
+
+def test_hosts_that_misbehave_do_no_harm_to_the_next_one(rack):
+    for turn in range(3):
+        storm(url_of(rack, "c3-a"), random.Random(turn), 40)
+        still_serves(url_of(rack, "c3-a"))
+
+
+def test_a_host_with_too_many_requests_under_way_is_unplugged(rack):
+    host = Host(url_of(rack, "c3-a"))
+    assert host.imports()
+    many = b"".join(submit(Submit(n, 2, True, 8)) for n in range(5000))
+    with contextlib.suppress(ConnectionError):
+        host.sock.sendall(many)
+    with pytest.raises((EOFError, ConnectionError)):
+        host.take(1)
+    still_serves(url_of(rack, "c3-a"))

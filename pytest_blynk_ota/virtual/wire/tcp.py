@@ -95,7 +95,7 @@ class TcpClient(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Raw bytes of the wire itself; go out at once."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def send(self, data: bytes) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 USBIP = "usbip"
 """The word for this wire; no rig file has it: nobody can open such a port but a kernel."""
 DEVICES = {"bridge": Cp2102, "jtag": SerialJtag}
+MAX_UNDER_WAY = 1024
+"""Requests that wait for an answer: a kernel's drivers have some sixteen."""
 
 
 class UsbIpWire(TcpWire):
@@ -65,6 +67,8 @@ class UsbHost(TcpClient):
             while batch:
                 for request in batch:
                     self._answer(request)
+                if len(self._reads) + len(self._idle) > MAX_UNDER_WAY:
+                    raise frames.FrameError("more requests are under way than any host has")
                 batch = self._decoder.feed(b"")
         except frames.FrameError:
             self.close()
