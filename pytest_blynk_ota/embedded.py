@@ -12,6 +12,7 @@ import queue
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.rack import Place
 
 PR_SET_PDEATHSIG = 1
+UNITY = "unity.xml"
+"""In a test's folder: the Unity test cases that its ``dut`` ran."""
 
 
 def own_services(config: pytest.Config, items: Iterable[pytest.Item]) -> bool:
@@ -137,7 +140,8 @@ def dut(request: pytest.FixtureRequest, _blynk_ota_dut: None) -> Iterator[Any]:
     place: Place = request.getfixturevalue("_blynk_ota_place")
     running: Running = request.getfixturevalue("_blynk_ota_test")
     timeline = running.bundle.timeline
-    with dut_on(place.board, running.bundle.folder, request.node.name, timeline.now) as made:
+    folder, clean = running.bundle.folder, running.session.redactor.text
+    with dut_on(place.board, folder, request.node.name, timeline.now, clean) as made:
         dut, pump = made
         before = timeline.cursor
         request.getfixturevalue("ota")
@@ -158,10 +162,14 @@ def last_reset(events: Sequence[Event], board: str) -> float:
 
 @contextlib.contextmanager
 def dut_on(
-    board: Board, folder: Path, name: str, clock: Callable[[], float]
+    board: Board,
+    folder: Path,
+    name: str,
+    clock: Callable[[], float],
+    clean: Callable[[str], str] = str,
 ) -> Iterator[tuple[Any, Pump]]:
     """A ``Dut``, and the pump that brings it what the board prints from now on, once started."""
-    from pytest_embedded import App, Dut
+    from pytest_embedded import App
     from pytest_embedded.log import PexpectProcess
 
     ours, theirs = socket.socketpair()
@@ -169,14 +177,45 @@ def dut_on(
         process = PexpectProcess(theirs.detach())  # it closes the descriptor: nobody else may
         pump = Pump(ours, clock)
         board.console.attach(pump.put)
-        made = Dut(process, ToConsole(board), App(), str(folder / "serial.log"), name)
+        made = dut_class()(process, ToConsole(board), App(), str(folder / "serial.log"), name)
+        made._hard_reset_func = board.reset
         try:
             yield made, pump
         finally:
             board.console.detach(pump.put)
             process.terminate()
             pump.stop()
-            made.close()
+            keep_unity(made, folder / UNITY, clean)
+
+
+def dut_class() -> type:
+    """pytest-embedded's ``Dut`` as its serial services make it; with Unity's test menus where
+    pytest-embedded-idf is installed."""
+    from pytest_embedded import Dut
+    from pytest_embedded.utils import to_bytes
+
+    try:
+        from pytest_embedded_idf.unity_tester import IdfUnityDutMixin
+    except ImportError:
+        bases: tuple[type, ...] = (Dut,)
+    else:
+        bases = (IdfUnityDutMixin, Dut)
+
+    def write(self: Any, data: str | bytes) -> None:
+        """A text with the end of its line, bytes as they are, as ``SerialDut`` does."""
+        self._q.put(to_bytes(data, "\n" if isinstance(data, str) else None))
+
+    return type("BoardDut", bases, {"write": write, "__module__": __name__})
+
+
+def keep_unity(dut: Any, file: Path, clean: Callable[[str], str]) -> None:
+    """What Unity's test cases came to, as JUnit XML in the evidence; without secrets."""
+    if not dut.testsuite.testcases:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        dumped = Path(scratch, UNITY)
+        dut.testsuite.dump(str(dumped))
+        file.write_text(clean(dumped.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 class Pump:

@@ -32,7 +32,7 @@ def test_boots_and_answers(dut: Dut) -> None:
 @pytest.mark.parametrize("word", ["devinfo", "reboot"])
 def test_each_test_has_a_dut_of_its_own(dut, word):
     dut.expect_exact("rst:0x", timeout=5)
-    dut.write(word + "\r\n")
+    dut.write(word)  # as to a serial port: the end of the line is added
 """
 BESIDE_OTA = """
 from pytest_blynk_ota import Outcome
