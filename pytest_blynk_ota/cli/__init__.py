@@ -17,8 +17,10 @@ from pytest_blynk_ota.errors import BlynkOtaError, EvidenceError, RigError, Usag
 
 COMMANDS = {
     "cloud": "the local Blynk server on its own",
+    "demo": "four updates on a board made of software, and the report",
     "flash": "what a dump of a board's flash would boot, and why",
     "image": "read, make and patch firmware images",
+    "init": "the first tests of a project",
     "judge": "decide again from stored evidence",
     "mutants": "whether a suite finds the bugs that can be planted",
     "profile": "learn how a firmware behaves, for its rig file",
