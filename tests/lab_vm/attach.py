@@ -1,50 +1,49 @@
-"""In the guest: keeps USB/IP devices plugged in, ``attach.py HOST:PORT …``.
+"""In the guest: plug in each board that is not, by the stock ``usbip attach``; until killed.
 
-Does what ``usbip attach`` does, and again when a device has gone: as a board on a hub comes back by
-itself when the hub gives it power.
+python attach.py HOST:PORT…
+
+The kernel's tool takes the first port that is free; with all others in their places that is the
+board's own again.
 """
 
-import socket
-import struct
+from __future__ import annotations
+
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 VHCI = Path("/sys/devices/platform/vhci_hcd.0")
-FREE, DEVICE_ID, FULL_SPEED = "004", 1 << 16 | 2, 2
-LOOK_S = 0.1
+FREE = "004"
+LOOK_S = 0.2
+PATIENCE_S = 20.0
+TOOL = os.environ["LAB_USBIP_TOOL"]
 
 
 def states():
-    """What each port of the virtual hub is doing, by its number."""
+    """Of each port of the virtual hub its state."""
     rows = (VHCI / "status").read_text().splitlines()[1:]
     return {int(row.split()[1]): row.split()[2] for row in rows if row.startswith("hs")}
 
 
 def attached(place, number):
+    """Try to plug a board in."""
     host, port = place.rsplit(":", 1)
+    line = [TOOL, "--tcp-port", port, "attach", "-r", host, "-b", "1-1"]
     try:
-        link = socket.create_connection((host, int(port)), 5)
-        link.settimeout(5)
-        link.sendall(struct.pack(">HHI32s", 0x0111, 0x8003, 0, b"1-1"))
-        head = b""
-        while len(head) < 8:
-            head += link.recv(8 - len(head)) or b"\xff" * 8
-        if head[7]:
-            return False
-        rest = 312
-        while rest:
-            rest -= len(link.recv(rest)) or rest
-        link.settimeout(None)
-        (VHCI / "attach").write_text(f"{number} {link.fileno()} {DEVICE_ID} {FULL_SPEED}")
-    except OSError as error:
-        print(place, error, flush=True)
-        return False
+        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        print(place, "usbip attach does not come back", flush=True)
+        return
+    if done.returncode:
+        print(place, done.stderr.strip().splitlines()[-1:], flush=True)
+        return
     print(f"{time.monotonic():.2f} {place} is plugged in at port {number}", flush=True)
-    return True
 
 
 def main(places):
+    """Forever."""
     while True:
         now = states()
         for number, place in enumerate(places):

@@ -2,9 +2,9 @@
 
 python tests/lab_vm/lab_vm.py [--keep] [-- words of pytest in the guest]
 
-Takes Debian's kernel (unpacked, not installed), BusyBox and QEMU. The guest sees this host's
-files, read only under a RAM disk, so that it has the same Python. The boards are exported by USB/IP
-and dial the guest over a network of their own; that takes root here. What is missing
+Takes Debian's kernel and usbip (unpacked, not installed), BusyBox and QEMU. The guest sees this
+host's files, read only under a RAM disk, so that it has the same Python. The boards are exported by
+USB/IP and dial the guest over a network of their own; that takes root here. What is missing
 (qemu-system-x86_64, apt-get, dpkg-deb, ip) ends it with code 77, as "skipped" does of automake.
 
 LAB_CYCLES: how often each board is unplugged; LAB_ROWS: words that choose rows of hil_tests.
@@ -36,7 +36,8 @@ HOST_IP, GUEST_IP, TAP = "192.168.77.1", "192.168.77.2", "blynkota0"
 MODULES = (
     "virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_net", "vhci-hcd", "cdc-acm", "cp210x",
 )  # fmt: skip
-PACKAGES = ("busybox-static",)
+PACKAGES = ("busybox-static", "usbip")
+TOOL = Path("usr", "sbin", "usbip")
 NEEDED = ("qemu-system-x86_64", "apt-get", "dpkg-deb", "ip")
 LOGS = ("pytest.log", "console.log")
 SHOWN = 8000
@@ -103,7 +104,8 @@ def run(*line: object, cwd: Path | None = None) -> str:
 def kernel() -> Path:
     """The unpacked packages: kernel, modules, BusyBox; fetched once."""
     root = CACHE / "root"
-    if (root / "bin" / "busybox").exists() and list((root / "boot").glob("vmlinuz-*")):
+    there = [(root / "bin" / "busybox").exists(), (root / TOOL).exists()]
+    if all(there) and list((root / "boot").glob("vmlinuz-*")):
         return root
     words = run("apt-cache", "depends", "linux-image-amd64").split()
     image = next((word for word in words if word.startswith("linux-image-6")), None)
@@ -114,6 +116,7 @@ def kernel() -> Path:
     for package in CACHE.glob("*.deb"):
         run("dpkg-deb", "-x", package, root)
         package.unlink()
+    run(root / TOOL, "version")  # has it its libudev?
     return root
 
 
@@ -193,6 +196,7 @@ def guest_script(folder: Path, ready: dict[str, Any], words: list[str]) -> Path:
         "jtag": ready["boards"][1]["mac"].upper(),
     }
     variables = {
+        "LAB_USBIP_TOOL": str(CACHE / "root" / TOOL),
         "LAB_USBIP": " ".join(f"{HOST_IP}:{port}" for port in ports),
         "LAB_OUTLET": f"http://{HOST_IP}:{OUTLET_PORT}",
         "LAB_SERIAL_BRIDGE": serials["bridge"],
