@@ -333,7 +333,7 @@ def watch(config: pytest.Config) -> None:
 
 def extensions_of(config: pytest.Config) -> Extensions:
     """What each conftest.py that is known by now gives to rig files. Raises ConfigError."""
-    from pytest_blynk_ota.rig import drivers
+    from pytest_blynk_ota.rig import drivers, provision
     from pytest_blynk_ota.rig.config import PROVISIONING
     from pytest_blynk_ota.rig.extensions import Extensions, gathered
 
@@ -343,12 +343,12 @@ def extensions_of(config: pytest.Config) -> Extensions:
         lambda: hooks.pytest_blynk_ota_power(config=config),
         tuple(drivers.OURS),
     )
-    provision = gathered(
+    ways = gathered(
         "pytest_blynk_ota_provision",
         lambda: hooks.pytest_blynk_ota_provision(config=config),
-        PROVISIONING,
+        (*PROVISIONING, *provision.NAMES),
     )
-    return Extensions(power, provision, by_conftest=True)
+    return Extensions(power, ways, by_conftest=True)
 
 
 def session_of(config: pytest.Config) -> Session:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_blynk_ota.errors import FirmwareError
@@ -79,14 +79,29 @@ def edgent_config(
 
 
 def _generate(blob: bytes, size: int) -> bytes:
-    """Espressif's generator; it keeps the last page of a partition free."""
+    return nvs_of(NAMESPACE, [(KEY, "hex2bin", blob.hex())], size)
+
+
+def nvs_of(namespace: str, entries: Iterable[tuple[str, str, str]], size: int) -> bytes:
+    """A partition by Espressif's generator, which keeps the last page of it free.
+
+    Args:
+        entries: key, encoding and value of each, as the generator takes them.
+
+    Raises:
+        FirmwareError: they find no room in ``size`` bytes.
+    """
     from esp_idf_nvs_partition_gen import nvs_partition_gen as generator
 
     result = io.BytesIO()
-    nvs = generator.nvs_open(result, size - PAGE_BYTES, generator.Page.VERSION2)
-    generator.write_entry(nvs, NAMESPACE, "namespace", "", "")
-    generator.write_entry(nvs, KEY, "data", "hex2bin", blob.hex())
-    generator.nvs_close(nvs)
+    try:
+        nvs = generator.nvs_open(result, size - PAGE_BYTES, generator.Page.VERSION2)
+        generator.write_entry(nvs, namespace, "namespace", "", "")
+        for key, encoding, value in entries:
+            generator.write_entry(nvs, key, "data", encoding, value)
+        generator.nvs_close(nvs)
+    except generator.InsufficientSizeError:
+        raise FirmwareError(f"NVS {namespace}: its keys find no room in {size} bytes") from None
     return result.getvalue()
 
 

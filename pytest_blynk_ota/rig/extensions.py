@@ -123,12 +123,16 @@ class Extensions:
         Raises:
             ValueError: nobody gives it, or it cannot be loaded; in words.
         """
-        from pytest_blynk_ota.rig import drivers
+        from pytest_blynk_ota.rig import drivers, provision
 
         if group == POWER:
             ours = drivers.NAMES
             if (made := drivers.driver_of(name)) is not None:
                 return made
+        if group == PROVISION:
+            ours = (*ours, *provision.NAMES)
+            if name in provision.OURS:
+                return provision.OURS[name]
         given = self.power if group == POWER else self.provision
         factory = given[name] if name in given else _installed(group, name)
         if factory is None:
