@@ -25,19 +25,13 @@ from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Permit
-from pytest_blynk_ota.rig.config import (
-    BoardSection,
-    RigConfig,
-    load,
-    owns_of,
-    secret,
-    secrets_among,
-)
+from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, owns_of
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
 from pytest_blynk_ota.rig.extensions import Extensions
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.one_board import is_one_board, rig_of_one
 from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.secret import secret, secrets_among
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.verdict.again import judge_again

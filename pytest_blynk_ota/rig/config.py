@@ -6,7 +6,6 @@ See ``docs/reference/rig-file.md`` for the keys.
 from __future__ import annotations
 
 import copy
-import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +48,7 @@ from pytest_blynk_ota.rig.extensions import (
     installed_table,
 )
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
+from pytest_blynk_ota.rig.secret import EXPECTED, is_reference
 from pytest_blynk_ota.rig.ways import profile_of
 from pytest_blynk_ota.rig.words import near
 
@@ -70,13 +70,13 @@ def one_of(what: str, words: Iterable[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def from_environment(what: str) -> AfterValidator:
-    """A validator for a secret: the rig file names the variable that holds it."""
+def from_elsewhere(what: str) -> AfterValidator:
+    """A validator for a secret: the rig file names the variable or the file that holds it."""
 
     def check(text: str) -> str:
-        if text.startswith("env:"):
+        if is_reference(text):
             return text
-        raise ValueError(f'expected "env:NAME": a {what} does not stand in a rig file in clear')
+        raise ValueError(f"expected {EXPECTED}: a {what} does not stand in a rig file in clear")
 
     return AfterValidator(check)
 
@@ -180,7 +180,7 @@ class Provision(Section):
     """How the board learns its network, its cloud and its token."""
 
     kind: str
-    wifi: Annotated[str, from_environment("network")] = "env:WIFI"
+    wifi: Annotated[str, from_elsewhere("network")] = "env:WIFI"
     _own: Own | None = PrivateAttr(None)
 
     @property
@@ -300,7 +300,7 @@ class BoardSection(Section):
     port: str
     power: Power | None = None
     provision: Provision | None = None
-    token: Annotated[str, from_environment("token")] | None = None
+    token: Annotated[str, from_elsewhere("token")] | None = None
     profile: Annotated[Profile, BeforeValidator(_profile)] = DEFAULT
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
@@ -591,19 +591,6 @@ def _keys_beside(key: str) -> list[str]:
     return list(model.model_fields) if model else []
 
 
-def secret(reference: str, what: str) -> str:
-    """The value behind ``env:NAME``.
-
-    Raises:
-        ConfigError: the variable is not set.
-    """
-    name = reference.removeprefix("env:")
-    value = os.environ.get(name, "")
-    if not value:
-        raise ConfigError(what, [f"the environment variable {name} is not set"])
-    return value
-
-
 def owns_of(section: BoardSection) -> list[tuple[str, Own]]:
     """What of a board is a user's: the key, and what it asks for."""
     rows = [
@@ -611,12 +598,3 @@ def owns_of(section: BoardSection) -> list[tuple[str, Own]]:
         ("provision", section.provision.own if section.provision else None),
     ]
     return [(key, own) for key, own in rows if own is not None]
-
-
-def secrets_among(options: Mapping[str, Any]) -> dict[str, str]:
-    """The keys whose value stands in an environment variable: "env:NAME"."""
-    return {
-        key: value
-        for key, value in options.items()
-        if isinstance(value, str) and value.startswith("env:")
-    }

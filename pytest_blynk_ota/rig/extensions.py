@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.rig.secret import EXPECTED, in_clear
 from pytest_blynk_ota.rig.words import near
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Own:
     Attributes:
         name: in the rig file.
         where: the rig file.
-        options: the other keys; a value "env:NAME" stands for a secret.
+        options: the other keys; a value "env:NAME" or "file:PATH" stands for a secret.
     """
 
     name: str
@@ -152,11 +153,20 @@ class Extensions:
         """The driver or way of that name, with its keys of the rig file.
 
         Raises:
-            ValueError: as for :meth:`find`, or it takes other keys.
+            ValueError: as for :meth:`find`, it takes other keys, or one of them is a secret in
+                clear; or the value of one, where the way is ours.
         """
+        from pytest_blynk_ota.rig import provision
+
         factory = self.find(group, what, name)
         if why := _misfit(factory, options):
             raise ValueError(f"{what} {name!r}: {why}")
+        if key := in_clear(options):
+            raise ValueError(
+                f"{key}: expected {EXPECTED}: a secret does not stand in a rig file in clear"
+            )
+        if group == PROVISION and name in provision.OURS:
+            factory(**options)  # they touch nothing, and say what is wrong with a value
         return Own(name, self.where, factory, options)
 
 

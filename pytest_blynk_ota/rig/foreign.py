@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_blynk_ota.board.baseline import Region
-from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.errors import BlynkOtaError, RigError
 from pytest_blynk_ota.rig.extensions import (
     Own,
     PowerDriver,
@@ -72,6 +72,8 @@ class Caller:
             self._hangs = (what, thread)
             raise self._raises(f"{self._where}: {what} did not end within {timeout_s:g} s")
         if done.error is not None:
+            if isinstance(done.error, BlynkOtaError):  # it says all that there is to say
+                raise self._raises(f"{self._where}: {self._clean(str(done.error))}") from None
             # Not chained: what a traceback shows is not redacted.
             raise self._raises(f"{self._where}: {what}: {self._clean(told(done.error))}") from None
         return done.value[0]

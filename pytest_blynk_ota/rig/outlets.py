@@ -7,10 +7,11 @@ from typing import Any
 
 from pytest_blynk_ota.errors import OutletUnreachable, UsageError
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS
-from pytest_blynk_ota.rig.config import VIRTUAL, BoardSection, secret, secrets_among
+from pytest_blynk_ota.rig.config import VIRTUAL, BoardSection
 from pytest_blynk_ota.rig.extensions import Own
 from pytest_blynk_ota.rig.foreign import Caller, DriverOutlet
 from pytest_blynk_ota.rig.power import CommandOutlet, HttpOutlet, Outlet
+from pytest_blynk_ota.rig.secret import revealed, secret, secrets_among
 
 Learn = Callable[[str, str], None]
 """Takes a secret, and what it is, before anything can print it."""
@@ -27,7 +28,7 @@ def outlet_of(
         clean: takes secrets out of a text.
 
     Raises:
-        ConfigError: a variable of the environment is missing.
+        ConfigError: a variable of the environment is missing, or a file.
         UsageError: its power is that of a virtual board.
         OutletUnreachable: a driver cannot be made.
     """
@@ -55,7 +56,7 @@ def driven(
     """The outlet behind a driver; of a virtual board it has an address, ``outlet``.
 
     Raises:
-        ConfigError: a variable of the environment is missing.
+        ConfigError: a variable of the environment is missing, or a file.
         OutletUnreachable: the driver cannot be made.
     """
     options = options_of(section, rig, "power", own, learn)
@@ -70,11 +71,11 @@ def options_of(section: BoardSection, rig: str, key: str, own: Own, learn: Learn
     """The keys of a driver, or of a way to provision; secrets among them are learned first.
 
     Raises:
-        ConfigError: a variable of the environment is missing.
+        ConfigError: a variable of the environment is missing, or a file.
     """
-    options = dict(own.options)
+    where = f"rig {rig}, board {section.name}, {key}"
     for name, value in secrets_among(own.options).items():
-        options[name] = secret(value, f"rig {rig}, board {section.name}, {key}.{name}")
-        if len(options[name]) >= MIN_SECRET_CHARS:
-            learn(options[name], f"{key}.{name} of {section.name}")
-    return options
+        found = secret(value, f"{where}.{name}")
+        if len(found) >= MIN_SECRET_CHARS:
+            learn(found, f"{key}.{name} of {section.name}")
+    return revealed(own.options, where)

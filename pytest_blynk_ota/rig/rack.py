@@ -38,8 +38,6 @@ from pytest_blynk_ota.rig.config import (
     NetworkSection,
     RigConfig,
     owns_of,
-    secret,
-    secrets_among,
 )
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
@@ -62,6 +60,7 @@ from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.quarantine import Ward
 from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
+from pytest_blynk_ota.rig.secret import peek, secret, secrets_among
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 LOOPBACK = "127.0.0.1"
@@ -168,14 +167,12 @@ class Rig:
         may come to the cloud all the same."""
         for section in self.config.board:
             if section.token:
-                self._learn(os.environ.get(section.token.removeprefix("env:"), ""), section)
+                self._learn(peek(section.token), section)
             if section.provision is not None and section.provision.kind != "none":
-                wifi = section.provision.wifi
-                self._learn_wifi(os.environ.get(wifi.removeprefix("env:"), ""))
+                self._learn_wifi(peek(section.provision.wifi))
             for key, own in owns_of(section):
                 for name, value in secrets_among(own.options).items():
-                    found = os.environ.get(value.removeprefix("env:"), "")
-                    self._learn_option(found, f"{key}.{name} of {section.name}")
+                    self._learn_option(peek(value), f"{key}.{name} of {section.name}")
 
     def _learn(self, token: str, section: BoardSection) -> None:
         if len(token) >= MIN_SECRET_CHARS:  # a shorter one is no token: the cloud says so
@@ -529,7 +526,7 @@ class Rig:
         where = f"rig {self.name}, board {section.name}"
         provisioned = section.provision is not None and section.provision.kind != "none"
         if section.token:
-            token = secret(section.token, f"{where}, token")
+            token: str = secret(section.token, f"{where}, token")
         elif provisioned:
             token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.errors import RigError
 from pytest_blynk_ota.firmware.nvs import PAGE_BYTES, nvs_of
 from pytest_blynk_ota.rig.extensions import Provisioning, Settings
+from pytest_blynk_ota.rig.secret import Secret, is_reference
 from pytest_blynk_ota.rig.words import near
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ class NvsKeys(Provisioning):
     Args:
         namespace: of the keys.
         keys: names to texts, in which ``{host}``, ``{port}``, ``{token}``, ``{ssid}`` and
-            ``{passphrase}`` stand for the settings; ``{ value = …, type = "u16" }`` is a number.
+            ``{passphrase}`` stand for the settings; ``{ value = …, type = "u16" }`` is a number. A
+            secret of the rig file is taken as it is.
         partition: its label.
 
     Raises:
-        RigError: a name does not fit, a key has no text, or there is no such setting or type.
+        ValueError: a name does not fit, a key has no text, or there is no such setting or type.
     """
 
     def __init__(self, namespace: str, keys: Mapping[str, object], partition: str = "nvs") -> None:
         if not isinstance(keys, Mapping) or not keys:
-            raise RigError(f"keys: expected a table of names to texts, got {keys!r}")
-        for what, name in [("namespace", namespace), *((f"keys.{one}", one) for one in keys)]:
+            raise ValueError(f"keys: expected a table of names to texts, got {keys!r}")
+        names = [("namespace", namespace), *((f"keys.{one}", one) for one in keys)]
+        for what, name in [*names, ("partition", partition)]:
             if not isinstance(name, str) or not 0 < len(name.encode()) <= NAME_CHARS:
-                raise RigError(f"{what}: expected a name of 1 to {NAME_CHARS} bytes, got {name!r}")
+                raise ValueError(
+                    f"{what}: expected a name of 1 to {NAME_CHARS} bytes, got {name!r}"
+                )
         self._namespace, self._partition = namespace, partition
         self._keys = {name: _said(name, said) for name, said in keys.items()}
 
@@ -54,10 +59,10 @@ class NvsKeys(Provisioning):
                 f"got {self._partition!r}"
             )
         known = {name: getattr(settings, name) for name in FIELDS}
-        entries = [
-            (name, kind, _fitting(name, kind, text.format(**known)))
-            for name, (kind, text) in self._keys.items()
-        ]
+        entries = [(name, kind, _filled(text, known)) for name, (kind, text) in self._keys.items()]
+        for name, kind, value in entries:
+            if why := _misfit(kind, value):
+                raise RigError(f"keys.{name}: {why}")
         return {part.label: nvs_of(self._namespace, entries, part.size)}
 
 
@@ -65,32 +70,41 @@ def _said(name: str, said: object) -> tuple[str, str]:
     """The type and the text of a key."""
     table = said if isinstance(said, Mapping) else {"value": said, "type": "string"}
     if set(table) != {"value", "type"} or not isinstance(table["value"], str):
-        raise RigError(f'keys.{name}: expected a text or {{ value = "…", type = "u16" }}')
+        raise ValueError(f'keys.{name}: expected a text or {{ value = "…", type = "u16" }}')
     kind, text = table["type"], table["value"]
     if kind != "string" and kind not in TYPES:
-        raise RigError(f"keys.{name}: expected a type (string, {', '.join(TYPES)}), got {kind!r}")
-    if text.startswith("env:"):
-        raise RigError(f"keys.{name}: expected a text with settings as {{token}}, got {text!r}")
+        kinds = ["string", *TYPES]
+        raise ValueError(
+            f"keys.{name}: expected a type ({', '.join(kinds)}), got {kind!r}"
+            f"{near(str(kind), kinds)}"
+        )
+    if isinstance(text, Secret) or is_reference(text):
+        return kind, text
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
-        raise RigError(f"keys.{name}: {error}") from None
+        raise ValueError(f"keys.{name}: {error}; a brace alone is written as two") from None
     for _, field, spec, conversion in parts:
         if field is not None and (field not in FIELDS or spec or conversion):
-            raise RigError(
+            raise ValueError(
                 f"keys.{name}: expected a setting ({', '.join(FIELDS)}), got "
                 f"{field!r}{near(field, FIELDS)}"
             )
+    plain = all(field is None for _, field, _, _ in parts)
+    if plain and (why := _misfit(kind, text.format())):
+        raise ValueError(f"keys.{name}: {why}")
     return kind, text
 
 
-def _fitting(name: str, kind: str, text: str) -> str:
-    """The value, which is not told where it does not fit: it may be a secret."""
+def _filled(text: str, known: Mapping[str, object]) -> str:
+    return text if isinstance(text, Secret) else text.format(**known)
+
+
+def _misfit(kind: str, text: str) -> str:
+    """Why a value does not fit, "" if it does. It is not told: it may be a secret."""
     if kind == "string":
-        if len(text.encode()) > TEXT_BYTES:
-            raise RigError(
-                f"keys.{name}: expected at most {TEXT_BYTES} bytes, got {len(text.encode())}"
-            )
-    elif not (text.isascii() and text.isdigit() and int(text) <= TYPES[kind]):
-        raise RigError(f"keys.{name}: expected a number of 0 to {TYPES[kind]}")
-    return text
+        size = len(text.encode())
+        return f"expected at most {TEXT_BYTES} bytes, got {size}" if size > TEXT_BYTES else ""
+    if text.isascii() and text.isdigit() and int(text) <= TYPES[kind]:
+        return ""
+    return f"expected a number of 0 to {TYPES[kind]}"

@@ -1,7 +1,8 @@
 """A plain Arduino sketch: BlynkSimpleEsp32.h, settings compiled in, an update handler of its own.
 
 The handler is the minimal one that users pass on (community.blynk.cc 58929: Edgent's OTA.h without
-Edgent): it downloads right where the command is handled and returns if anything fails. So the link
+Edgent): it downloads right where the command is handled and returns if anything fails. Settings in
+NVS, namespace ``app``, come before those compiled in, as many sketches keep them there. So the link
 to the cloud stays open and mute meanwhile, and there is no error state. The library's part follows
 blynk-library 1.4.0 (BlynkSimpleEsp32.h, BlynkProtocol.h)::
 
@@ -16,7 +17,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.behaviour import Settings
+from pytest_blynk_ota.firmware.nvs_store import Nvs
 from pytest_blynk_ota.virtual.app import http_get
 from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, BlynkClient, TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
@@ -40,6 +43,23 @@ POLL_S = 0.5
 CONNECT_S = 18.0
 """``connect()`` waits BLYNK_TIMEOUT_MS * 3, and ``begin()`` calls it until it succeeds."""
 DEFAULT_SERVER, DEFAULT_PORT = "blynk.cloud", 80
+NAMESPACE = "app"
+"""Of its own settings: the texts ssid, pass, host and token, and the u16 port."""
+
+
+def _of_nvs(context: Context) -> Settings | None:
+    """What ``Preferences`` find in its namespace; None without a token there."""
+    place = context.started.table.find("nvs")
+    try:
+        nvs = Nvs(context.machine.flash.read(place.offset, place.size)) if place else None
+    except FirmwareError:  # too small
+        return None
+    token = nvs.string(NAMESPACE, "token") if nvs else None
+    if nvs is None or token is None:
+        return None
+    ssid, passphrase, host = (nvs.string(NAMESPACE, key) or "" for key in ("ssid", "pass", "host"))
+    port = nvs.number(NAMESPACE, "port")
+    return Settings(host, DEFAULT_PORT if port is None else port, token, ssid, passphrase)
 
 
 class Sketch:
@@ -49,7 +69,7 @@ class Sketch:
         self._context = context
         self._clock = context.machine.clock
         self._log = context.log
-        self._settings = context.behaviour.settings or Settings()
+        self._settings = _of_nvs(context) or context.behaviour.settings or Settings()
         self._station = Station(context.machine)
         self._timers = Timers(self._clock)
         self._confirmation = Confirmation(context)
