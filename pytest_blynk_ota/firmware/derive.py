@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import behaviour as behaviours
+from pytest_blynk_ota.firmware import blnkopt, texts
 from pytest_blynk_ota.firmware import tag as tags
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import CHIPS
@@ -195,6 +196,35 @@ def with_behaviour(data: bytes, **changes: Any) -> bytes:
                 "another one from a recipe"
             )
     return _behaving(data, changes)
+
+
+def provisioned(
+    data: bytes, *, ssid: str, passphrase: str, token: str, host: str, port: int
+) -> bytes:
+    """Old Edgent with these settings in its ``blnkopt`` section.
+
+    Raises:
+        FirmwareError: it has no such section, they do not fit in, or the image is signed.
+    """
+    _open(data, "cannot be given settings")
+    return mend(
+        blnkopt.patched(data, ssid=ssid, passphrase=passphrase, token=token, host=host, port=port)
+    )
+
+
+def pointed(data: bytes, *, default_host: str, host: str, ca: str = "") -> bytes:
+    """The image that dials another host than it was built for, and trusts one CA alone.
+
+    Args:
+        default_host: what it was built for.
+        ca: in PEM; "": its roots stay.
+
+    Raises:
+        FirmwareError: its host or roots are not found, the new ones are longer, or it is signed.
+    """
+    _open(data, "cannot be pointed elsewhere")
+    data = texts.with_text(data, default_host, host, "host")
+    return mend(texts.with_roots(data, ca) if ca else data)
 
 
 def _behaving(data: bytes, changes: dict[str, Any]) -> bytes:

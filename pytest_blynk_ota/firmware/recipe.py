@@ -17,6 +17,7 @@ from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware import loaderinfo
 from pytest_blynk_ota.firmware.behaviour import Behaviour
 from pytest_blynk_ota.firmware.chips import MAPPED_PAGE_BYTES, Chip, chip
+from pytest_blynk_ota.firmware.compiled import BLOCK
 from pytest_blynk_ota.firmware.image import (
     CHECKSUM_BLOCK_BYTES,
     SEGMENT,
@@ -174,7 +175,8 @@ def _app(recipe: Recipe, target: Chip, behaviour: Behaviour) -> bytes:
     """Constants, data and behaviour fill the first page of the file, code all others."""
     head = _description(recipe, target, behaviour).build() + _tag(recipe)
     told = _told(behaviour)
-    data = Segment(target.dram_base, _noise(recipe, target, "data", DATA_BYTES))
+    noise = _noise(recipe, target, "data", DATA_BYTES)
+    data = Segment(target.dram_base, BLOCK + noise[len(BLOCK) :])
     others = sum(SEGMENT.size + len(part.data) for part in (data, told)) + SEGMENT.size
     constants = head + _noise(recipe, target, "constants", CODE_PAGE - others - len(head))
     least = len(_laid_out(target, constants, [data, told], bytes(LEAST_CODE_BYTES)))

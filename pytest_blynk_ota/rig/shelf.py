@@ -21,7 +21,7 @@ from pytest_blynk_ota.rig import shipped
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
 from pytest_blynk_ota.rig.words import near
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised when the same recipe gives other bytes, so that stale images are not found."""
 
 

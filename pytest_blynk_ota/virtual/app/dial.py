@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.virtual.network.tls import TlsConnection, Trust
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.behaviour import Behaviour
+    from pytest_blynk_ota.virtual.app.context import Context
     from pytest_blynk_ota.virtual.machine import Machine
     from pytest_blynk_ota.virtual.network.tcp import Connection
 
 NO_CLOUD = "cloud.invalid"
 
 
-def trust_of(behaviour: Behaviour) -> Trust | None:
+def trust_of(context: Context) -> Trust | None:
     """Whom an image trusts with its session; None: it speaks plain TCP."""
-    return Trust(behaviour.ca, dates=behaviour.cert_dates) if behaviour.tls else None
+    mine = context.behaviour
+    return Trust(roots_of(context), dates=mine.cert_dates) if mine.tls else None
+
+
+def roots_of(context: Context) -> str:
+    """Whom an image trusts with TLS, in PEM: what the rig built in, else the text in the image."""
+    return context.behaviour.ca or compiled(context.started.image).roots
 
 
 def cloud_of(behaviour: Behaviour, host: str) -> str:

@@ -18,6 +18,7 @@ import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.cloud.protocol import Cmd
+from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.virtual.app import console
 from pytest_blynk_ota.virtual.app.blynk_client import TokenRefused
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
@@ -63,14 +64,17 @@ class EdgentNew:
         self.context = context
         self._clock = context.machine.clock
         self._say = logger(context)
-        compiled = context.behaviour.settings
+        given = context.behaviour.settings
+        host = (given.host if given else "") or compiled(context.started.image).host
         self.name = hotspot_name(context.machine.chip.mac, NAME_LETTERS)
         self.state = State(context, self._say)
         self.stats = Stats(context.machine)
         self._preferences = Preferences(context.machine, context.started.table)
         self.networks = NetMgr(context.machine, self._preferences, self._say)
         self.store = ConfigStore(
-            self._preferences, context.behaviour.version, compiled.host if compiled else ""
+            self._preferences,
+            context.behaviour.version,
+            host or compiled(context.started.image).host,
         )
         self.timers = Timers(self._clock)
         self._confirmation = Confirmation(context)

@@ -46,7 +46,7 @@ async def connect(
     """``getConnectedClient()``; None: the reason is printed, if there is one."""
     trust: Trust | None = None
     if protocol in ("https", "tls"):
-        trust = trust_of(context.behaviour)
+        trust = trust_of(context)
         if trust is None:  # a build without TLS
             say("E", "BlynkNetMgrClients.h", "Network interface not found")
             return None

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.netmgr import NetMgr
     from pytest_blynk_ota.virtual.app.preferences import Preferences
 
-DEFAULT_SERVER = "blynk.cloud"
 TOKEN_CHARS = 32
 NO_TOKEN = "invalid token"
 SPACE, OLD_BLOB, OLD_UID = "blynk", "config", "dev_uid"

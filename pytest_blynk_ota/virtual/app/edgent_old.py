@@ -269,7 +269,7 @@ class EdgentOld:
             heartbeat_s=self.context.behaviour.heartbeat_s,
             on_ota=self._on_ota,
             on_debug=self._on_debug,
-            trust=trust_of(self.context.behaviour),
+            trust=trust_of(self.context),
             follows=False,
         )
 

@@ -7,13 +7,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware import nvs
+from pytest_blynk_ota.firmware.compiled import DEFAULT_HOST, DEFAULT_PORT, compiled
 from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.virtual.app.context import Context
 
-DEFAULT_SERVER, DEFAULT_PORT = "blynk.cloud", 443
-"""CONFIG_DEFAULT_SERVER and _PORT of Settings.h."""
 NO_TOKEN = "invalid token"
 ROOM = {"ssid": 33, "password": 63, "token": 33, "host": 33}
 """Characters that CopyString keeps."""
@@ -37,7 +36,7 @@ class Config:
     ssid: str = ""
     password: str = ""
     token: str = NO_TOKEN
-    host: str = DEFAULT_SERVER
+    host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     valid: bool = False
     last_error: int = LastError.NONE
@@ -58,10 +57,11 @@ class ConfigStore:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._place = context.started.table.find("nvs")
-        compiled = context.behaviour.settings
-        self.default = Config()
-        if compiled is not None and compiled.host:
-            self.default = Config(host=compiled.host, port=compiled.port)
+        given = context.behaviour.settings
+        self._compiled = compiled(context.started.image)
+        self.default = Config(host=self._compiled.host)
+        if given is not None and given.host:
+            self.default = Config(host=given.host, port=given.port)
         self.config = self.default
 
     def load(self) -> None:
@@ -82,10 +82,17 @@ class ConfigStore:
 
     def preprovisioned(self) -> bool:
         """``config_load_blnkopt()``: take what the build was given, if it was given any."""
-        mine = self._context.behaviour.settings
-        if mine is None or not mine.ssid or not mine.token:
+        mine, options = self._context.behaviour.settings, self._compiled.options or {}
+        if mine is not None and mine.ssid and mine.token:
+            self.config = self.default.given(mine.ssid, mine.passphrase, mine.token)
+        elif {"ssid", "auth"} <= options.keys():
+            self.config = replace(
+                self.default.given(options["ssid"], options.get("pass", ""), options["auth"]),
+                host=options.get("host", self.default.host)[: ROOM["host"]],
+                port=int(options["port"]) if "port" in options else self.default.port,
+            )
+        else:
             return False
-        self.config = self.default.given(mine.ssid, mine.passphrase, mine.token)
         return True
 
     async def save(self) -> None:

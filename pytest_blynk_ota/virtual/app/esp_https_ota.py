@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import HEADER
 from pytest_blynk_ota.firmware.imagecheck import REVISION_NOT_SET
+from pytest_blynk_ota.virtual.app.dial import roots_of
 from pytest_blynk_ota.virtual.app.esp_http_client import (
     FAIL,
     NAMES,
@@ -68,7 +69,7 @@ class _Ota:
         self._context = context
         self._log = context.log
         self._progress = progress
-        trust = Trust(context.behaviour.ca, dates=context.behaviour.cert_dates)
+        trust = Trust(roots_of(context), dates=context.behaviour.cert_dates)
         self.client = EspHttpClient(context.machine, context.log, url, trust)
 
     async def run(self) -> None:

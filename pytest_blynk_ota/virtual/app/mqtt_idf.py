@@ -14,6 +14,7 @@ import json
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.virtual.app.confirm import Confirmation
 from pytest_blynk_ota.virtual.app.dial import cloud_of, trust_of
 from pytest_blynk_ota.virtual.app.edgent_ota import crash_half_way
@@ -115,8 +116,9 @@ class MqttIdf:
             self._complain("Can't read auth token. please configure it and reboot")
             return None
         port = settings.port if settings and settings.port != DEFAULT_PORT else PORTS[mine.tls]
-        host = settings.host if settings and settings.host else "blynk.cloud"
-        broker = Broker(cloud_of(mine, host), port, "device", token, trust_of(mine))
+        host = settings.host if settings else ""
+        host = host or compiled(self._context.started.image).host
+        broker = Broker(cloud_of(mine, host), port, "device", token, trust_of(self._context))
         handlers = Handlers(
             before_connect=lambda: self._event("BEFORE_CONNECT"),
             connected=self._connected,
@@ -228,7 +230,7 @@ class MqttIdf:
             return
         client = self._client
         assert client is not None
-        trust = trust_of(self._context.behaviour) if secure else None
+        trust = trust_of(self._context) if secure else None
         old = client.broker
         client.broker = Broker(host, port, old.user, old.password, trust)
         client.close()

@@ -177,7 +177,7 @@ class Reference:
             info=info_pairs(self._context, who),
             heartbeat_s=mine.heartbeat_s,
             on_ota=self._offered,
-            trust=trust_of(mine),
+            trust=trust_of(self._context),
         )
 
     def _offered(self, url: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pytest_blynk_ota.virtual.app import reference_settings
-from pytest_blynk_ota.virtual.app.dial import dial
+from pytest_blynk_ota.virtual.app.dial import dial, roots_of
 from pytest_blynk_ota.virtual.network.tls import Trust
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Client:
         self._context = context
         self._machine = context.machine
         self._redirects = context.behaviour.redirects
-        self._trust = Trust(context.behaviour.ca, dates=True)
+        self._trust = Trust(roots_of(context), dates=True)
         if context.has("Z19"):
             self._trust = Trust(insecure=True)  # setInsecure(), as in the example
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_blynk_ota.errors import FirmwareError
 from pytest_blynk_ota.firmware.behaviour import Settings
+from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.firmware.nvs_store import Nvs
 from pytest_blynk_ota.virtual.app import http_get
 from pytest_blynk_ota.virtual.app.blynk_client import RETRY_S, BlynkClient, TokenRefused
@@ -42,7 +43,7 @@ POLL_S = 0.5
 """connectWiFi() looks every 500 ms."""
 CONNECT_S = 18.0
 """``connect()`` waits BLYNK_TIMEOUT_MS * 3, and ``begin()`` calls it until it succeeds."""
-DEFAULT_SERVER, DEFAULT_PORT = "blynk.cloud", 80
+DEFAULT_PORT = 80
 NAMESPACE = "app"
 """Of its own settings: the texts ssid, pass, host and token, and the u16 port."""
 
@@ -107,7 +108,7 @@ class Sketch:
 
     def _new_client(self) -> BlynkClient:
         mine, behaviour = self._settings, self._context.behaviour
-        host, port = (mine.host, mine.port) if mine.host else (DEFAULT_SERVER, DEFAULT_PORT)
+        host, port = mine.host or compiled(self._context.started.image).host, mine.port
         return BlynkClient(
             self._context.machine,
             self._log,
@@ -117,7 +118,7 @@ class Sketch:
             info=info_pairs(self._context),
             heartbeat_s=behaviour.heartbeat_s,
             on_ota=self._on_ota,
-            trust=trust_of(behaviour),
+            trust=trust_of(self._context),
         )
 
     async def _connect_wifi(self) -> None:
