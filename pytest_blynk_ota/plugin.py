@@ -334,7 +334,6 @@ def watch(config: pytest.Config) -> None:
 def extensions_of(config: pytest.Config) -> Extensions:
     """What each conftest.py that is known by now gives to rig files. Raises ConfigError."""
     from pytest_blynk_ota.rig import drivers, provision
-    from pytest_blynk_ota.rig.config import PROVISIONING
     from pytest_blynk_ota.rig.extensions import Extensions, gathered
 
     hooks = config.hook
@@ -346,7 +345,7 @@ def extensions_of(config: pytest.Config) -> Extensions:
     ways = gathered(
         "pytest_blynk_ota_provision",
         lambda: hooks.pytest_blynk_ota_provision(config=config),
-        (*PROVISIONING, *provision.NAMES),
+        provision.NAMES,
     )
     return Extensions(power, ways, by_conftest=True)
 

@@ -14,14 +14,12 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware import otadata
 from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image
-from pytest_blynk_ota.firmware.nvs import edgent_config
 from pytest_blynk_ota.firmware.partitions import (
     DEFAULT_TABLE,
     TABLE_OFFSET,
     Partition,
     PartitionTable,
 )
-from pytest_blynk_ota.rig.extensions import Settings
 from pytest_blynk_ota.rig.foreign import TELL_DEVICE_S
 from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
@@ -68,24 +66,6 @@ class Restored:
 def skew_s(speed: float) -> float:
     """Device seconds within which two witnesses' events have no order."""
     return max(SKEW_S, SKEW_WALL_S * speed)
-
-
-def provisioned_nvs(rig: Rig, place: Place, size: int) -> bytes | None:
-    """The NVS partition that points the board at this rig; None if the rig does not provision."""
-    provision = place.config.provision
-    if provision is None or provision.kind == "none" or provision.own:
-        return None
-    if provision.kind == "image":  # an older life's settings must not come before the image's
-        return b"\xff" * size
-    mine = rig.settings(place)
-    return edgent_config(
-        ssid=mine["ssid"],
-        password=mine["passphrase"],
-        token=mine["token"],
-        host=mine["host"],
-        port=mine["port"],
-        size=size,
-    )
 
 
 def baseline(
@@ -157,13 +137,8 @@ def _with_old(
         )
     sectors = otadata.entries_for(number)
     regions.append(Region("otadata", ota.offset, b"".join(sectors)))
-    nvs = table.find("nvs")
-    if nvs is not None:
-        settings = provisioned_nvs(rig, place, nvs.size)
-        if settings is not None:
-            regions.append(Region("nvs", nvs.offset, settings))
     if place.told is not None:
-        regions += place.told.regions(Settings(**rig.settings(place)), table)
+        regions += place.told.regions(rig.settings(place), table)
     regions.append(Region(home.label, home.offset, old.data))
     others = [slot for slot in slots if slot is not home]
     erased = tuple(span for slot in others for span in unbootable(slot, (old, firmware.new)))
@@ -180,12 +155,12 @@ def _with_old(
 
 
 def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:
-    """Write what differs, reset the board into Old and tell it the settings that its user's way
-    tells. Does not wait for Old to come up.
+    """Write what differs, reset the board into Old and tell it the settings that its way tells.
+    Does not wait for Old to come up.
 
     Raises:
         RigError: the board does not answer, not even after a power cycle where it has an outlet; or
-            the user's way to provision it fails.
+            the way to provision it fails.
     """
 
     def write() -> tuple[Written, Restored]:
@@ -200,8 +175,7 @@ def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) 
         record=rig.recorder,
     )
     if place.told is not None:
-        mine = Settings(**rig.settings(place))
-        place.told.tell(mine, place.board, rig.timeout(TELL_DEVICE_S))
+        place.told.tell(rig.settings(place), place.board, rig.timeout(TELL_DEVICE_S))
     rig.recorder(
         "ota",
         "restored",

@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.beginning import judged_at_the_end
 from pytest_blynk_ota.chance import Chance
-from pytest_blynk_ota.errors import EvidenceError, LeaseHeld, UsageError
+from pytest_blynk_ota.cloud.doors import KINDS
+from pytest_blynk_ota.cloud.tls import Authority
+from pytest_blynk_ota.errors import EvidenceError, FirmwareError, LeaseHeld, UsageError
 from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
@@ -25,19 +27,23 @@ from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Permit
+from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import BoardSection, RigConfig, load, owns_of
 from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
-from pytest_blynk_ota.rig.extensions import Extensions
+from pytest_blynk_ota.rig.extensions import Extensions, Settings
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.one_board import is_one_board, rig_of_one
-from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.rig.secret import secret, secrets_among
+from pytest_blynk_ota.rig.provision import OURS
+from pytest_blynk_ota.rig.rack import Place, Rig, known_host
+from pytest_blynk_ota.rig.secret import revealed, secret, secrets_among
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.verdict.again import judge_again
 
 PROVE = "PYTEST_BLYNK_OTA_PROVE"
 """Where this variable is set, each test's evidence is read back and judged again at its end."""
+REHEARSED = Settings("h", 80, "0" * 32, "s", "passphrase")
+"""The shortest that there are: firmware that does not take these takes none."""
 BACKUP = ("auto", "always")
 """Whose flash is saved before it is first written: all but virtual boards', or every board's."""
 TOOLS = ("pytest-blynk-ota", "pytest", "esptool", "pyserial", "aiohttp", "pytest-embedded")
@@ -145,12 +151,30 @@ class Session:
             )
         if section.token:
             self._learn(secret(section.token, f"{where}, token"), f"token of {section.name}")
-        elif section.provision and section.provision.kind != "none" and not section.is_virtual:
+        needs_wifi = section.provision is not None and "ssid" in section.provision.gives
+        if section.provision is not None and needs_wifi and not section.is_virtual:
             wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
             self._learn(wifi.partition(":")[2], "Wi-Fi passphrase")
         for key, own in owns_of(section):
             for name, value in secrets_among(own.options).items():
                 self._learn(secret(value, f"{where}, {key}.{name}"), f"{key}.{name}")
+
+        self._rehearse(section, where)
+
+    def _rehearse(self, section: BoardSection, where: str) -> None:
+        """Firmware of the user's that a way of ours cannot change. Raises FirmwareError."""
+        firmware = self.firmware(section)
+        if section.provision is None or section.provision.kind not in OURS or firmware.is_fixture:
+            return
+        way = OURS[section.provision.kind](**revealed(section.provision.own.options, where))
+        ca = Authority().ca_pem if KINDS[dials(section)].tls else ""
+        settings = replace(REHEARSED, ca=ca, host=known_host(self.config) or REHEARSED.host)
+        for name, image in (("--old", firmware.old), ("--new", firmware.new)):
+            try:
+                way.image(settings, image.data)
+            except FirmwareError as error:
+                kind = section.provision.kind
+                raise FirmwareError(f"{where}, provision {kind!r}: {name}: {error}") from error
 
     def _learn(self, value: str, name: str) -> None:
         """Known before run.json is written: the command line may hold a secret."""
@@ -261,9 +285,7 @@ class Session:
         Where none has it, it is the first free one, for the test to say what that lacks.
         """
         place = self._place_with(name, needs)
-        firmware = self.firmware(place.config)
-        if firmware.is_fixture:
-            firmware.build_with(self.rig.built_with(place, https="https" in needs))
+        self.rig.fit(place, self.firmware(place.config), https="https" in needs)
         return place
 
     def _place_with(self, name: str | None, needs: Collection[str]) -> Place:

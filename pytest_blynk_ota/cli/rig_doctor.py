@@ -91,8 +91,7 @@ def _bringing(session: Session, section: BoardSection) -> Callable[[Place], None
         return None
 
     def bring(place: Place) -> None:
-        if firmware.is_fixture:
-            firmware.build_with(session.rig.built_with(place))
+        session.rig.fit(place, firmware)
         restore(session.rig, place, firmware)
 
     return bring

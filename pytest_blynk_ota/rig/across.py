@@ -38,22 +38,48 @@ LOOPBACK = "lo"
 """The interface that leads to virtual boards."""
 
 
+WAYS: Mapping[str, tuple[Callable[[BoardSection], bool], str]] = {
+    "edgent-nvs": (
+        lambda board: board.profile.nvs,
+        "firmware of the profile {profile} reads no settings from NVS as Edgent keeps them",
+    ),
+    "edgent-console": (
+        lambda board: board.profile.fixture in ("edgent-old", "edgent-new"),
+        "firmware of the profile {profile} has no console of Edgent's",
+    ),
+    "edgent-blob": (
+        lambda board: board.profile.fixture == "edgent-old",
+        "firmware of the profile {profile} has no blnkopt section",
+    ),
+    "image": (
+        lambda board: board.is_virtual,
+        "only virtual boards run the images that settings are compiled into",
+    ),
+    "nvs": (
+        lambda board: not board.is_virtual or board.profile.fixture == "sketch",
+        "the fixture of the profile {profile} reads no keys of its own from NVS",
+    ),
+    "patch": (
+        lambda board: not board.is_virtual or board.profile.fixture != "edgent-new",
+        "the fixture of the profile {profile} has no token but what it is told",
+    ),
+    "none": (lambda board: True, ""),
+}
+"""Ways of ours that are not for every board: for which, and why not for the others."""
+
+
 def ways_to_provision(board: BoardSection) -> Sequence[str]:
     """What ``provision.kind`` may be: what its firmware reads, and what there is to write it to."""
-    ways = ["edgent-nvs"] if board.profile.nvs else []
-    return [*ways, *(["image"] if board.is_virtual else []), "none"]
+    return [way for way, (fits, _) in WAYS.items() if fits(board)]
 
 
 def _provisioned_as_its_firmware_reads(board: BoardSection) -> Mistakes:
+    kind = board.provision.kind if board.provision is not None else ""
     ways = ways_to_provision(board)
-    if board.provision is None or board.provision.own or board.provision.kind in ways:
-        return
-    why = {
-        "edgent-nvs": f"firmware of the profile {board.profile.name} reads no settings from NVS",
-        "image": "only virtual boards run the images that settings are compiled into",
-    }[board.provision.kind]
-    words = " or ".join(f'"{way}"' for way in ways)
-    yield "provision.kind", f'{why}; expected {words}, got "{board.provision.kind}"'
+    if kind in WAYS and kind not in ways:
+        why = WAYS[kind][1].format(profile=board.profile.name)
+        words = " or ".join(f'"{way}"' for way in ways)
+        yield "provision.kind", f'{why}; expected {words}, got "{kind}"'
 
 
 def _port_is_of_a_known_form(board: BoardSection) -> Mistakes:

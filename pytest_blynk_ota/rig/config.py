@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -172,10 +172,6 @@ class Power(Section):
         raise ValueError(f'expected "http://…", got {url!r}')
 
 
-PROVISIONING = ("edgent-nvs", "image", "none")
-"""NVS as old Edgent keeps it; compiled into fixture images; or the firmware has its own."""
-
-
 class Provision(Section):
     """How the board learns its network, its cloud and its token."""
 
@@ -184,25 +180,30 @@ class Provision(Section):
     _own: Own | None = PrivateAttr(None)
 
     @property
-    def own(self) -> Own | None:
-        """The user's way, if it is one."""
+    def gives(self) -> Collection[str]:
+        """The settings that the board learns by it."""
+        return self.own.gives
+
+    @property
+    def own(self) -> Own:
+        """The way, ours or a user's, and what it is asked for."""
+        assert self._own is not None
         return self._own
 
     @field_validator("kind")
     @classmethod
     def _is_known(cls, kind: str, info: ValidationInfo) -> str:
-        if kind not in PROVISIONING:
-            _extensions(info).find(PROVISION, "way to provision", kind, PROVISIONING)
+        _extensions(info).find(PROVISION, "way to provision", kind)
         return kind
 
     @model_validator(mode="wrap")
     @classmethod
-    def _a_users_way(
+    def _a_way(
         cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
-        """A way of a user's has keys of its own, which it knows itself."""
+        """A way has keys of its own, which it knows itself."""
         kind = data.get("kind") if isinstance(data, dict) else None
-        if not isinstance(kind, str) or kind in PROVISIONING:
+        if not isinstance(kind, str):
             return handler(data)
         made = handler({key: data[key] for key in data if key in cls.model_fields})
         options = {key: value for key, value in data.items() if key not in cls.model_fields}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -54,6 +54,8 @@ class Settings:
         host, port: of the cloud, as the board dials them.
         token: of the device.
         ssid, passphrase: of its Wi-Fi.
+        ca: of the cloud, in PEM, where the board speaks TLS to it; "": it needs none, or the rig
+            file names a certificate, whose CA only its owner knows.
     """
 
     host: str
@@ -61,13 +63,36 @@ class Settings:
     token: str = field(repr=False)
     ssid: str
     passphrase: str = field(repr=False)
+    ca: str = field(default="", repr=False)
+
+
+SETTINGS = ("host", "port", "token", "ssid", "passphrase")
 
 
 class Provisioning:
-    """A way for a board to learn its settings; override one method or both.
+    """A way for a board to learn its settings; override one method or more.
 
     Its factory gets the other keys of ``provision``, without ``wifi``, by their names.
+
+    Attributes:
+        gives: names of the settings that a board learns by it; the firmware has all others. Looked
+            up in the class: without ``ssid`` no ``wifi`` is asked for, without ``token`` the rig
+            file has to say which one the board has.
+        built_in: those that images made from recipes, for virtual boards, are built with.
     """
+
+    gives: Collection[str] = SETTINGS
+    built_in: Collection[str] = ()
+
+    def image(self, settings: Settings, data: bytes) -> bytes:
+        """An image of the board's firmware, as it has to be for this rig; the same by default.
+
+        Called for Old and for New, and for those that are made from recipes.
+
+        Raises:
+            FirmwareError: it cannot be made so; nothing is written.
+        """
+        return data
 
     def flash(self, settings: Settings, table: PartitionTable) -> Mapping[str, bytes]:
         """What partitions must hold before Old boots, by label; what is not filled is erased.
@@ -102,6 +127,11 @@ class Own:
     factory: Factory
     options: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def gives(self) -> Collection[str]:
+        """Of a way to provision: :attr:`Provisioning.gives`."""
+        return getattr(self.factory, "gives", SETTINGS)
+
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
@@ -118,7 +148,7 @@ class Extensions:
     where: str = ""
     by_conftest: bool = False
 
-    def find(self, group: str, what: str, name: str, ours: tuple[str, ...] = ()) -> Factory:
+    def find(self, group: str, what: str, name: str) -> Factory:
         """The factory of that name.
 
         Raises:
@@ -126,12 +156,13 @@ class Extensions:
         """
         from pytest_blynk_ota.rig import drivers, provision
 
+        ours: tuple[str, ...] = ()
         if group == POWER:
             ours = drivers.NAMES
             if (made := drivers.driver_of(name)) is not None:
                 return made
         if group == PROVISION:
-            ours = (*ours, *provision.NAMES)
+            ours = provision.NAMES
             if name in provision.OURS:
                 return provision.OURS[name]
         given = self.power if group == POWER else self.provision
@@ -159,7 +190,8 @@ class Extensions:
         from pytest_blynk_ota.rig import provision
 
         factory = self.find(group, what, name)
-        if why := _misfit(factory, options):
+        beside = ("wifi",) if group == PROVISION else ("driver",)
+        if why := _misfit(factory, options, beside):
             raise ValueError(f"{what} {name!r}: {why}")
         if key := in_clear(options):
             raise ValueError(
@@ -230,8 +262,12 @@ def _package(point: EntryPoint) -> str:
     return f"package {point.dist.name}" if point.dist else "a package"
 
 
-def _misfit(factory: Factory, options: Mapping[str, Any]) -> str:
-    """Why a factory cannot be called with these keys; "" if it can."""
+def _misfit(factory: Factory, options: Mapping[str, Any], beside: Sequence[str]) -> str:
+    """Why a factory cannot be called with these keys; "" if it can.
+
+    Args:
+        beside: keys of the same table that are not for it.
+    """
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # written in C, say: it is seen when it is called
@@ -239,9 +275,11 @@ def _misfit(factory: Factory, options: Mapping[str, Any]) -> str:
     try:
         signature.bind(**options)
     except TypeError as error:
-        takes = ", ".join(signature.parameters) or "no key"
+        known = list(signature.parameters)
         got = ", ".join(options) or "none"
-        return f"{error}; it takes {takes}, the rig file has {got}"
+        odd = next((key for key in options if key not in known), "")
+        hint = near(odd, [*known, *beside]) if odd else ""
+        return f"{error}; it takes {', '.join(known) or 'no key'}, the rig file has {got}{hint}"
     return ""
 
 

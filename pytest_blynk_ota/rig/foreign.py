@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pytest_blynk_ota.board.baseline import Region
-from pytest_blynk_ota.errors import BlynkOtaError, RigError
+from pytest_blynk_ota.errors import BlynkOtaError, FirmwareError, RigError
 from pytest_blynk_ota.rig.extensions import (
     Own,
     PowerDriver,
@@ -160,6 +160,38 @@ class Told:
                 f"flash(): {label}: expected at most {part.size} bytes, got {got}"
             )
         return Region(part.label, part.offset, bytes(data).ljust(part.size, b"\xff"))
+
+    def image(self, settings: Settings, data: bytes, name: str) -> bytes:
+        """An image of the board's firmware, for this rig.
+
+        Args:
+            name: of the image, for messages.
+
+        Raises:
+            FirmwareError: it cannot be made so.
+            RigError: the way raises something else, hangs, or gives no bytes.
+        """
+        refused: list[FirmwareError] = []
+
+        def make() -> bytes:
+            try:
+                return self.way.image(settings, data)
+            except FirmwareError as error:
+                refused.append(error)
+                return b""
+
+        made = self.caller.call("image()", make)
+        if refused:
+            where = str(self.caller.wrong(f"{name}: {refused[0]}"))
+            raise FirmwareError(where) from None
+        if not isinstance(made, bytes):
+            raise self.caller.wrong(f"image(): expected bytes, got {type(made)}")
+        return made
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether its way does more with an image than to give it back."""
+        return type(self.way).image is not Provisioning.image
 
     def tell(self, settings: Settings, board: Board, timeout_s: float) -> None:
         """Have it tell the board, in ``timeout_s`` wall seconds. Raises RigError."""

@@ -10,9 +10,9 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.board.console import Reading
@@ -42,6 +42,7 @@ from pytest_blynk_ota.rig.config import (
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
 from pytest_blynk_ota.rig.elves import Elves
+from pytest_blynk_ota.rig.extensions import Provisioning, Settings
 from pytest_blynk_ota.rig.foreign import (
     Caller,
     Told,
@@ -58,10 +59,15 @@ from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_o
 from pytest_blynk_ota.rig.outlets import driven, options_of, outlet_of
 from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
+from pytest_blynk_ota.rig.provision import OURS
+from pytest_blynk_ota.rig.provision.console import typed
 from pytest_blynk_ota.rig.quarantine import Ward
 from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
 from pytest_blynk_ota.rig.secret import peek, secret, secrets_among
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.rig.shelf import Firmware
 
 LOOPBACK = "127.0.0.1"
 VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
@@ -85,7 +91,7 @@ class Place:
 
     Attributes:
         busy: whether a shipment or an offer is under way on it.
-        told: the user's way by which it learns its settings, if it has one.
+        told: the way by which it learns its settings, if it has one.
     """
 
     config: BoardSection
@@ -112,6 +118,14 @@ class Place:
         finally:
             if self.lease:
                 self.lease.close()
+
+
+def known_host(config: RigConfig) -> str:
+    """The host of the cloud as boards dial it, where the rig file says it; "" if it is found out
+    when the rig opens."""
+    if config.network is not None and config.network.domain is not None:
+        return f"{CLOUD}.{config.network.domain}"
+    return "" if config.rig.advertise == "auto" else config.rig.advertise
 
 
 class Rig:
@@ -168,7 +182,7 @@ class Rig:
         for section in self.config.board:
             if section.token:
                 self._learn(peek(section.token), section)
-            if section.provision is not None and section.provision.kind != "none":
+            if section.provision is not None and "ssid" in section.provision.gives:
                 self._learn_wifi(peek(section.provision.wifi))
             for key, own in owns_of(section):
                 for name, value in secrets_among(own.options).items():
@@ -181,7 +195,8 @@ class Rig:
     def _learn_wifi(self, wifi: str) -> None:
         passphrase = wifi.partition(":")[2]
         if len(passphrase) >= MIN_SECRET_CHARS:  # WPA wants eight, and a router may not
-            self._redactor.learn(passphrase, "Wi-Fi passphrase")
+            for form in {passphrase, typed(passphrase)}:  # a console echoes what is typed
+                self._redactor.learn(form, "Wi-Fi passphrase")
 
     def __repr__(self) -> str:
         names = ", ".join(board.name for board in self.config.board)
@@ -495,10 +510,10 @@ class Rig:
         return Power(section.name, outlet, self.recorder, self.speed, heard)
 
     def _provisioning(self, section: BoardSection) -> Told | None:
-        """The user's way by which a board learns its settings, if it has one."""
-        own = section.provision.own if section.provision else None
-        if own is None:
+        """The way by which a board learns its settings, if it has one."""
+        if section.provision is None:
             return None
+        own = section.provision.own
         where = f"{own.where}, board {section.name}, provision.kind {own.name!r}"
         caller = Caller(where, RigError, self._redactor.text)
         options = options_of(section, self.name, "provision", own, self._redactor.learn)
@@ -524,25 +539,24 @@ class Rig:
         self, section: BoardSection, board: Board, outlet: Outlet | None, lease: Lease | None
     ) -> Place:
         where = f"rig {self.name}, board {section.name}"
-        provisioned = section.provision is not None and section.provision.kind != "none"
+        gives = section.provision.gives if section.provision is not None else ()
         if section.token:
             token: str = secret(section.token, f"{where}, token")
-        elif provisioned:
+        elif "token" in gives:
             token = self._made_up.setdefault(section.name, secrets.token_hex(16))
         else:
-            kind = ways_to_provision(section)[0]
-            other = f', or provision = {{ kind = "{kind}" }}' if kind != "none" else ""
+            ways = [way for way in ways_to_provision(section) if "token" in OURS[way].gives]
+            other = f', or provision = {{ kind = "{ways[0]}" }}' if ways else ""
             raise UsageError(
                 f"{where}: it has neither a token nor a way to provision one; expected "
                 f'token = "env:NAME"{other}'
             )
         self._learn(token, section)
-        ssid = passphrase = ""
-        if provisioned:
-            assert section.provision is not None
-            wifi = VIRTUAL_WIFI if section.is_virtual else secret(section.provision.wifi, where)
-            ssid, _, passphrase = wifi.partition(":")
-            self._learn_wifi(wifi)
+        wifi = VIRTUAL_WIFI if section.is_virtual else ""
+        if section.provision is not None and "ssid" in gives and not section.is_virtual:
+            wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
+        ssid, _, passphrase = wifi.partition(":")
+        self._learn_wifi(wifi)
         self.cloud.add_device(section.name, token)
         power = self._power(section, board, outlet) if outlet else None
         return Place(
@@ -558,16 +572,26 @@ class Rig:
             told=self._provisioning(section),
         )
 
-    def settings(self, place: Place) -> dict[str, Any]:
+    def settings(self, place: Place) -> Settings:
         """What a board has to know to come to this rig's cloud."""
         host, port = self._cloud_of(place)
-        return {
-            "host": host,
-            "port": port,
-            "token": place.token,
-            "ssid": place.ssid,
-            "passphrase": place.passphrase,
-        }
+        ca = self.cloud.authority.ca_pem if KINDS[dials(place.config)].tls else ""
+        return Settings(host, port, place.token, place.ssid, place.passphrase, ca)
+
+    def fit(self, place: Place, firmware: Firmware, *, https: bool = False) -> None:
+        """Have Old, New and what is made from recipes know this rig, as its board's way has it.
+
+        Args:
+            https: whether fixture images are to trust the firmware server in any case.
+
+        Raises:
+            FirmwareError: an image cannot be made so.
+        """
+        built = self.built_with(place, https=https) if firmware.is_fixture else {}
+        change = None
+        if place.told is not None and place.told.changes_images:
+            change = partial(place.told.image, self.settings(place))
+        firmware.build_with(built, change)
 
     def _cloud_of(self, place: Place) -> tuple[str, int]:
         """What a board dials to come to the cloud: a name, where the rig goes by names."""
@@ -581,10 +605,12 @@ class Rig:
             https: whether it is to trust the firmware server, whatever it speaks to the cloud.
         """
         built: dict[str, Any] = {}
-        if place.config.provision is not None and place.config.provision.kind == "image":
-            built["settings"] = self.settings(place)
+        way = place.told.way if place.told is not None else Provisioning()
+        if way.built_in:
+            mine = self.settings(place)
+            built["settings"] = {key: getattr(mine, key) for key in way.built_in}
         if KINDS[dials(place.config)].tls:
-            built |= {"tls": True, "ca": self.cloud.authority.ca_pem}
+            built |= {"tls": True, "ca": "" if "ca" in way.gives else self.cloud.authority.ca_pem}
         elif https:
             built["ca"] = self.cloud.authority.ca_pem
         return built

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,10 @@ def read_image(path: Path, option: str) -> Image:
     return image
 
 
+Change = Callable[[bytes, str], bytes]
+"""Makes another image of the bytes of one; it is told its name, for messages."""
+
+
 def next_version(version: str) -> str:
     """A higher version of the same length, for a tag has no room to grow: 1.2.9 → 1.3.0.
 
@@ -137,6 +141,7 @@ class Firmware:
         self.profile = profile
         self._bugs = tuple(bugs)
         self._built_with: Mapping[str, Any] = {"bugs": self._bugs} if bugs else {}
+        self._change: Change | None = None
         self.chip = chip
         self.old = read_image(old, "--old") if old else self.recipe("old")
         if new:
@@ -151,6 +156,7 @@ class Firmware:
                     f"{option} is an image for {image.chip}, the board is an {chip}"
                 )
         refuse_equal(self.old, self.new)
+        self._pristine = (self.old, self.new)
 
     def __repr__(self) -> str:
         return f"<firmware {self.old.version} -> {self.new.version} for {self.chip}>"
@@ -164,18 +170,29 @@ class Firmware:
         """An image made from ``firmware_fixtures/NAME.toml`` for this board."""
         ways = {"log": self.profile.log, "profile": self.profile.fixture}
         image = parse(self._kitchen.make(name, self.chip, **{**ways, **changes}), name)
-        return self._built(image, old=name == "old") if self._built_with else image
+        return self._fitted(image, name, old=name == "old")
 
-    def build_with(self, behaviour: Mapping[str, Any]) -> None:
+    def build_with(self, behaviour: Mapping[str, Any], change: Change | None = None) -> None:
         """Compile this into Old, New and all that is made from recipes from now on.
 
         Args:
-            behaviour: keys of a behaviour: ``settings``, or whom to trust.
+            behaviour: keys of a behaviour: ``settings``, or whom to trust; of fixture images.
+            change: what is to be done to the bytes of an image of that name, after that.
+
+        Raises:
+            FirmwareError: it cannot be.
         """
         behaviour = {**behaviour, "bugs": self._bugs} if self._bugs else behaviour
-        if behaviour != self._built_with:
-            self._built_with = dict(behaviour)
-            self.old, self.new = self._built(self.old, old=True), self._built(self.new)
+        if behaviour != self._built_with or change is not None or self._change is not None:
+            self._built_with, self._change = dict(behaviour), change
+            old, new = self._pristine
+            self.old = self._fitted(old, "--old", old=True)
+            self.new = self._fitted(new, "--new")
+
+    def _fitted(self, image: Image, name: str, *, old: bool = False) -> Image:
+        if self._built_with:
+            image = self._built(image, old=old)
+        return image if self._change is None else parse(self._change(image.data, name), name)
 
     def _built(self, image: Image, *, old: bool = False) -> Image:
         built = dict(self._built_with)

@@ -17,13 +17,18 @@ port = "virtual"
 
 
 @contextmanager
-def opened(folder, board, more=""):
-    """A session on the rig file of this board; ``board`` is what the file says of it."""
+def opened(folder, board, more="", old=None, new=None):
+    """A session on the rig file of this board; ``board`` is what the file says of it.
+
+    Args:
+        more: tables of the rig file behind it.
+        old, new: firmware files.
+    """
     path = folder / "bench.toml"
     path.write_text(f"{RIG}{board}\n{more}")
     run = folder / "run"
     run.mkdir(exist_ok=True)
-    options = Options(root=folder, rig=str(path), board=None, old=None, new=None)
+    options = Options(root=folder, rig=str(path), board=None, old=old, new=new)
     session = Session(options, lambda: run)
     try:
         yield session

@@ -226,18 +226,18 @@ def test_no_boards_where_boards_should_be_are_told_and_nothing_else(table):
     [
         (
             {"profile": "mqtt-idf", "port": "virtual", "provision": {"kind": "edgent-nvs"}},
-            "firmware of the profile mqtt-idf reads no settings from NVS; "
-            'expected "image" or "none", got "edgent-nvs"',
+            "firmware of the profile mqtt-idf reads no settings from NVS as Edgent keeps them; "
+            'expected "image" or "patch" or "none", got "edgent-nvs"',
         ),
         (
             {"profile": "sketch", "provision": {"kind": "edgent-nvs"}},
-            "firmware of the profile sketch reads no settings from NVS; "
-            'expected "none", got "edgent-nvs"',
+            "firmware of the profile sketch reads no settings from NVS as Edgent keeps them; "
+            'expected "nvs" or "patch" or "none", got "edgent-nvs"',
         ),
         (
             {"profile": "edgent-new", "provision": {"kind": "image"}},
             "only virtual boards run the images that settings are compiled into; "
-            'expected "edgent-nvs" or "none", got "image"',
+            'expected "edgent-nvs" or "edgent-console" or "nvs" or "patch" or "none", got "image"',
         ),
     ],
 )

@@ -94,10 +94,10 @@ def test_the_other_keys_but_wifi_are_the_ways():
         ("power", {"driver": "card", "chanel": 1}, "takes channel, password"),
         ("power", {"driver": 3}, "valid string"),
         ("power", {}, "command, http and driver, got none"),
-        ("provision.kind", {"kind": "typd"}, "(edgent-nvs, image, none, nvs, typed), got 'typd'"),
+        ("provision.kind", {"kind": "typd"}, "none, nvs, patch, typed), got 'typd'"),
         ("provision", {"kind": "typed", "promt": ">"}, "unexpected keyword argument 'promt'"),
         ("provision", {"kind": "typed", "wifi": "lab:clear"}, 'expected "env:NAME"'),
-        ("provision", {"kind": "none", "prompt": ">"}, "unknown key"),
+        ("provision", {"kind": "none", "prompt": ">"}, "it takes no key"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(key, table, said):

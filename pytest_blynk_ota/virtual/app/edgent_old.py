@@ -158,7 +158,7 @@ class EdgentOld:
         """Its own access point, which no phone of ours reaches: only the console leads on."""
         self.station.stop()
         self._close_link()
-        await self._clock.sleep(ACCESS_POINT_S)
+        await self._block(ACCESS_POINT_S)
         self._debug("AP URL:  blynk.setup")
         await self._stay(FOREVER)
 
@@ -241,7 +241,7 @@ class EdgentOld:
 
     async def _switch_to_sta(self) -> None:
         self._debug("Switching to STA...")
-        await self._clock.sleep(SWITCH_S)
+        await self._block(SWITCH_S)
         self.state.set("CONNECTING_NET")
 
     async def _reset_config(self) -> None:
@@ -250,6 +250,12 @@ class EdgentOld:
         self.state.set("WAIT_CONFIG")
 
     # ---- what the states share
+
+    async def _block(self, seconds: float) -> None:
+        """``delay()``: what is typed meanwhile waits."""
+        self._awake.clear()
+        await self._clock.sleep(seconds)
+        self._awake.set()
 
     async def _count_down(self, error: LastError) -> None:
         self._retries[self.state.now] -= 1

@@ -60,8 +60,8 @@ class ConfigStore:
         given = context.behaviour.settings
         self._compiled = compiled(context.started.image)
         self.default = Config(host=self._compiled.host)
-        if given is not None and given.host:
-            self.default = Config(host=given.host, port=given.port)
+        if given is not None:
+            self.default = Config(host=given.host or self._compiled.host, port=given.port)
         self.config = self.default
 
     def load(self) -> None:

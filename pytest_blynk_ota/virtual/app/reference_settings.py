@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.firmware import nvs
 from pytest_blynk_ota.firmware.behaviour import Settings
+from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.virtual.app.preferences import Preferences
 
 if TYPE_CHECKING:
@@ -28,8 +30,10 @@ async def load(context: Context) -> Settings | None:
         found = nvs.parse_edgent_config(_blob(context))
     if found is not None:
         return Settings(found.host, found.port, found.token, found.ssid, found.password)
-    compiled = context.behaviour.settings
-    return compiled if compiled is not None and compiled.host else None
+    given = context.behaviour.settings
+    if given is None or not given.token:
+        return None
+    return replace(given, host=given.host or compiled(context.started.image).host)
 
 
 def _blob(context: Context) -> bytes:
