@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pytest_blynk_ota.firmware.partitions import (
     PartitionTable,
 )
 from pytest_blynk_ota.rig.foreign import TELL_DEVICE_S
+from pytest_blynk_ota.rig.learning import learn
 from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
 from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
 from pytest_blynk_ota.rig.recovery import with_escalation
@@ -156,11 +158,11 @@ def _with_old(
 
 def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:
     """Write what differs, reset the board into Old and tell it the settings that its way tells.
-    Does not wait for Old to come up.
+    Does not wait for Old to come up, unless its token is still to be learned.
 
     Raises:
         RigError: the board does not answer, not even after a power cycle where it has an outlet; or
-            the way to provision it fails.
+            the way to provision it fails; or the board's token is to be learned, and cannot be.
     """
 
     def write() -> tuple[Written, Restored]:
@@ -174,8 +176,11 @@ def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) 
         ward=rig.ward(place.config),
         record=rig.recorder,
     )
+    since = time.monotonic()
     if place.told is not None:
         place.told.tell(rig.settings(place), place.board, rig.timeout(TELL_DEVICE_S))
+    if not place.token:
+        learn(rig, place, since)
     rig.recorder(
         "ota",
         "restored",

@@ -35,7 +35,7 @@ from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.one_board import is_one_board, rig_of_one
 from pytest_blynk_ota.rig.provision import OURS
 from pytest_blynk_ota.rig.rack import Place, Rig, known_host
-from pytest_blynk_ota.rig.secret import revealed, secret, secrets_among
+from pytest_blynk_ota.rig.secret import LEARN, revealed, secret, secrets_among
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.verdict.again import judge_again
@@ -149,7 +149,7 @@ class Session:
                 f"recipes; the firmware given with --old or --new is none: build your settings "
                 f'into it and say "none", with the token'
             )
-        if section.token:
+        if section.token and section.token != LEARN:
             self._learn(secret(section.token, f"{where}, token"), f"token of {section.name}")
         needs_wifi = section.provision is not None and "ssid" in section.provision.gives
         if section.provision is not None and needs_wifi and not section.is_virtual:

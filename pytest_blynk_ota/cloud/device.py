@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_blynk_ota.cloud.manners import Manners
@@ -210,6 +213,20 @@ class Device:
         return report
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A login with a token that the rig did not give out.
+
+    Attributes:
+        t: monotonic host seconds.
+        session: the connection that it came on.
+    """
+
+    t: float
+    session: int
+    token: str = dataclass_field(repr=False)
+
+
 class Registry:
     """The devices that may log in, by board and by token. Safe to use from several threads.
 
@@ -225,6 +242,7 @@ class Registry:
         self._lock = threading.Lock()
         self._by_board: dict[str, Device] = {}
         self._by_token: dict[str, Device] = {}
+        self._turned_away: deque[Stranger] = deque(maxlen=MAX_KEPT)
 
     def add(self, board: str, token: str) -> None:
         """Let a device log in.
@@ -284,13 +302,21 @@ class Registry:
                 number += 1
             return self._put(Device(board, token))
 
-    def why_not(self, token: str) -> str:
-        """Why no device may log in with a token for which there is none."""
+    def turn_away(self, token: str, session: int) -> str:
+        """Why no device may log in with a token for which there is none; who it was is kept."""
+        if is_token(token):
+            with self._lock:
+                self._turned_away.append(Stranger(time.monotonic(), session, token))
         if not is_token(token):
             return "a token of the wrong form"
         if self._any_token:
             return f"one unknown token more than the {MAX_STRANGERS} that are let in"
         return "a token that the rig did not give out"
+
+    def strangers(self, since: float) -> list[Stranger]:
+        """Those that were turned away from a time on, in monotonic host seconds."""
+        with self._lock:
+            return [one for one in self._turned_away if one.t >= since]
 
     def _tell_that_it_is_full(self) -> None:
         if not self._told:

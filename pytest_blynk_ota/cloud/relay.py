@@ -149,6 +149,7 @@ class RelayedSession(Session):
         token = message.parts[0] if message.parts else ""
         device = self._site.registry.by_token(token)
         if device is None:
+            self._site.registry.turn_away(token, self.number)
             what = "that the rig does not know" if is_token(token) else "of the wrong form"
             self._say("refused", why=f"a token {what}")
             self._cut_off(f"login refused: a token {what}")

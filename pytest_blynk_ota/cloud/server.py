@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_blynk_ota.cloud.device import DeviceState, Registry
+from pytest_blynk_ota.cloud.device import DeviceState, Registry, Stranger
 from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
@@ -264,6 +264,14 @@ class CloudServer:
             UsageError: there is none of that name.
         """
         return self._registry.get(board).state
+
+    def strangers(self, since: float) -> Sequence[Stranger]:
+        """Logins with unknown tokens, which were refused.
+
+        Args:
+            since: monotonic host seconds.
+        """
+        return self._registry.strangers(since)
 
     async def send_ota(
         self, board: str, url: str, *, offer: str, size: int = 0,

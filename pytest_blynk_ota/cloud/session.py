@@ -229,7 +229,7 @@ class Session(asyncio.Protocol):
             return
         device = self._site.registry.by_token(token)
         if device is None:
-            why = self._site.registry.why_not(token)
+            why = self._site.registry.turn_away(token, self.number)
             self._say("refused", why=why)
             self._cut_off(f"login refused: {why}")
             return

@@ -16,6 +16,7 @@ from pytest_blynk_ota.cloud.relay import Upstream
 from pytest_blynk_ota.delivery.faults import parse_all
 from pytest_blynk_ota.delivery.standing import mistake
 from pytest_blynk_ota.firmware.chips import CHIPS
+from pytest_blynk_ota.rig.secret import LEARN
 from pytest_blynk_ota.rig.words import near
 from pytest_blynk_ota.verdict.metrics import DERIVED
 
@@ -137,12 +138,23 @@ def _bugs_are_of_the_reference(board: BoardSection) -> Mistakes:
         )
 
 
+def _has_a_token_to_learn(board: BoardSection) -> Mistakes:
+    way = board.provision
+    if board.token == LEARN and way is not None and "token" in way.gives:
+        yield (
+            "token",
+            f'"{LEARN}" is for a board that has a token already, and "{way.kind}" brings it one; '
+            'expected "env:NAME", or no token',
+        )
+
+
 RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
     _virtual_boards_leave_the_network_its_name,
     _port_is_of_a_known_form,
     _real_boards_have_no_virtual_keys,
     _usb_is_there_and_has_no_rate,
     _provisioned_as_its_firmware_reads,
+    _has_a_token_to_learn,
     _speaks_what_it_dials,
     _bugs_are_of_the_reference,
 )

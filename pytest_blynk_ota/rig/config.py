@@ -48,7 +48,7 @@ from pytest_blynk_ota.rig.extensions import (
     installed_table,
 )
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
-from pytest_blynk_ota.rig.secret import EXPECTED, is_reference
+from pytest_blynk_ota.rig.secret import EXPECTED, LEARN, is_reference
 from pytest_blynk_ota.rig.ways import profile_of
 from pytest_blynk_ota.rig.words import near
 
@@ -293,6 +293,14 @@ def _planted(bug: str) -> str:
     return bug
 
 
+def _token(text: str) -> str:
+    if text == LEARN or is_reference(text):
+        return text
+    raise ValueError(
+        f'expected {EXPECTED}, or "{LEARN}": a token does not stand in a rig file in clear'
+    )
+
+
 class BoardSection(Section):
     """One board of the rack."""
 
@@ -301,7 +309,7 @@ class BoardSection(Section):
     port: str
     power: Power | None = None
     provision: Provision | None = None
-    token: Annotated[str, from_elsewhere("token")] | None = None
+    token: Annotated[str, AfterValidator(_token)] | None = None
     profile: Annotated[Profile, BeforeValidator(_profile)] = DEFAULT
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)

@@ -6,6 +6,7 @@ A check that fails ends those that need it. What a check writes to flash it take
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from pytest_blynk_ota.errors import BoardLocked, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import BoardSection
+from pytest_blynk_ota.rig.learning import learn
 from pytest_blynk_ota.rig.rack import Place, Rig
 
 OK, FAIL, SKIP = "ok", "fail", "skip"
@@ -190,6 +192,8 @@ class Patient:
         host, port = self.rig.cloud.address_of(dials(self.section))
         cursor = timeline.cursor
         self.place.board.reset(by="rig")
+        if not self.place.token:
+            learn(self.rig, self.place, time.monotonic())
         wait_s = self.rig.timeout(profile.boot_s + profile.login_s)
         version = timeline.wait(self._reported, wait_s, after=cursor)
         if version is None:

@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,10 +63,11 @@ from pytest_blynk_ota.rig.provision import OURS
 from pytest_blynk_ota.rig.provision.console import typed
 from pytest_blynk_ota.rig.quarantine import Ward
 from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
-from pytest_blynk_ota.rig.secret import peek, secret, secrets_among
+from pytest_blynk_ota.rig.secret import LEARN, peek, secret, secrets_among
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.cloud.device import Stranger
     from pytest_blynk_ota.rig.shelf import Firmware
 
 LOOPBACK = "127.0.0.1"
@@ -90,6 +91,7 @@ class Place:
     """One board with all that belongs to it, held by this session.
 
     Attributes:
+        token: "" while it is still to be learned.
         busy: whether a shipment or an offer is under way on it.
         told: the way by which it learns its settings, if it has one.
     """
@@ -172,6 +174,7 @@ class Rig:
         self._places: dict[str, Place] = {}
         self._stopped = threading.Event()
         self._made_up: dict[str, str] = {}
+        self._learned: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
         self._learn_all()
@@ -180,7 +183,7 @@ class Rig:
         """Learn each secret that the rig file names, of boards that this run leaves alone too: they
         may come to the cloud all the same."""
         for section in self.config.board:
-            if section.token:
+            if section.token and section.token != LEARN:
                 self._learn(peek(section.token), section)
             if section.provision is not None and "ssid" in section.provision.gives:
                 self._learn_wifi(peek(section.provision.wifi))
@@ -540,10 +543,13 @@ class Rig:
     ) -> Place:
         where = f"rig {self.name}, board {section.name}"
         gives = section.provision.gives if section.provision is not None else ()
-        if section.token:
-            token: str = secret(section.token, f"{where}, token")
+        token = ""
+        if section.token == LEARN:
+            token = self._learned.get(section.name, "")
+        elif section.token:
+            token = secret(section.token, f"{where}, token")
         elif "token" in gives:
-            token = self._made_up.setdefault(section.name, secrets.token_hex(16))
+            token = self._made_up_for(section)
         else:
             ways = [way for way in ways_to_provision(section) if "token" in OURS[way].gives]
             other = f', or provision = {{ kind = "{ways[0]}" }}' if ways else ""
@@ -557,7 +563,8 @@ class Rig:
             wifi = secret(section.provision.wifi, f"{where}, provision.wifi")
         ssid, _, passphrase = wifi.partition(":")
         self._learn_wifi(wifi)
-        self.cloud.add_device(section.name, token)
+        if token:
+            self.cloud.add_device(section.name, token)
         power = self._power(section, board, outlet) if outlet else None
         return Place(
             section,
@@ -571,6 +578,29 @@ class Rig:
             lease,
             told=self._provisioning(section),
         )
+
+    def _made_up_for(self, section: BoardSection) -> str:
+        return self._made_up.setdefault(section.name, secrets.token_hex(16))
+
+    def strangers(self, since: float) -> Sequence[Stranger]:
+        """Devices that came to the cloud with tokens of none of this rig's boards.
+
+        Args:
+            since: monotonic host seconds.
+        """
+        boards = [one.token for one in self.config.board if one.token and one.token != LEARN]
+        ours = {peek(token) for token in boards} | {*self._learned.values()}
+        return [one for one in self.cloud.strangers(since) if one.token not in ours]
+
+    def adopt(self, place: Place, token: str) -> None:
+        """A board's token is known from now on.
+
+        Raises:
+            UsageError: it is another board's.
+        """
+        self._learn(token, place.config)
+        self.cloud.add_device(place.name, token)
+        place.token = self._learned[place.name] = token
 
     def settings(self, place: Place) -> Settings:
         """What a board has to know to come to this rig's cloud."""
@@ -608,6 +638,8 @@ class Rig:
         way = place.told.way if place.told is not None else Provisioning()
         if way.built_in:
             mine = self.settings(place)
+            if not place.token:  # it has one, which is to be learned
+                mine = replace(mine, token=self._made_up_for(place.config))
             built["settings"] = {key: getattr(mine, key) for key in way.built_in}
         if KINDS[dials(place.config)].tls:
             built |= {"tls": True, "ca": "" if "ca" in way.gives else self.cloud.authority.ca_pem}

@@ -11,6 +11,8 @@ from typing import Any
 from pytest_blynk_ota.errors import ConfigError
 
 ENV, FILE = "env:", "file:"
+LEARN = "learn"
+"""Of a token: that of the device which comes after our reset."""
 EXPECTED = '"env:NAME" or "file:PATH"'
 SOUNDS_SECRET = re.compile(r"(?i)(.*[_.-])?(pass(word|wd|phrase|key)?|pwd|psk|secret|token)")
 """Names of keys whose value nobody may read in a rig file."""

@@ -256,8 +256,7 @@ class MqttSession:
         refused = refusal(asked)
         device = None if refused else self._site.registry.by_token(asked.password or "")
         if device is None:
-            unknown = self._site.registry.why_not(asked.password or "")
-            code, why = refused or (Reason.BAD_CREDENTIALS, unknown)
+            code, why = refused or (Reason.BAD_CREDENTIALS, self._unknown(asked.password or ""))
             self._say("refused", why=why)
             self._write(writing.connack(min(asked.level, 5), code))
             self._write_no_more(f"login refused: {why}")
@@ -265,6 +264,9 @@ class MqttSession:
             self._turn_away(device, asked.level)
         elif not self._is_silent(device):
             self._let_in(device, asked)
+
+    def _unknown(self, token: str) -> str:
+        return self._site.registry.turn_away(token, self.number)
 
     def _turn_away(self, device: Device, level: int) -> None:
         """No login, as a fault of the cloud has it."""
