@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.rig.config import BoardSection
     from pytest_blynk_ota.rig.doctor import Cell
     from pytest_blynk_ota.rig.rack import Place
@@ -32,9 +33,9 @@ def command(rig: str, names: Sequence[str], old: Path | None, yes: bool, as_json
     """Try each board of a rig end to end, and say what to do about what does not work.
 
     Port, console, loader and back, 4 KB of flash written and put back, power, your firmware with
-    the rig's settings, its login at the rig's cloud, its request to the firmware server. Without
-    --old what is on a board is used as it is; virtual boards get the recipe. A board in quarantine
-    that works again is let out.
+    the rig's settings, what it will dial and whom it trusts, its login at the rig's cloud, its
+    request to the firmware server. Without --old what is on a board is used as it is; virtual
+    boards get the recipe. A board in quarantine that works again is let out.
 
     RIG is a path, or the name of a file in rigs/ here or among the shipped ones. Exit code 0: all
     works; 3: something does not.
@@ -82,7 +83,7 @@ def _opened(name: str, old: Path | None, yes: bool) -> Iterator[Session]:
             session.close()
 
 
-def _bringing(session: Session, section: BoardSection) -> Callable[[Place], None] | None:
+def _bringing(session: Session, section: BoardSection) -> Callable[[Place], Image] | None:
     """How Old comes onto a board; None where there is none for it."""
     from pytest_blynk_ota.restore import restore
 
@@ -90,8 +91,9 @@ def _bringing(session: Session, section: BoardSection) -> Callable[[Place], None
     if not section.is_virtual and session.options.old is None:
         return None
 
-    def bring(place: Place) -> None:
+    def bring(place: Place) -> Image:
         session.rig.fit(place, firmware)
         restore(session.rig, place, firmware)
+        return firmware.old
 
     return bring

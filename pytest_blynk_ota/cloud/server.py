@@ -229,6 +229,10 @@ class CloudServer:
             found.setdefault(door.kind, address)
         return found
 
+    def ports_of(self, kind: str) -> Sequence[int]:
+        """The open ports of a kind."""
+        return [address[1] for door, address in self._open if door.kind == kind]
+
     @property
     def ports(self) -> Sequence[int]:
         """All ports that are open."""

@@ -86,7 +86,25 @@ def patched(data: bytes, *, ssid: str, passphrase: str, token: str, host: str, p
         size = len(said[key].encode())
         if size > FIELDS[field] or "\0" in said[key]:
             raise FirmwareError(f"blnkopt: {key} has {size} bytes, room is for {FIELDS[field]}")
-    fresh = b"".join(f"{key}\0{value}\0".encode() for key, value in said.items()) + b"\0"
+    return _with(data, section, said)
+
+
+def rehosted(data: bytes, before: str, after: str) -> bytes:
+    """The same bytes with another host in the section, if it is there and has that one.
+
+    The pairs behind it move: NULs between them would be taken for pairs.
+
+    Raises:
+        FirmwareError: there is no room.
+    """
+    section = find(data)
+    if section is None or section.pairs.get("host") != before:
+        return data
+    return _with(data, section, {**section.pairs, "host": after})
+
+
+def _with(data: bytes, section: Section, pairs: Mapping[str, str]) -> bytes:
+    fresh = b"".join(f"{key}\0{value}\0".encode() for key, value in pairs.items()) + b"\0"
     if len(fresh) > section.size:
         raise FirmwareError(
             f"blnkopt: the settings have {len(fresh)} bytes, room is for {section.size}; expected "

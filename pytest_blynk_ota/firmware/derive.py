@@ -223,7 +223,10 @@ def pointed(data: bytes, *, default_host: str, host: str, ca: str = "") -> bytes
         FirmwareError: its host or roots are not found, the new ones are longer, or it is signed.
     """
     _open(data, "cannot be pointed elsewhere")
-    data = texts.with_text(data, default_host, host, "host")
+    texts.with_text(data, default_host, host, "host")  # or it raises
+    data = blnkopt.rehosted(data, default_host, host)
+    if texts.places_of(data, default_host):
+        data = texts.with_text(data, default_host, host, "host")
     return mend(texts.with_roots(data, ca) if ca else data)
 
 

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_blynk_ota.board.baseline import SECTOR_BYTES, Baseline, Region
 from pytest_blynk_ota.board.board import Identity
@@ -18,8 +18,12 @@ from pytest_blynk_ota.errors import BoardLocked, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import BoardSection
+from pytest_blynk_ota.rig.dialling import mismatches, summary
 from pytest_blynk_ota.rig.learning import learn
 from pytest_blynk_ota.rig.rack import Place, Rig
+
+if TYPE_CHECKING:
+    from pytest_blynk_ota.firmware.image import Image
 
 OK, FAIL, SKIP = "ok", "fail", "skip"
 LISTEN_S = 2.0
@@ -74,13 +78,15 @@ class Patient:
     Args:
         rig: its rig, open.
         section: the board in the rig file.
-        bring: brings a firmware that knows this rig onto the board; None: what is on it is used.
+        bring: brings a firmware that knows this rig onto the board and gives Old; None: what is on
+            it is used.
     """
 
     def __init__(
-        self, rig: Rig, section: BoardSection, bring: Callable[[Place], None] | None = None
+        self, rig: Rig, section: BoardSection, bring: Callable[[Place], Image] | None = None
     ) -> None:
         self.rig, self.section, self._bring = rig, section, bring
+        self._old: Image | None = None
         self._place: Place | None = None
         self.identity: Identity | None = None
         self.logged_in = False
@@ -181,10 +187,17 @@ class Patient:
         if self._bring is None:
             raise Skipped("what is on it is used as it is; --old FILE brings your firmware")
         try:
-            self._bring(self.place)
+            self._old = self._bring(self.place)
         except BoardLocked as error:
             raise Skipped(str(error)) from None
         return "Old stands in its slot, with this rig's settings"
+
+    def dials(self) -> str:
+        """What the firmware will dial is where we are, and it will trust us."""
+        found = [*mismatches(board := self.rig.dialling(self.place, self._old))]
+        if found:
+            raise Failed("; ".join(one.detail for one in found), "; ".join(o.remedy for o in found))
+        return summary(board)
 
     def cloud(self) -> str:
         """The firmware that is on it logs in at this rig's cloud."""
@@ -247,6 +260,7 @@ REMEDIES = {
     "wants another board",
     "power": "run the outlet's command by hand, and see that nothing else feeds the board",
     "firmware": "is it for this chip and this partition table? blynk-ota image info says",
+    "dials": "is the address right (rig.advertise)?",
     "cloud": "is the network of provision.wifi right, and this host in it (rig.advertise)?",
     "server": "does a firewall keep the port from the boards?",
 }
@@ -257,6 +271,7 @@ CHECKS: Sequence[Check] = (
     ("flash", Patient.flash, "loader"),
     ("power", Patient.power, "port"),
     ("firmware", Patient.firmware, "loader"),
+    ("dials", Patient.dials, "port"),
     ("cloud", Patient.cloud, "port"),
     ("server", Patient.server, "port"),
 )

@@ -41,6 +41,7 @@ from pytest_blynk_ota.rig.config import (
 )
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.core_dumps import keep
+from pytest_blynk_ota.rig.dialling import Dialling
 from pytest_blynk_ota.rig.elves import Elves
 from pytest_blynk_ota.rig.extensions import Provisioning, Settings
 from pytest_blynk_ota.rig.foreign import (
@@ -68,6 +69,7 @@ from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.cloud.device import Stranger
+    from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.rig.shelf import Firmware
 
 LOOPBACK = "127.0.0.1"
@@ -646,6 +648,27 @@ class Rig:
         elif https:
             built["ca"] = self.cloud.authority.ca_pem
         return built
+
+    def dialling(self, place: Place, image: Image | None) -> Dialling:
+        """What is known of the way from a board to the cloud.
+
+        Args:
+            image: what it runs, if that is known.
+        """
+        kind, mine = dials(place.config), self.settings(place)
+        way = place.config.provision
+        return Dialling(
+            host=mine.host,
+            port=mine.port,
+            kind=kind,
+            gives=way.gives if way is not None else (),
+            open_ports=self.cloud.ports_of(kind),
+            fixture=place.profile.fixture,
+            forwarded=place.config.is_virtual,
+            https=self.config.delivery.https,
+            image=image,
+            authority=self.cloud.authority,
+        )
 
     def timeout(self, device_s: float) -> float:
         """Wall seconds of a time-out given in device seconds."""

@@ -162,6 +162,13 @@ def test_a_patched_image_dials_the_new_host_and_has_no_other_length(new):
     assert len(data) == len(new)
 
 
+def test_a_patched_host_leaves_a_blnkopt_section_that_can_be_read(new):
+    data = pointed(new, default_host="blynk.cloud", host="10.0.0.1")
+    before, after = blnkopt.find(new), blnkopt.find(data)
+    assert dict(after.pairs) == {**before.pairs, "host": "10.0.0.1"}
+    assert list(after.pairs) == ["ssid", "host", "port"]
+
+
 def test_a_text_keeps_its_length_for_code_that_knows_it():
     old = root(name="a name that is a good deal longer than the other") + root(name="another")
     data = b"\0" + old.encode() + b"\0behind"

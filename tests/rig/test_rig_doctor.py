@@ -71,7 +71,8 @@ def test_on_the_virtual_rig_all_is_well(tmp_path):
     code, found = doctor(tmp_path, "virtual", "--board", "c3-a")
     assert code == 0
     assert set(states(found["c3-a"]).values()) == {"ok"}
-    assert len(found["c3-a"]) == 8
+    assert len(found["c3-a"]) == 9
+    assert "without TLS" in found["c3-a"]["dials"]["detail"]
 
 
 def test_a_firmware_on_mqtt_comes_to_the_server_too(tmp_path):
