@@ -16,6 +16,7 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.verdict import judge
+from pytest_blynk_ota.verdict.sightings import WRITES
 
 DOWNLOAD_LIMIT = 3
 """Blynk.Air's default: three downloads in 24 hours (device-shipment-statuses documentation)."""
@@ -50,7 +51,23 @@ def otadata_known(events: Sequence[Event], board: str) -> list[str] | None:
                 return list(event.data["otadata"]) if steady else None
             case ("delivery", "request"):
                 return None
+            case ("test", "action") if event.data.get("what") in WRITES:
+                return None
     return None
+
+
+def written_since(events: Sequence[Event], board: str) -> list[Sequence[int]]:
+    """Offset and size of all that the test wrote into the flash since that was last known: since
+    a restore, or an operation that has ended."""
+    found: list[Sequence[int]] = []
+    for event in reversed(events):
+        if event.board != board:
+            continue
+        if event.source == "ota" and event.kind in ("restored", "watch_ended"):
+            break
+        if event.kind == "action" and event.data.get("what") in WRITES:
+            found += event.data["spans"]
+    return found
 
 
 def check_arguments(

@@ -128,10 +128,13 @@ def _words(known: Iterable[str], what: str) -> Rule:
 
 def _baseline(marker: pytest.Mark) -> Iterator[str]:
     said = dict(marker.kwargs)
-    rollback, slot = said.pop("rollback", True), said.pop("slot", 0)
-    wrong = marker.args or said or not marker.kwargs
-    if wrong or not isinstance(rollback, bool) or type(slot) is not int or slot not in (0, 1):
-        yield "expected rollback=True or False, slot=0 or 1, or both, and nothing else"
+    switches = [said.pop("rollback", True), said.pop("factory", False)]
+    slot = said.pop("slot", 0)
+    wrong = marker.args or said or not marker.kwargs or type(slot) is not int or slot not in (0, 1)
+    if wrong or not all(isinstance(one, bool) for one in switches):
+        yield (
+            "expected rollback=True or False, slot=0 or 1, factory=True or False, and nothing else"
+        )
 
 
 def _scenario(marker: pytest.Mark) -> Iterator[str]:

@@ -24,6 +24,7 @@ from pytest_blynk_ota.beginning import (
     otadata_known,
     planned,
     with_limit,
+    written_since,
 )
 from pytest_blynk_ota.chance import Chance, drawn
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
@@ -51,6 +52,7 @@ from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
 from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
+from pytest_blynk_ota.verdict.slot_map import THIRD, overlap
 
 BARE_OFFER = AirRules(download_limit=None)
 """What Air would show of a device that is sent one URL, whatever comes of it."""
@@ -437,7 +439,9 @@ class Ota:
         if running is not None:
             names["old"] = running
         known = {image.sha256 for image in names.values()}
-        for image in (*others, *self._names.values(), self._firmware.old, self._firmware.new):
+        usual = [self._firmware.old, self._firmware.new]
+        usual += [self._firmware.factory] if self._wanted.factory else []
+        for image in (*others, *self._names.values(), *usual):
             if image.sha256 not in known:
                 known.add(image.sha256)
                 names[f"third-{len(known) - 2}"] = image
@@ -483,7 +487,18 @@ class Ota:
             ],
             "uart": True,
             "flash": True,
+            **self._factory(by_sha),
         }
+
+    def _factory(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
+        """What stands in the factory partition, where the baseline has put it there."""
+        assert self._state is not None
+        place = self._state.table.factory
+        if place is None or not self._wanted.factory:
+            return {}
+        image = by_sha[self._firmware.factory.sha256]
+        row = {"label": place.label, "offset": place.offset, "size": place.size, "image": image}
+        return {"factory": row}
 
     def _slots_by_name(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
         """The slot map as believed, in this operation's names for the images. What an operation
@@ -493,8 +508,16 @@ class Ota:
         believed = {
             label: by_sha.get(str(slot["image"])) for label, slot in self._slots_by_sha.items()
         }
+        written = written_since(self._events(), self._place.name)
+
+        def there(label: str, slot: Mapping[str, Any]) -> Any:
+            options = [believed[label], *maybe, None] if maybe else [believed[label]]
+            if any(overlap(slot, span) for span in written):
+                options += [None, THIRD]
+            return options if len(options) > 1 else options[0]
+
         return {
-            label: {**slot, "image": [believed[label], *maybe, None] if maybe else believed[label]}
+            label: {**slot, "image": there(label, slot)}
             for label, slot in self._slots_by_sha.items()
         }
 

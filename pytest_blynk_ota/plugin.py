@@ -89,7 +89,7 @@ MARKERS = (
     "finding(name, ...): error findings that this test expects; any other fails it",
     "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
     "fixture-firmware, https, anti-rollback, network, ap, link, netem, dns",
-    "baseline(rollback=True, slot=0): what the baseline of this test differs in",
+    "baseline(rollback=True, slot=0, factory=False): what the baseline of this test differs in",
     "scenario(id, ...): the scenarios of a catalogue that this test is, as D22a",
     "smoke: the few tests that say soonest whether updates work at all",
     "nightly: takes more than two device minutes",

@@ -17,6 +17,7 @@ from pytest_blynk_ota.firmware.chips import CHIPS
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.firmware.partitions import (
     DEFAULT_TABLE,
+    FACTORY_TABLE,
     TABLE_OFFSET,
     Partition,
     PartitionTable,
@@ -47,10 +48,13 @@ class Wanted:
         rollback: whether the bootloader goes back; virtual boards only.
         slot: of Old, 0 or 1. A board whose otadata is lost starts the first one: what depends on
             otadata shows only from the second.
+        factory: whether an earlier version stands in the factory partition. A virtual board gets
+            one; on a real one it is written there if its table has the partition.
     """
 
     rollback: bool = True
     slot: int = 0
+    factory: bool = False
 
 
 USUAL = Wanted()
@@ -78,7 +82,7 @@ def baseline(
     Raises:
         UsageError: the partition table has no two slots, or Old does not fit.
     """
-    table = DEFAULT_TABLE
+    table = FACTORY_TABLE if wanted.factory else DEFAULT_TABLE
     regions: list[Region] = []
     if place.config.is_virtual:
         chip = CHIPS[place.config.chip]
@@ -103,6 +107,8 @@ def baseline(
                 f"table ({error}); write bootloader and partition table once, with your own build "
                 f"or with esptool write-flash"
             ) from error
+    if wanted.factory and (place_of := table.factory) is not None:
+        regions.append(_fitting(place_of, firmware.factory, "factory image"))
     return _with_old(rig, place, firmware, table, regions, wanted.slot)
 
 
@@ -133,15 +139,12 @@ def _with_old(
             f"{'an' if ota else 'no'} otadata partition; an update needs two slots and otadata"
         )
     home = slots[number]
-    if len(old.data) > home.size:
-        raise FirmwareError(
-            f"old image has {len(old.data)} bytes, slot {home.label} holds {home.size}"
-        )
+    standing = _fitting(home, old, "old image")
     sectors = otadata.entries_for(number)
     regions.append(Region("otadata", ota.offset, b"".join(sectors)))
     if place.told is not None:
         regions += place.told.regions(rig.settings(place), table)
-    regions.append(Region(home.label, home.offset, old.data))
+    regions.append(standing)
     others = [slot for slot in slots if slot is not home]
     erased = tuple(span for slot in others for span in unbootable(slot, (old, firmware.new)))
     believed: SlotMap = {
@@ -154,6 +157,15 @@ def _with_old(
     }
     state = (sectors[0][:32].hex(), sectors[1][:32].hex())
     return Baseline(tuple(regions), erased), Restored(table, believed, state)
+
+
+def _fitting(slot: Partition, image: Image, what: str) -> Region:
+    """An image in its slot. Raises FirmwareError if it is too large."""
+    if len(image.data) > slot.size:
+        raise FirmwareError(
+            f"{what} has {len(image.data)} bytes, slot {slot.label} holds {slot.size}"
+        )
+    return Region(slot.label, slot.offset, image.data)
 
 
 def restore(rig: Rig, place: Place, firmware: Firmware, wanted: Wanted = USUAL) -> Restored:

@@ -32,6 +32,7 @@ from pytest_blynk_ota.errors import (
     LoaderSilent,
     PortGone,
     RigError,
+    UsageError,
 )
 from pytest_blynk_ota.evidence.timeline import Record
 
@@ -209,14 +210,42 @@ class Board:
             regions=tuple(dict.fromkeys(change.name for change in work)),
         )
 
-    def _write(self, job: Callable[[Loader], T], end: int, what: str) -> T:
+    def write(self, pieces: Mapping[int, bytes]) -> None:
+        """Put bytes into the flash, as a fault of the test; ends with a reset.
+
+        The rest of their 4 KB sectors is erased. The next restore mends slots, otadata and the
+        settings that the rig gives; a board that is not virtual keeps what was done to the rest.
+
+        Args:
+            pieces: by offset, which begins a sector, what is to stand there.
+
+        Raises:
+            UsageError: an offset begins no sector, or there is nothing to write.
+            BoardLocked, ConfigError, FlashFailed, LoaderSilent, PortGone: as :meth:`restore`.
+        """
+        if not pieces or any(at < 0 or at % baselines.SECTOR_BYTES for at in pieces):
+            told = ", ".join(f"{at:#x}" for at in pieces) or "nothing"
+            raise UsageError(
+                f"board {self.name}: write() takes bytes by offset, each at the begin of a sector "
+                f"(a multiple of 0x1000); got {told}"
+            )
+
+        def put(loader: Loader) -> None:
+            for at, data in sorted(pieces.items()):
+                loader.write(at, data)
+
+        spans = [[at, len(data)] for at, data in sorted(pieces.items())]
+        self._record("test", "action", self.name, what="flash.write", spans=spans)
+        self._write(put, max(sum(span) for span in spans), "what the test writes", by="test")
+
+    def _write(self, job: Callable[[Loader], T], end: int, what: str, *, by: str = "rig") -> T:
         """Do a job that writes up to ``end``, on a board that may be written to."""
 
         def agreed(loader: Loader) -> T:
             self._agree(loader)
             return job(loader)
 
-        return self._fast(agreed, lambda loader: self._check(loader, end, what))
+        return self._fast(agreed, lambda loader: self._check(loader, end, what), by)
 
     def _check(self, loader: Loader, end: int, what: str) -> None:
         """Which board it is, and whether its eFuses and its flash allow to write.
@@ -243,17 +272,21 @@ class Board:
         self._admitted = facts.mac
 
     def _fast(
-        self, job: Callable[[Loader], T], before: Callable[[Loader], None] | None = None
+        self,
+        job: Callable[[Loader], T],
+        before: Callable[[Loader], None] | None = None,
+        by: str = "rig",
     ) -> T:
         """Do a job through the stub flasher at the loader's own rate; where that fails, once more
         at the console's, and from then on at that.
 
         Args:
             before: called with the ROM's loader.
+            by: whose resets these are.
         """
         if self._flash_baud != self.console.baud:
             try:
-                return self._through_stub(job, before, self._flash_baud)
+                return self._through_stub(job, before, self._flash_baud, by)
             except FlashFailed as error:
                 self._record(
                     "rig",
@@ -264,12 +297,16 @@ class Board:
                     why=str(error),
                 )
                 self._flash_baud = self.console.baud
-        return self._through_stub(job, before, None)
+        return self._through_stub(job, before, None, by)
 
     def _through_stub(
-        self, job: Callable[[Loader], T], before: Callable[[Loader], None] | None, baud: int | None
+        self,
+        job: Callable[[Loader], T],
+        before: Callable[[Loader], None] | None,
+        baud: int | None,
+        by: str,
     ) -> T:
-        with self._in_loader(stubbed=True, before=before) as loader:
+        with self._in_loader(stubbed=True, before=before, by=by) as loader:
             loader.progress = Told(self._tell_progress)
             if baud is not None:
                 loader.speed_up(baud)
@@ -358,25 +395,32 @@ class Board:
 
     @contextmanager
     def _in_loader(
-        self, *, stubbed: bool = False, before: Callable[[Loader], None] | None = None
+        self,
+        *,
+        stubbed: bool = False,
+        before: Callable[[Loader], None] | None = None,
+        by: str = "rig",
     ) -> Iterator[Loader]:
         """The chip in its loader; whatever happens there, it is reset into run mode at the end.
 
         Args:
             stubbed: whether the stub flasher is to run there.
             before: called with the ROM's loader, before the stub flasher is sent.
+            by: whose resets these are.
         """
         try:
-            with self._loader(stubbed, before) as loader:
+            with self._loader(stubbed, before, by) as loader:
                 yield loader
         except BaseException:
             with suppress(RigError):  # the first error is the one to tell
-                self.reset(by="rig")
+                self.reset(by=by)
             raise
-        self.reset(by="rig")
+        self.reset(by=by)
 
     @contextmanager
-    def _loader(self, stubbed: bool, before: Callable[[Loader], None] | None) -> Iterator[Loader]:
+    def _loader(
+        self, stubbed: bool, before: Callable[[Loader], None] | None, by: str
+    ) -> Iterator[Loader]:
         # esptool takes half a second to import
         from pytest_blynk_ota.board.esptool_words import listening
         from pytest_blynk_ota.board.flasher import connect
@@ -384,7 +428,7 @@ class Board:
         with listening() as words:
             for left in reversed(range(LOADER_ATTEMPTS)):
                 cursor = self.console.cursor
-                self._reset(LOADER, "rig")
+                self._reset(LOADER, by)
                 self.console.find(WAITING_OR_NOT, after=cursor, wall_s=BANNER_S)
                 self._refused_by_rom(cursor)
                 with self.console.lend() as port:

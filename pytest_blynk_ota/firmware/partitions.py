@@ -178,3 +178,12 @@ DEFAULT_TABLE = PartitionTable(
     )
 )
 """Arduino's default scheme for 4 MB (arduino-esp32 tools/partitions/default.csv)."""
+
+FACTORY_TABLE = PartitionTable(
+    (
+        *(row for row in DEFAULT_TABLE.rows if row.label != "spiffs"),
+        Partition("factory", APP, FACTORY, 0x290000, 0x140000),
+        Partition("spiffs", DATA, 0x82, 0x3D0000, 0x20000),
+    )
+)
+"""The same slots, and a factory application in the place of most of the files: ours."""

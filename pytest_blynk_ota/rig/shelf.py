@@ -101,6 +101,22 @@ def next_version(version: str) -> str:
     raise FirmwareError(f"no higher version of the length of {version!r}; give --new as well")
 
 
+def earlier_version(version: str) -> str:
+    """A lower version of the same length: 1.3.0 → 1.2.9.
+
+    Raises:
+        FirmwareError: there is none: no number in it, or zeros alone.
+    """
+    digits = [at for at, letter in enumerate(version) if letter.isdecimal()]
+    letters = list(version)
+    for at in reversed(digits):
+        if letters[at] != "0":
+            letters[at] = str(int(letters[at]) - 1)
+            return "".join(letters)
+        letters[at] = "9"
+    raise FirmwareError(f"no lower version of the length of {version!r}")
+
+
 def refuse_equal(old: Image, new: Image, words: tuple[str, str] = ("--old", "--new")) -> None:
     """Raises UsageError if nothing that a device reports could tell the two apart."""
     if old.sha256 == new.sha256:
@@ -211,6 +227,11 @@ class Firmware:
         name = "bootloader" if rollback else "bootloader-no-rollback"
         name = "bootloader-anti-rollback" if rollback and anti_rollback else name
         return self._kitchen.make(name, self.chip, log=self.profile.log)
+
+    @property
+    def factory(self) -> Image:
+        """What ``baseline(factory=True)`` has in the factory partition: Old, an earlier version."""
+        return self.restamped(self.old, earlier_version(self.old.version or ""))
 
     def restamped(self, image: Image, version: str) -> Image:
         """The same image under another version."""

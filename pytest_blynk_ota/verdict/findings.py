@@ -15,6 +15,7 @@ from pytest_blynk_ota.verdict.outcome import NEW_RUNS, Finding, Outcome, Severit
 from pytest_blynk_ota.verdict.rig_faults import unfired
 from pytest_blynk_ota.verdict.rows import Case, away, new_first_start
 from pytest_blynk_ota.verdict.sightings import Noted
+from pytest_blynk_ota.verdict.slot_map import overlap
 from pytest_blynk_ota.verdict.story import Story
 from pytest_blynk_ota.verdict.trust import certificate_not_checked, digest_not_checked
 
@@ -284,6 +285,10 @@ def other_slot_damaged(case: Case, outcome: Outcome) -> Found:
     label, old = case.images.labels.get(case.story.window[0].index), case.images.old
     if case.flash is None or label is None or old is None:
         return
+    slot = case.story.operation.slots.get(label)
+    written = [one[2:] for one in case.story.seen.written]
+    if slot is not None and any(overlap(slot, span) for span in written):
+        return  # by the test
     others = [one.boot for one in case.images.ran if one.image != old]
     if any(d.boot is boot for d in case.story.downloads for boot in others):
         return

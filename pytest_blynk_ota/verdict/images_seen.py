@@ -146,7 +146,11 @@ def images_of(story: Story, *, flash: Noted | None, believe: bool) -> Images:
     old_reports = min(reported, key=lambda report: report.t, default=None)
     images = Images(story, [], slots, flash, False, old_reports)
     read_in = _read_in(story, flash)
+    written = [one for one in story.seen.written if one[1] > story.operation.seq]
     for at, boot in enumerate(window):
+        for one in [one for one in written if one[0] <= boot.start]:
+            slots.written(*one[2:])
+            written.remove(one)
         images.may_hold_new |= images.new in slots.bootable()
         ran = _ran(images, boot, at == 0, flash if boot is read_in else None, believe)
         images.ran.append(ran)
@@ -315,8 +319,7 @@ def _by_offset(images: Images, boot: Boot) -> Said | None:
     offset = _offset(boot)
     if offset is None:
         return None
-    label = images.slots.label_at(offset)
-    options = images.slots.options.get(label or "", frozenset([None]))
+    options = images.slots.at(offset)
     found = frozenset(name for name in options if name is not None)  # what boots not did not run
     found = found or frozenset([THIRD])
     return "slot offset", found, tuple(mark.seq for mark in boot.marked("slot")[-1:])

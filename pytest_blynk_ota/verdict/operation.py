@@ -74,6 +74,8 @@ class Operation:
     cloud_faults: tuple[Mapping[str, Any], ...]
     uart: bool
     flash: bool
+    factory: Mapping[str, Any] | None = None
+    """Label, offset, size and image of the factory partition, where it is known what is there."""
 
     @classmethod
     def of(cls, event: Event) -> Operation:
@@ -98,6 +100,7 @@ class Operation:
             cloud_faults=tuple(data.get("cloud_faults", ())),
             uart=data["uart"],
             flash=data["flash"],
+            factory=data.get("factory"),
         )
 
     @property

@@ -202,6 +202,8 @@ SPOKEN = frozenset({"login", "info", "report", "log_event", "heard"})
 """``cloud`` events that tell what the device itself said."""
 AIRWAYS = frozenset({"wifi", "ap", "network"})
 """Those of them that take away the way itself, in the middle of a download, too."""
+WRITES = ("flash.write", "flash.damage")
+"""``test/action`` words by which a test changes the flash; ``spans`` are offsets and sizes."""
 TROUBLES = {"link.shaped": "link", "dns.answers": "DNS"}
 """``test/action`` words by which a test makes the way bad; ``text`` says how, "" not any more."""
 
@@ -220,6 +222,8 @@ class Sightings:
         self.held: list[tuple[float, str, bool]] = []
         self.troubles: list[tuple[float, int, str, str]] = []
         """When, the event, link or DNS, and how the test made it bad; "" from then on not."""
+        self.written: list[tuple[float, int, int, int]] = []
+        """What the test wrote into the flash: when, the event, offset and size."""
         self.gaps: list[tuple[float, float]] = []
         self.sessions: dict[int, Session] = {}
         self.offers: list[Offer] = []
@@ -309,6 +313,8 @@ class Sightings:
             self.held.append((event.t, where, what in HOLDS))
         if event.kind == "action" and (part := TROUBLES.get(str(event.data.get("what", "")))):
             self.troubles.append((event.t, event.seq, part, str(event.data["text"])))
+        if event.kind == "action" and event.data.get("what") in WRITES:
+            self.written += [(event.t, event.seq, *span) for span in event.data["spans"]]
 
     def _session(self, event: Event) -> Session:
         """The session of a cloud event; one that began before the evidence is made up."""

@@ -39,9 +39,18 @@ class SlotMap:
             None,
         )
 
+    def at(self, offset: int) -> Options:
+        """What may be in the slot, or in the factory partition, that begins at an offset."""
+        factory = self.operation.factory
+        if factory is not None and factory["offset"] == offset:
+            return frozenset([factory["image"]])
+        return self.options.get(self.label_at(offset) or "", frozenset([None]))
+
     def bootable(self) -> frozenset[str]:
-        """The images that may stand in some slot."""
-        return frozenset(name for options in self.options.values() for name in options if name)
+        """The images that may stand in some slot, or in the factory partition."""
+        slots = {name for options in self.options.values() for name in options if name}
+        factory = self.operation.factory
+        return frozenset(slots | ({factory["image"]} if factory is not None else set()))
 
     def only_slot_of(self, image: str | None) -> str | None:
         """The one slot that may hold an image; None if several or none may."""
@@ -54,6 +63,12 @@ class SlotMap:
         if label not in labels:
             return None
         return labels[(labels.index(label) + 1) % len(labels)]
+
+    def written(self, offset: int, size: int) -> None:
+        """The test wrote there: what was in a slot may be spoilt, or be another image."""
+        for label, slot in self.operation.slots.items():
+            if overlap(slot, (offset, size)):
+                self.options[label] |= {None, THIRD}
 
     def received(self, download: DownloadSeen, running: str | None) -> None:
         """A download from the slot ``running`` (None: not known) changes its target."""
@@ -105,6 +120,12 @@ class SlotMap:
                 best = image
             result[label] = {**self.operation.slots[label], "image": best}
         return result
+
+
+def overlap(slot: Mapping[str, Any], span: Sequence[int]) -> bool:
+    """Whether an offset and a size reach into a slot."""
+    offset, size = span
+    return bool(offset < slot["offset"] + slot["size"] and slot["offset"] < offset + size)
 
 
 def _told(image: str | Sequence[str | None] | None) -> Options:

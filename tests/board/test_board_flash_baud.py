@@ -14,7 +14,7 @@ from pytest_blynk_ota.board.baseline import Baseline, Region
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.board.rfc2217 import Rfc2217Port
-from pytest_blynk_ota.errors import FlashFailed
+from pytest_blynk_ota.errors import FlashFailed, UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 
 SPEED = 20
@@ -140,3 +140,20 @@ def test_what_fails_at_the_console_s_rate_too_is_an_error_with_esptool_s_words(
     with pytest.raises(FlashFailed, match=r"stub could not write 30000 bytes .* esptool says: "):
         board.restore(noise())
     assert [said["now"] for said in slower(timeline)] == [SLOW]
+
+
+def test_what_a_test_writes_stands_there_and_is_on_record(board, timeline):
+    before = board.read(0x11000, 64)
+    board.write({0x10000: b"spoilt", 0x12000: bytes(16)})
+    assert board.read(0x10000, 8) == b"spoilt\xff\xff"
+    assert board.read(0x11000, 64) == before
+    acts = [event.data for event in timeline.events() if event.source == "test"]
+    assert acts == [{"what": "flash.write", "spans": [[0x10000, 6], [0x12000, 16]]}]
+    resets = [event.data["by"] for event in timeline.events() if event.source == "rig"]
+    assert "test" in resets
+
+
+@pytest.mark.parametrize("pieces", [{}, {0x10010: b"x"}, {-4096: b"x"}])
+def test_a_test_writes_whole_sectors_alone(board, pieces):
+    with pytest.raises(UsageError, match="begin of a sector"):
+        board.write(pieces)

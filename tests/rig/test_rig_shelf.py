@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_blynk_ota.errors import FirmwareError, UsageError
-from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, next_version
+from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, earlier_version, next_version
 
 
 @pytest.fixture
@@ -82,3 +82,20 @@ def test_the_same_version_and_build_is_refused(kitchen, firmware, tmp_path):
         paths.append(path)
     with pytest.raises(UsageError, match=r"both are version 1\.0\.0"):
         Firmware(kitchen, "esp32c3", old=paths[0], new=paths[1])
+
+
+@pytest.mark.parametrize(
+    ("version", "lower"), [("1.3.0", "1.2.9"), ("2.0.0", "1.9.9"), ("v10-rc", "v09-rc")]
+)
+def test_an_earlier_version_is_lower_and_as_long(version, lower):
+    assert earlier_version(version) == lower
+
+
+def test_before_zero_there_is_no_version():
+    with pytest.raises(FirmwareError, match="no lower version"):
+        earlier_version("0.0")
+
+
+def test_the_factory_image_is_old_under_an_earlier_version(tmp_path):
+    firmware = Firmware(Kitchen(tmp_path, tmp_path), "esp32c3")
+    assert (firmware.old.version, firmware.factory.version) == ("1.0.0", "0.9.9")

@@ -6,7 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_blynk_ota import cloud_faults, faults
-from pytest_blynk_ota.beginning import default_deadline_s, otadata_known, planned
+from pytest_blynk_ota.beginning import (
+    default_deadline_s,
+    otadata_known,
+    planned,
+    written_since,
+)
 from pytest_blynk_ota.errors import FaultError, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.ota import Ota
@@ -35,6 +40,16 @@ def test_otadata_is_known_again_after_a_read_that_changed_nothing():
 
 def test_a_read_whose_reset_gives_an_image_up_leaves_otadata_unknown():
     assert otadata_known([RESTORED, REQUEST, read("app1", "app0")], "a") is None
+
+
+WRITE = Event(4, 0.0, 0.0, "test", "action", "a", {"what": "flash.write", "spans": [[0xE000, 32]]})
+
+
+def test_what_the_test_wrote_is_known_until_the_next_restore_and_otadata_is_not():
+    assert otadata_known([RESTORED, WRITE], "a") is None
+    assert written_since([RESTORED, WRITE], "a") == [[0xE000, 32]]
+    assert written_since([RESTORED, WRITE], "b") == []
+    assert written_since([WRITE, RESTORED], "a") == []
 
 
 def test_a_board_that_comes_and_goes_is_told_each_version_once():

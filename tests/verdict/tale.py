@@ -58,7 +58,7 @@ PROFILE = {
     "rollback": True,
     "in_flight_stall_s": 5.0,
 }
-OFFSETS = {"app0": 0x10000, "app1": 0x150000}
+OFFSETS = {"app0": 0x10000, "app1": 0x150000, "factory": 0x290000}
 
 
 def planned(text: str, **more: Any) -> dict[str, Any]:

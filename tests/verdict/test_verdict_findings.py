@@ -181,6 +181,12 @@ def test_the_slot_that_old_ran_from_must_still_hold_it():
     assert names(tale.judged()) == {"other slot damaged"}
 
 
+def test_a_slot_that_the_test_wrote_to_is_not_damaged_by_the_update():
+    tale = upgraded().add("test", "action", what="flash.write", spans=[[0x10000, 4096]])
+    tale.over().flash("app1", otadata=SWITCHED, app0=None)
+    assert names(tale.judged()) == set()
+
+
 def test_a_token_on_the_uart_is_a_secret_in_the_log():
     tale = upgraded(info=True).add("uart", "line", text="auth [token of c3-a]").over()
     assert names(tale.judged()) == {"secret in the log"}

@@ -738,3 +738,41 @@ def test_another_file_than_new_behind_the_url_is_a_third_image():
 
 def test_a_report_alone_does_not_make_another_file_new():
     assert "UPGRADED" not in str(third_image_offered().undecided())
+
+
+def written_by_the_test(factory: str | None, **how: object) -> Tale:
+    """The test spoils both slots of a board, which then runs the older image of another place."""
+    tale = Tale(**how)
+    tale.images["third-1"] = image("0.9.0")
+    place = {"label": "factory", "offset": 0x290000, "size": 0x140000, "image": factory}
+    tale.begins("ship", factory=place if factory else None)
+    tale.wait(2).add(
+        "test", "action", what="flash.write", spans=[[0x10000, 4096], [0x150000, 4096]]
+    )
+    tale.leaves().boots("third-1", by="test").wait(5).logs_in().wait(12)
+    return tale.closed("cancelled").over()
+
+
+def test_what_a_slot_held_before_the_test_wrote_there_is_not_taken_to_run():
+    tale = written_by_the_test(None)
+    assert tale.undecided().wants == {"flash"}
+    verdict = tale.flash("app0", None, app0=None).judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third")
+
+
+def test_the_factory_image_is_known_by_its_name():
+    tale = written_by_the_test("third-1")
+    verdict = tale.flash("app0", "factory", app0=None, factory="third-1").judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third-1")
+    assert verdict.running == "0.9.0"
+
+
+def test_a_bootloader_that_names_the_factory_partition_names_its_image():
+    tale = written_by_the_test("third-1")
+    start = next(e for e in tale.events if e.kind == "reset" and e.source == "uart" and e.t > BEGIN)
+    slot = replace(start, kind="slot", data={"offset": 0x290000})
+    at = tale.events.index(start) + 1
+    tale.events[at:at] = [slot]
+    tale.events = [replace(event, seq=seq) for seq, event in enumerate(tale.events, 1)]
+    verdict = tale.judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third-1")
