@@ -150,6 +150,28 @@ def test_a_wake_from_deep_sleep_in_the_trial_takes_old_back(ota, firmware):
     assert ota.ship(image).outcome is Outcome.ROLLED_BACK
 
 
+TRIAL = {"after_s": 20.0, "passes": True}
+"""A self-test that is long enough for another update to come before it."""
+
+
+@pytest.mark.requires("rollback")
+@pytest.mark.scenario("B17")
+def test_an_update_in_the_trial_of_another_gives_that_one_up_unless_the_firmware_waits(
+    ota, firmware
+):
+    """Arduino's Update looks at no state, and writes over the last good image; the reference waits
+    for the end of the trial. The MQTT sample's bootloader knows no trial."""
+    first = firmware.behaving(confirm="self_test", self_test=TRIAL)
+    second = firmware.restamped(first, "3.0.0")
+    with ota.offering(first) as offering:
+        offering.wait_for(report=first.version)
+        offering.supersede(second)
+    assert offering.result.outcome is Outcome.UPGRADED
+    assert offering.result.running == second.version
+    given_up = any("aborted" in entry for entry in offering.result.flash.otadata)
+    assert given_up is (firmware.profile.fixture != "reference")
+
+
 @pytest.mark.finding("false success")  # an error finding that must not come: looked at below
 @pytest.mark.scenario("B23")
 def test_no_success_is_printed_that_is_none(ota, firmware):

@@ -191,3 +191,14 @@ def test_a_token_that_is_refused_for_a_while_is_the_end_for_edgent_alone(
     fault = cloud_faults.refuse(20, at="delivered", status=9)
     result = ota.offer(faults=[fault], timeout=150)
     expected.check(result, "OOUU", air="FD FD S S")
+
+
+@pytest.mark.scenario("C2")
+def test_of_two_versions_of_which_the_second_comes_in_the_download_the_second_stays(ota, firmware):
+    second = firmware.restamped(firmware.new, "3.0.0")
+    with ota.shipping(faults=[faults.bandwidth(40_000)]) as shipment:
+        shipment.wait_for(progress=0.3)
+        shipment.supersede(second)
+    assert shipment.result.outcome is Outcome.UPGRADED
+    assert shipment.result.running == second.version
+    assert [one.ended for one in shipment.result.downloads] == ["complete"] * 2

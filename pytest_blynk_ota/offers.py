@@ -46,6 +46,8 @@ class Offers:
         self._campaign = campaign
         self._air = air
         self._count = 0
+        self._instead: tuple[str, bytes] | None = None
+        """What has taken New's place: its name in the evidence, and the file."""
         self._considered: set[int] = set()
         self._greeted: set[int] = set()
         """Sessions that this operation knows to be the device's."""
@@ -102,6 +104,14 @@ class Offers:
     def click(self) -> None:
         """The user's click on "Update Firmware"."""
         self._record("clicked")
+
+    def supersede(self, name: str, data: bytes, facts: Mapping[str, Any]) -> None:
+        """From now on another image is offered: at once to a device that is here."""
+        with self._deciding:
+            self._instead = (name, data)
+            self._considered.clear()
+            self._closed = False
+            self._record("superseded", image=name, facts=facts)
 
     def hands_off(self) -> None:
         """The test does nothing more: what only a hand could send is not sent."""
@@ -185,6 +195,8 @@ class Offers:
             self._rig.background.soon(self._mischief.follow, event)
         if event.board == self._place.name:
             self._greet_late(event)
+            if self._air is None and (event.source, event.kind) == ("ota", "superseded"):
+                self._greet()
         if self._air is not None:
             self._air.see(event)
             self._decide(self._air)
@@ -244,7 +256,7 @@ class Offers:
         for fault in self._faults:
             if fault.kind == "other" and fault.due(number):
                 return self._others[fault.values["version"]]
-        return "new", self._campaign.data
+        return self._instead or ("new", self._campaign.data)
 
     def _close(self, why: str) -> None:
         if not self._closed:

@@ -410,8 +410,23 @@ class Ota:
             ships,
             self._judged,
             offers,
-            {version: (named[image.sha256], image.data) for version, image in others.items()},
+            others={
+                version: (named[image.sha256], image.data) for version, image in others.items()
+            },
+            superseding=self._superseding,
         )
+
+    def _superseding(self, image: Image) -> tuple[str, bytes, Mapping[str, Any]]:
+        """A name in the evidence for an image that is offered in the middle of an operation."""
+        for name, other in self._names.items():
+            if name in ("old", "new"):
+                refuse_equal(other, image, (f"the image {name!r}", "the one that is to follow"))
+            elif other.sha256 == image.sha256:
+                return name, image.data, facts(image)
+        name = f"third-{len(self._names)}"
+        self._names = {**self._names, name: image}
+        self._unjudged.append(image)
+        return name, image.data, facts(image)
 
     def _profile(self, offered: Image) -> Profile:
         """The board's profile, with the self-test that the offered image says it has."""

@@ -10,7 +10,8 @@ import hashlib
 import http.client
 import threading
 import urllib.request
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.errors import RigError, UsageError
@@ -53,6 +54,10 @@ class TheirOffers(Offers):
     def click(self) -> None:
         """See :meth:`cancel`."""
         self._not_here("clicked")
+
+    def supersede(self, name: str, data: bytes, facts: Mapping[str, Any]) -> None:
+        """See :meth:`cancel`."""
+        self._not_here("superseded")
 
     def _not_here(self, what: str) -> None:
         raise UsageError(

@@ -13,6 +13,7 @@ from typing import Any
 from pytest_blynk_ota.air import AirStatus, Follower, air_status
 from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.errors import NotReached, UsageError
+from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import DeliverySection
@@ -34,6 +35,8 @@ class Operation:
         ships: whether it is a Blynk.Air shipment, by the rules in that event; else one bare offer.
         offers: who makes the offers.
         others: what the fault ``other`` sends: by its version the image's name and its bytes.
+        superseding: called with an image that is to be offered, too; gives its name in the
+            evidence, its bytes and its facts.
         judged: called when the watch is over; gives the result.
     """
 
@@ -48,8 +51,11 @@ class Operation:
         ships: bool,
         judged: Callable[[], Result],
         offers: type[Offers] = Offers,
+        *,
         others: Mapping[str, tuple[str, bytes]] | None = None,
+        superseding: Callable[[Image], tuple[str, bytes, Mapping[str, Any]]],
     ) -> None:
+        self._superseding = superseding
         self._made_by = offers
         self._others = others
         self._rig = rig
@@ -196,6 +202,16 @@ class Operation:
     def click(self) -> None:
         """The user's click on "Update Firmware"; it counts from now on, and stays."""
         self._offers.click()
+
+    def supersede(self, image: Image) -> None:
+        """From now on another image is on offer: a device that is here is sent its URL at once,
+        whatever it is doing, any other one when it logs in. Whichever of the images runs at the
+        end is New.
+
+        Raises:
+            UsageError: it cannot be told from one that runs, or is on offer.
+        """
+        self._offers.supersede(*self._superseding(image))
 
     def go(self) -> None:
         """Say ``go`` to the faults that wait for it, by ``until_event`` or ``from_event``."""

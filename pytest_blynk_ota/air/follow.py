@@ -103,6 +103,9 @@ class Follower:
             ran=[ran] if ran else [],
         )
 
+    def _superseded(self, data: Mapping[str, Any], now: float) -> None:
+        self.shipment.supersede(named(data["facts"]), now)
+
     def _info(self, data: Mapping[str, Any], now: float) -> None:
         pairs = data["pairs"]
         library = next((pairs[key] for key in LIBRARY_KEYS if pairs.get(key)), "")
@@ -162,6 +165,7 @@ HEARD: Mapping[tuple[str, str], Callable[[Follower, Mapping[str, Any], float], N
     ("ota", "paused"): lambda one, data, now: one.shipment.pause(now),
     ("ota", "resumed"): lambda one, data, now: one.shipment.resume(now),
     ("ota", "cancelled"): lambda one, data, now: one.shipment.cancel(now),
+    ("ota", "superseded"): Follower._superseded,
     ("ota", "clicked"): lambda one, data, now: one.shipment.click(now),
 }
 """What of the evidence Air would know of. An ``ota/clock`` event only lets time pass."""

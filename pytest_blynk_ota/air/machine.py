@@ -230,6 +230,16 @@ class Shipment:
         """The user's click on "Update Firmware"; it stays clicked."""
         self._by_hand(now, clicked=True)
 
+    def supersede(self, new: Named, now: float) -> None:
+        """Another firmware takes New's place: a device that is here is to have it, too."""
+        self.advance(now)
+        self._ran.add(self.new.version)
+        self.new, self.on_new = new, False
+        if self.closed is not None and not self.cancelled:
+            self._become(AirStatus.STARTED)
+        self._sent_on.clear()
+        self._ask_gates()
+
     def release(self, now: float, *, released: bool = True) -> None:
         """The device's stage has its turn, or has not."""
         self._by_hand(now, released=released)

@@ -18,9 +18,10 @@ findings       what else is worth knowing
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import Any
 
 from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, RigError, Undecided
@@ -72,6 +73,25 @@ class Judge:
     def __call__(self, number: int | None = None) -> Verdict:
         """As :func:`judge`."""
         operation = find_operation(self._begun, number)
+        later = [operation]
+        for data in self._superseding(operation):
+            later.append(later[-1].superseded(data))
+        verdict = self._one(later[-1])
+        for before in later[:-1]:  # of several that were offered, New is the one that runs
+            if verdict.running_image == before.offered:
+                return self._one(replace(later[-1], offered=before.offered))
+        return verdict
+
+    def _superseding(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
+        """The images that took the place of the offered one, in their order."""
+        for event in self._events:
+            if event.seq > operation.seq and event.board == operation.board:
+                if _is_operation(event):
+                    return
+                if (event.source, event.kind) == ("ota", "superseded"):
+                    yield event.data
+
+    def _one(self, operation: Operation) -> Verdict:
         for begin in self._past.begins(operation):
             case, partial = _case(operation, self._events, begin)
             if self._past.may_reach(case.story, begin):

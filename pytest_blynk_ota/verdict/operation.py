@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
@@ -102,6 +102,12 @@ class Operation:
             flash=data["flash"],
             factory=data.get("factory"),
         )
+
+    def superseded(self, data: Mapping[str, Any]) -> Operation:
+        """The same where another image has taken the place of the offered one, by the data of
+        ``ota/superseded``."""
+        images = {**self.images, data["image"]: data["facts"]}
+        return replace(self, images=images, offered=data["image"])
 
     @property
     def skew(self) -> float:

@@ -91,6 +91,9 @@ class Watcher:
         for event in new:
             if (event.source, event.kind) == ("ota", "operation"):
                 self._operation, self._last = Operation.of(event), None
+            elif (event.source, event.kind) == ("ota", "superseded"):
+                assert self._operation is not None, "it stands behind its operation"
+                self._operation, self._last = self._operation.superseded(event.data), None
         if self._operation is None:
             raise ValueError("the events hold no operation: there is nothing to watch")
         if first or self._seen.board != self._operation.board:
@@ -187,8 +190,9 @@ def _reports_new(story: Story, visit: Visit) -> bool:
 
 
 def _closed(story: Story) -> str:
+    since = max((note.seq for note in story.notes("superseded")), default=0)
     for kind in ("closed", "cancelled", "withheld"):
-        notes = story.notes(kind)
+        notes = [note for note in story.notes(kind) if note.seq > since]
         if notes and (kind == "closed" or story.operation.op == "offer" or kind == "cancelled"):
             return f"the operation was {kind}: {notes[0].data.get('why', '')}"
     return ""

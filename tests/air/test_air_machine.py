@@ -391,3 +391,32 @@ def test_time_never_goes_back():
 
 def test_rules_print_what_differs():
     assert repr(AirRules(window="night")) == "AirRules(window='night')"
+
+
+THIRD = Named("3.0.0", "Dec 1 2026 10:00:00", "TMPL", "1.4.0")
+
+
+def test_a_firmware_that_takes_new_s_place_is_sent_to_a_device_in_its_download():
+    device = Device().takes()
+    device.air.supersede(THIRD, device.now)
+    assert device.air.wants_url
+    device.is_sent().leaves().logs_in(NEW)  # what was under way went on
+    assert device.air.wants_url
+    assert device.air.status is not AirStatus.VERSION_MISMATCH
+    device.is_sent().gets(whole=True).leaves().logs_in(THIRD)
+    assert device.air.status is AirStatus.SUCCESS
+
+
+def test_a_firmware_that_takes_the_place_of_one_that_is_in_begins_anew():
+    device = Device().takes(whole=True).leaves().logs_in(NEW)
+    assert device.air.closed == "success"
+    device.air.supersede(THIRD, device.now)
+    assert device.air.closed is None
+    assert device.air.wants_url
+
+
+def test_what_was_cancelled_stays_so_for_the_firmware_that_follows():
+    device = Device().takes()
+    device.air.cancel(device.now)
+    device.air.supersede(THIRD, device.now)
+    assert not device.air.wants_url

@@ -259,6 +259,16 @@ def test_a_click_lets_the_offer_out(rig, offering):
     assert rig.kinds() == ["clicked", "offer"]
 
 
+def test_a_second_firmware_is_offered_on_the_session_that_has_had_the_first(rig, offering):
+    offers = offering()
+    rig.report(1)
+    rig.until(lambda: rig.cloud.sent == ["o1"])
+    offers.supersede("third-2", b"3", {"version": "3.0.0", "build": ""})
+    rig.until(lambda: rig.cloud.sent == ["o1", "o2"])
+    events = rig.recorder.timeline.events()
+    assert [event.data["image"] for event in events if event.kind == "offer"] == ["new", "third-2"]
+
+
 @pytest.mark.parametrize(
     ("rules", "why"),
     [
@@ -322,7 +332,9 @@ def test_a_device_that_is_there_already_is_taken_as_having_just_come(rig, offeri
 
 
 def operation(rig, describe):
-    return Operation(rig, rig.place, b"", (), DeliverySection(), describe, False, lambda: None)
+    return Operation(
+        rig, rig.place, b"", (), DeliverySection(), describe, False, lambda: None, superseding=None
+    )
 
 
 def test_an_operation_that_does_not_begin_takes_its_file_back(rig):

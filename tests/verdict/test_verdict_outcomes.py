@@ -776,3 +776,35 @@ def test_a_bootloader_that_names_the_factory_partition_names_its_image():
     tale.events = [replace(event, seq=seq) for seq, event in enumerate(tale.events, 1)]
     verdict = tale.judged()
     assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third-1")
+
+
+def superseded(*, both: bool) -> Tale:
+    """A third image takes New's place in the download; the device ends on it, or stays on New."""
+    tale = Tale(op="ship", info=True).offered(image="new").asks().gets(SIZE // 2)
+    tale.add("ota", "superseded", image="third-1", facts=image("3.0.0"))
+    tale.gets(SIZE).ends("server", "complete", SIZE).lands("new").comes_back("new")
+    if both:
+        tale.offered(image="third-1").downloads(into=None).lands("third-1", "app0")
+        tale.images = {**tale.images, "third-1": image("3.0.0")}
+        tale.comes_back("third-1")
+    return tale.wait(12).closed("success").over()
+
+
+def test_of_two_images_on_offer_new_is_the_one_that_runs():
+    both, one = superseded(both=True).judged(), superseded(both=False).judged()
+    assert (both.outcome, both.running, both.running_image) == (
+        Outcome.UPGRADED,
+        "3.0.0",
+        "third-1",
+    )
+    assert (one.outcome, one.running, one.running_image) == (Outcome.UPGRADED, "2.0.0", "new")
+
+
+def test_the_watch_ends_with_the_image_that_was_put_on_offer_last():
+    tale = superseded(both=False)
+    begun = next(e for e in tale.events if e.kind == "superseded")
+    seen = [e for e in tale.events if e.kind not in ("closed", "watch_ended")]
+    now = seen[-1].t + 30 / SPEED
+    assert not watch(seen, now).over  # New is in, and that is not all
+    without = [e for e in seen if e is not begun]
+    assert watch(without, now).why == "New reported and settled"
