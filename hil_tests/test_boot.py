@@ -150,6 +150,24 @@ def test_a_wake_from_deep_sleep_in_the_trial_takes_old_back(ota, firmware):
     assert ota.ship(image).outcome is Outcome.ROLLED_BACK
 
 
+@pytest.mark.requires("rollback")
+@pytest.mark.finding("confirmation not seen")
+@pytest.mark.scenario("B13")
+def test_new_stays_though_its_self_test_fails_where_there_is_nothing_to_go_back_to(
+    ota, board, rig, firmware
+):
+    if rig.virtual is None:
+        pytest.skip("only a virtual rack can damage a slot under a board that runs")
+    home = board.read_table().ota_slots[0]
+    image = firmware.behaving(confirm="self_test", self_test={**TRIAL, "passes": False})
+    with ota.offering(image) as offering:
+        offering.wait_for(report=image.version)
+        rig.virtual.control.damage(board.name, home.offset, len(firmware.old.data))
+        offering.wait_for(log="Self-test failed")
+    assert offering.result.outcome is Outcome.UPGRADED
+    assert offering.result.boots == 1
+
+
 TRIAL = {"after_s": 20.0, "passes": True}
 """A self-test that is long enough for another update to come before it."""
 

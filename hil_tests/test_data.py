@@ -1,8 +1,9 @@
 """What an update must not lose: settings, files, the traces of a crash."""
 
 import pytest
+from expected import Expected
 
-from pytest_blynk_ota import Outcome
+from pytest_blynk_ota import Outcome, faults
 
 SAMPLE_BYTES = 4096
 """Read at the begin of a data partition: where one that writes past its slot would write."""
@@ -45,6 +46,20 @@ def test_old_edgent_comes_back_unconfigured_from_a_trial_of_the_new_one(ota, rig
     new = firmware.behaving(profile="edgent-new", ports=[port], confirm="never", crash=crash)
     result = ota.offer(new, timeout=150)
     assert result.outcome is Outcome.OFFLINE
+
+
+@pytest.mark.finding("config lost", "offline too long")
+@pytest.mark.scenario("T4")
+def test_settings_that_are_spoilt_before_the_first_boot_are_the_end_for_who_has_no_others(
+    ota, board, rig, expected: Expected
+):
+    if rig.virtual is None:
+        pytest.skip("only a virtual rack can damage settings under a board that runs")
+    place = board.read_table().find("nvs")
+    with ota.offering(faults=[faults.bandwidth(80_000)], timeout=60) as offering:
+        offering.wait_for(progress=0.5)
+        rig.virtual.control.damage(board.name, place.offset, place.size)
+    expected.check(offering.result, "OOUO", air="FD FD S FD")
 
 
 @pytest.mark.scenario("T5")

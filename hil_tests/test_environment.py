@@ -5,6 +5,7 @@ from expected import Expected
 
 from pytest_blynk_ota import Outcome, faults
 
+SECTOR_BYTES = 4096
 TRIES = 18
 """More than the sockets, timers and tasks that a firmware has by default."""
 
@@ -112,12 +113,16 @@ def test_a_clock_that_is_wrong_stops_only_who_looks_at_dates(ota, rig, expected:
     expected.check(result, "UUUN")
 
 
-@pytest.mark.nightly
 @pytest.mark.scenario("E8")
-def test_a_worn_sector_costs_the_update_and_not_the_device(ota, board, rig, firmware):
-    worn = rig.config.pick(board.name).virtual
-    if worn is None or not worn.bad_sectors:
-        pytest.skip("no sector of this board is worn: rigs/odd.toml has a board with one")
+def test_a_worn_sector_costs_the_update_and_not_the_device(
+    ota, board, rig, firmware, expected: Expected
+):
+    """Flash does not tell that it did not take what was written: each of them sends for all of the
+    file, and refuses it when it looks at the whole."""
+    if rig.virtual is None:
+        pytest.skip("only a virtual rack can wear a sector out")
+    slot = board.read_table().ota_slots[1]
+    rig.virtual.control.wear(board.name, slot.offset + 8 * SECTOR_BYTES)
     result = ota.offer()
-    assert result.outcome is Outcome.REJECTED
+    expected.check(result, "RRRR")
     assert result.running == firmware.old.version

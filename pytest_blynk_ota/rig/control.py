@@ -19,6 +19,7 @@ from pytest_blynk_ota.evidence.timeline import Record
 ANSWER_TIMEOUT_S = 10.0
 """Wall seconds; whoever asks for something that takes longer says so."""
 LONGEST_DIP_S = 70.0
+SECTOR_BYTES = 4096
 
 
 class RackControl:
@@ -36,6 +37,7 @@ class RackControl:
         self.url = url.rstrip("/")
         self._record = record or _nowhere
         self._out_of_range: set[str] = set()
+        self._worn: set[str] = set()
         self._network_changed = False
         self._forward: dict[str, str] = {}
         self._resolvers: dict[str, str] = {}
@@ -151,6 +153,29 @@ class RackControl:
             self._record("power", "on", board, by="test")
         return int(answer["changed_sectors"])
 
+    def damage(self, board: str, offset: int, size: int) -> None:
+        """Put noise into the flash of a board that goes on running, and reads it when it reads it.
+
+        Args:
+            offset, size: bytes.
+        """
+        spans = [[offset, size]]
+        self._record("test", "action", board, what="flash.damage", spans=spans)
+        self.request("POST", f"/{board}/damage", {"offset": offset, "bytes": size})
+
+    def wear(self, board: str, offset: int) -> None:
+        """A sector of 4 KB is worn out from now on: some bits stay 0, and the chip tells nobody.
+
+        :meth:`mend` makes it good again.
+        """
+        self._worn.add(board)
+        self._record("test", "action", board, what="flash.wear", spans=[[offset, SECTOR_BYTES]])
+        try:
+            self.request("POST", f"/{board}/wear", {"offset": offset})
+        except UsageError:  # nothing was done
+            self._worn.discard(board)
+            raise
+
     def wifi(self, board: str, *, on: bool) -> None:
         """Take one board out of the access point's range, or bring it back."""
         if not on:
@@ -196,7 +221,11 @@ class RackControl:
         self.request("PUT", "/network", {key: table for key, table in needed.items() if table})
 
     def mend(self) -> None:
-        """Undo what was done to the network and to the Wi-Fi of boards. Does nothing if nothing."""
+        """Undo what was done to the network, to the Wi-Fi of boards and to their sectors. Does
+        nothing if nothing."""
+        for board in sorted(self._worn):
+            self.request("DELETE", f"/{board}/wear")
+        self._worn.clear()
         for board in sorted(self._out_of_range):
             self.wifi(board, on=True)
         if self._network_changed:

@@ -202,7 +202,7 @@ SPOKEN = frozenset({"login", "info", "report", "log_event", "heard"})
 """``cloud`` events that tell what the device itself said."""
 AIRWAYS = frozenset({"wifi", "ap", "network"})
 """Those of them that take away the way itself, in the middle of a download, too."""
-WRITES = ("flash.write", "flash.damage")
+WRITES = ("flash.write", "flash.damage", "flash.wear")
 """``test/action`` words by which a test changes the flash; ``spans`` are offsets and sizes."""
 TROUBLES = {"link.shaped": "link", "dns.answers": "DNS"}
 """``test/action`` words by which a test makes the way bad; ``text`` says how, "" not any more."""

@@ -198,6 +198,30 @@ def test_the_journal_shows_the_last_operations(rack, control):
 # ---- the network
 
 
+def test_damage_is_noise_where_it_is_done_and_nothing_else(rack, control, evidence):
+    flash, boots = board(rack).flash, booted(rack, control)
+    before = flash.read(0, FLASH_BYTES)
+    control.damage(BOARD, 0x10010, 100)
+    after = flash.read(0, FLASH_BYTES)
+    differing = {at for at in range(0x10000, 0x10200) if before[at] != after[at]}
+    assert differing
+    assert differing <= set(range(0x10010, 0x10074))
+    assert before[:0x10000] + before[0x10200:] == after[:0x10000] + after[0x10200:]
+    assert booted(rack, control) == boots
+    assert evidence.lines == [f"test action {BOARD} flash.damage"]
+
+
+def test_a_sector_is_worn_until_it_is_mended(rack, control, evidence):
+    flash = board(rack).flash
+    control.wear(BOARD, 0x150000)
+    flash.erase(0x150000, 4096)
+    assert flash.read(0x150000, 4096).count(0xFF) == 4096 - 4096 // 32
+    control.mend()
+    flash.erase(0x150000, 4096)
+    assert flash.read(0x150000, 4096) == b"\xff" * 4096
+    assert evidence.lines == [f"test action {BOARD} flash.wear"]
+
+
 def test_one_board_is_taken_out_of_range_and_brought_back(rack, control, evidence):
     control.wifi(BOARD, on=False)
     assert not board(rack).network.in_range
@@ -306,6 +330,9 @@ def open_files():
         ("POST", "/c3-a/dip", {}, "ms: expected device milliseconds"),
         ("POST", "/c3-a/dip", {"ms": -1}, "ms: expected device milliseconds"),
         ("POST", "/c3-a/dip", {"ms": 1e9}, "at most 60000"),
+        ("POST", "/c3-a/damage", {"offset": 0}, "bytes: expected a number of bytes, not None"),
+        ("POST", "/c3-a/damage", {"offset": 4 << 20, "bytes": 1}, "outside the flash"),
+        ("POST", "/c3-a/wear", {"offset": 7}, "0x7 is no sector"),
         ("PUT", "/c3-a/wifi", b"2", "expected the body 0 or 1, not '2'"),
         ("PUT", "/network", {"app": True}, "unknown key 'app'; did you mean 'ap'?"),
         ("PUT", "/network", {"dhcp": "no"}, "dhcp: expected true or false, not 'no'"),

@@ -30,19 +30,29 @@ class BadSectors:
     """
 
     def __init__(self, offsets: Iterable[int], size: int, seed: str) -> None:
+        self._size, self._seed = size, seed
         self._masks: dict[int, bytes] = {}
         for offset in offsets:
-            if offset % SECTOR_BYTES or not 0 <= offset < size:
-                raise UsageError(
-                    f"bad_sectors: 0x{offset:x} is no sector: expected multiples of "
-                    f"0x{SECTOR_BYTES:x} below 0x{size:x}"
-                )
-            self._masks[offset // SECTOR_BYTES] = _mask(f"stuck {seed} {offset}")
+            self.add(offset)
+        self._first = dict(self._masks)
 
     @property
     def numbers(self) -> list[int]:
         """Numbers of the bad sectors."""
         return sorted(self._masks)
+
+    def add(self, offset: int) -> None:
+        """One more. Raises UsageError if no sector begins there."""
+        if offset % SECTOR_BYTES or not 0 <= offset < self._size:
+            raise UsageError(
+                f"bad_sectors: 0x{offset:x} is no sector: expected multiples of "
+                f"0x{SECTOR_BYTES:x} below 0x{self._size:x}"
+            )
+        self._masks[offset // SECTOR_BYTES] = _mask(f"stuck {self._seed} {offset}")
+
+    def forget(self) -> None:
+        """Those that were added are good again; what stands there stays."""
+        self._masks = dict(self._first)
 
     def limit(self, offset: int, data: bytes) -> bytes:
         """What reads back where ``data`` was to stand."""

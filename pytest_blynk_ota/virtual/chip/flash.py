@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import mmap
 import os
+import random
 import tempfile
 import weakref
 from array import array
@@ -220,6 +221,30 @@ class NorFlash:
         if self.recording is not None and differing:
             self.recording.broken = "another content was loaded into the flash"
         return differing
+
+    def damage(self, offset: int, size: int) -> None:
+        """Noise in the place of what stood there, as after radiation or years in the heat.
+
+        No operation of the chip: it wears nothing out, and a recording is broken by it.
+
+        Raises:
+            ValueError: outside the flash.
+        """
+        self._check(offset, size)
+        noise = random.Random(f"damage {self._seed} {offset}").randbytes(size)
+        self._change(offset, noise)
+        if self.recording is not None:
+            self.recording.broken = "the flash was damaged"
+
+    def wear_out(self, offset: int) -> None:
+        """From now on a sector is bad, until :meth:`heal`. Raises UsageError if it is none."""
+        self.bad.add(offset)
+        number = offset // SECTOR_BYTES
+        self._change(offset, self._sector(number))
+
+    def heal(self) -> None:
+        """The sectors that :meth:`wear_out` made bad are good again."""
+        self.bad.forget()
 
     def record(self) -> Recording:
         """Begin a recording; one that was under way ends."""

@@ -6,8 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
-from pytest_blynk_ota.virtual.chip.flash import Operation
-from pytest_blynk_ota.virtual.control.asked import board_of
+from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.virtual.chip.board import Board
+from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES, Operation
+from pytest_blynk_ota.virtual.control.asked import board_of, table_of
 from pytest_blynk_ota.virtual.control.flashmap import flash_map
 
 LAST = 100
@@ -22,6 +24,9 @@ def add_flash_routes(app: web.Application) -> None:
             web.get("/{name}/dump", save),
             web.put("/{name}/dump", load),
             web.get("/{name}/journal", show_journal),
+            web.post("/{name}/damage", damage),
+            web.post("/{name}/wear", wear_out),
+            web.delete("/{name}/wear", heal),
         ]
     )
 
@@ -50,6 +55,46 @@ async def load(request: web.Request) -> web.Response:
     changed = board.flash.load(dump)
     board.power(powered)
     return web.json_response({"changed_sectors": len(changed), "power": powered})
+
+
+async def damage(request: web.Request) -> web.Response:
+    """``POST /NAME/damage``: noise over some bytes; what is running goes on running."""
+    board = board_of(request)
+    table = await table_of(request, "offset", "bytes")
+    offset, size = (_number(table, key) for key in ("offset", "bytes"))
+    try:
+        board.flash.damage(offset, size)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    return web.json_response({"damaged": size})
+
+
+async def wear_out(request: web.Request) -> web.Response:
+    """``POST /NAME/wear``: a sector is bad from now on."""
+    board = board_of(request)
+    try:
+        board.flash.wear_out(_number(await table_of(request, "offset"), "offset"))
+    except UsageError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    return _bad(board)
+
+
+async def heal(request: web.Request) -> web.Response:
+    """``DELETE /NAME/wear``: only the sectors that the rig file names are bad."""
+    board = board_of(request)
+    board.flash.heal()
+    return _bad(board)
+
+
+def _bad(board: Board) -> web.Response:
+    return web.json_response({"bad": [SECTOR_BYTES * number for number in board.flash.bad.numbers]})
+
+
+def _number(table: dict[str, Any], key: str) -> int:
+    value = table.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise web.HTTPBadRequest(text=f"{key}: expected a number of bytes, not {value!r}")
+    return value
 
 
 async def show_journal(request: web.Request) -> web.Response:
