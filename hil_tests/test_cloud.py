@@ -4,7 +4,7 @@ import pytest
 from expected import Expected
 
 from pytest_blynk_ota import AirRules, AirStatus, Outcome, cloud_faults, faults
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.errors import RigError, UsageError
 
 
 def ends(ota, expected: Expected, want: str, *bad, **more):
@@ -178,6 +178,20 @@ def test_a_device_of_another_product_is_sent_no_url(ota):
     assert result.outcome is Outcome.NOT_STARTED
     assert result.air_status is AirStatus.TYPE_MISMATCH
     assert not result.downloads
+
+
+@pytest.mark.scenario("C8")
+def test_a_session_that_another_client_takes_over_costs_no_update(ota, expected: Expected):
+    slow = faults.bandwidth(40_000)
+    result = ota.ship(faults=[cloud_faults.takeover(at="request"), slow])
+    expected.check(result, "UUUU")
+    assert [download.ended for download in result.downloads] == ["complete"]
+
+
+@pytest.mark.scenario("C19")
+def test_two_devices_on_one_token_are_named_and_no_verdict_is_given(ota):
+    with pytest.raises(RigError, match="two devices use the token of board"):
+        ota.offer(faults=[cloud_faults.twin("9.9.9")], timeout=30)
 
 
 @pytest.mark.nightly

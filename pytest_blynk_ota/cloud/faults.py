@@ -82,8 +82,10 @@ PARAMETERS: Kinds = {
     "silent": {"at": AT, "seconds": SECONDS},
     "refuse": {"at": AT, "seconds": SECONDS, "status": Param(_status, None)},
     "slow": {"at": AT, "seconds": SECONDS},
+    "takeover": {"at": AT},
+    "twin": {"version": Param(_version), "at": AT},
 }
-NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow")
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow", "takeover", "twin")
 """They are about answers, which a relayed server gives in place of ours."""
 BY_ATTEMPT = re.compile(r"\s+on\s+attempts?\b")
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
@@ -258,6 +260,18 @@ def refuse(seconds: float, at: str = "offer", status: int | None = None) -> Clou
 def slow(seconds: float, at: str = "offer") -> CloudFault:
     """Each answer comes so much later, until the end of the operation."""
     return CloudFault("slow", {"at": at, "seconds": seconds})
+
+
+def takeover(at: str = "request") -> CloudFault:
+    """Another client logs in with the device's token, once, and says nothing: the device's session
+    is over."""
+    return CloudFault("takeover", {"at": at})
+
+
+def twin(version: str, at: str = "offer") -> CloudFault:
+    """A second device has the same token: it logs in, says that it runs this version, and comes
+    back each time that the other has taken over, until the end of the operation."""
+    return CloudFault("twin", {"version": version, "at": at})
 
 
 def parse(text: str) -> CloudFault:

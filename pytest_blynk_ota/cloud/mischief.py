@@ -19,6 +19,7 @@ from pytest_blynk_ota.cloud.faults import CloudFault
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.manners import Manners
 from pytest_blynk_ota.cloud.site import Site
+from pytest_blynk_ota.cloud.twin import AGAIN_S, Twin
 from pytest_blynk_ota.evidence.event import Event
 
 WHY = "a fault of the cloud, asked for by the test"
@@ -32,6 +33,9 @@ class House(Protocol):
 
     async def resume(self) -> None:
         """Listen again at the same ports."""
+
+    async def side_door(self) -> asyncio.Server:
+        """Listen at one more port, for a client of our own."""
 
 
 class Mischief:
@@ -187,6 +191,32 @@ class Mischief:
     def _slow_down(self, fault: CloudFault) -> None:
         self._device.manners.slow_s = self._wall(fault.values["seconds"])
 
+    def _take_over(self, fault: CloudFault) -> None:
+        self._start(self._intrude(None))
+
+    def _double(self, fault: CloudFault) -> None:
+        self._start(self._intrude(fault.values["version"]))
+
+    async def _intrude(self, version: str | None) -> None:
+        """Another client on the device's token: a mute one comes once, and what it does is on
+        record as not the device's; one that speaks comes again and again, and nobody is told."""
+        async with await self._house.side_door() as door:
+            twin = Twin(door.sockets[0].getsockname()[:2], self._device.token)
+            while True:
+                inside = asyncio.Event()
+                visit = asyncio.ensure_future(twin.visit(version, inside=inside))
+                try:
+                    if version is None:
+                        await inside.wait()
+                        link = self._device.current
+                        self._note("cloud", "intruder", session=link.number if link else None)
+                    await visit
+                finally:
+                    visit.cancel()
+                if version is None:
+                    return
+                await asyncio.sleep(self._wall(AGAIN_S))
+
     async def _hold_for(self, device_s: float) -> None:
         self._hold(away=True)
         try:
@@ -234,5 +264,7 @@ LASTING: Mapping[str, Callable[[Mischief, CloudFault], None]] = {
     "silent": Mischief._fall_silent,
     "refuse": Mischief._refuse,
     "slow": Mischief._slow_down,
+    "takeover": Mischief._take_over,
+    "twin": Mischief._double,
 }
 """What begins at a phase."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -34,6 +35,7 @@ LOCAL_NAMES: Final = ("localhost",)
 """Names that every certificate of our own has beside the address."""
 HTTP_PARTS: Final[Sequence[Part]] = (add_websocket, add_https_api)
 """What answers HTTP at the ports that it shares with the binary protocol."""
+SIDE_DOOR_HOST: Final = "127.0.0.1"
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a whole fleet comes back at once."""
 
@@ -128,12 +130,7 @@ class CloudServer:
         if KINDS[door.kind].tls:
             context = self.authority.server_context((self._host, *LOCAL_NAMES, *self._names))
 
-        def visitor() -> Porch:
-            self._count += 1
-            porch = Porch(self._count, door, context, self._site, self._arrived, self._enter)
-            self._visits[porch.number] = porch
-            return porch
-
+        visitor = self._visitor(door, context)
         try:
             server = await loop.create_server(visitor, self._host, door.port, backlog=BACKLOG)
         except (OSError, UnicodeError) as error:
@@ -141,6 +138,17 @@ class CloudServer:
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
         self._open.append((Door(door.kind, port), (host, port)))
+
+    def _visitor(self, door: Door, context: ssl.SSLContext | None) -> Callable[[], Porch]:
+        """What receives each connection that comes in by a door."""
+
+        def visitor() -> Porch:
+            self._count += 1
+            porch = Porch(self._count, door, context, self._site, self._arrived, self._enter)
+            self._visits[porch.number] = porch
+            return porch
+
+        return visitor
 
     async def stop(self) -> None:
         """Close every connection and stop to listen. Reports stay readable.
@@ -190,6 +198,12 @@ class CloudServer:
             return
         doors, self._open = [door for door, _ in self._open], []
         await self._listen(doors)
+
+    async def side_door(self) -> asyncio.Server:
+        """Listen at one more port of the host itself, in plain; whoever asked closes it."""
+        return await asyncio.get_running_loop().create_server(
+            self._visitor(Door("tcp", 0), None), SIDE_DOOR_HOST, 0
+        )
 
     @property
     def authority(self) -> Authority:

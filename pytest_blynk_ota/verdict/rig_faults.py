@@ -19,7 +19,7 @@ from pytest_blynk_ota.verdict.operation import Ways
 from pytest_blynk_ota.verdict.outcome import Outcome
 from pytest_blynk_ota.verdict.rows import Case, loop_resets, new_first_start
 from pytest_blynk_ota.verdict.sightings import Early, Noted, Request, Session
-from pytest_blynk_ota.verdict.story import Story
+from pytest_blynk_ota.verdict.story import Story, Visit
 
 NEEDS_ITS_FAULT = (
     Outcome.UPGRADED,
@@ -30,6 +30,9 @@ NEEDS_ITS_FAULT = (
 """Outcomes 5, 9, 12 and 13: without the fault they prove nothing."""
 
 SETTLE_S = Ways().settle_s
+
+TAKEN = re.compile(r"^replaced by ")
+"""Why a session closed, in words of the cloud, where a newer login of its token took its place."""
 
 OFFSET = re.compile(r"\b(?:after|at)=(last )?(\d+(?:\.\d+)?)(%?)")
 """The offset in a fault's text form (delivery/faults.py)."""
@@ -96,6 +99,34 @@ def two_devices(case: Case) -> None:
                 )
 
 
+def taken_in_turns(case: Case) -> None:
+    """The same where each login ends the other's session: in one boot the device would have run
+    another firmware in between, or have gone to and fro between two addresses."""
+    story = case.story
+    if not story.watched_uart:
+        return
+    for boot in story.window:
+        visits = [visit for visit in story.visits_in(boot) if visit.reports]
+        said = [f"{v.reports[-1].version} {v.reports[-1].build}".strip() for v in visits]
+        peers = [visit.session.peer.rpartition(":")[0] for visit in visits]
+        for told, length in ((said, 3), (peers, 4)):
+            for at in range(len(told) - length + 1):
+                _raise_if_two(case, visits[at : at + length], told[at : at + length])
+
+
+def _raise_if_two(case: Case, visits: Sequence[Visit], told: Sequence[str]) -> None:
+    """Each took the last one's place, and they differ by turns."""
+    places = all(TAKEN.search(visit.session.closed_why) for visit in visits[:-1])
+    by_turns = all(one == other for one, other in zip(told, told[2:], strict=False))
+    if places and by_turns and told[0] != told[1]:
+        pairs = zip(visits, told, strict=True)
+        rows = ", then ".join(f"{one} on session {v.session.number}" for v, one in pairs)
+        raise RigError(
+            f"two devices use the token of board {case.story.operation.board}: in one boot the "
+            f"cloud saw {rows}; give each its own token"
+        )
+
+
 def _in_turns(first: Session, second: Session, skew: float) -> bool:
     if second.login is None or not first.said or not second.said:
         return False
@@ -125,6 +156,7 @@ BEFORE: Sequence[Callable[[Case], None]] = (
     rack_failed,
     old_did_not_settle,
     two_devices,
+    taken_in_turns,
     left_without_power,
     control_failed,
 )

@@ -226,6 +226,8 @@ class Sightings:
         """What the test wrote into the flash: when, the event, offset and size."""
         self.gaps: list[tuple[float, float]] = []
         self.sessions: dict[int, Session] = {}
+        self.intruders: set[int | None] = set()
+        """Sessions of a client of our own, which a fault of the cloud has let in by the token."""
         self.offers: list[Offer] = []
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
@@ -325,7 +327,11 @@ class Sightings:
 
     def own_sessions(self) -> list[Session]:
         """The sessions that are known to be of this board, in the order of their opening."""
-        mine = [session for session in self.sessions.values() if session.mine]
+        mine = [
+            session
+            for session in self.sessions.values()
+            if session.mine and session.number not in self.intruders
+        ]
         return sorted(mine, key=lambda session: (session.opened, session.number))
 
     def signs(self, session: Session) -> list[float]:
@@ -351,6 +357,8 @@ class Sightings:
                 session = self.sessions[data["session"]]
                 session.closed, session.closed_seq = event.t, event.seq
                 session.closed_by, session.closed_why = data["by"], str(data["why"])
+        elif kind == "intruder":
+            self.intruders.add(data["session"])
         elif kind == "ota_sent":
             self._session(event)
             self.offers.append(

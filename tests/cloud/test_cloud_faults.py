@@ -189,6 +189,39 @@ async def test_an_offer_comes_twice():
 
 
 @pytest.mark.asyncio
+async def test_a_session_is_taken_over_once_by_a_client_that_is_known_to_be_none():
+    async with Cloud() as cloud, Victim(cloud, faults.takeover(at="offer")) as victim:
+        await victim.offer()
+        assert await victim.url() == URL
+        assert await victim.peer.closed() == b""
+        intruder = (await cloud.event("intruder", "a")).data["session"]
+        assert cloud.server.device("a").session == intruder
+        assert len(cloud.seen("report", "a")) == 1
+        (await cloud.login()).leave()
+        assert (await cloud.event("closed", "a", 2)).data["session"] == intruder
+        assert await victim.beside.alive()
+
+
+@pytest.mark.asyncio
+async def test_a_twin_comes_back_each_time_that_its_session_is_taken():
+    async with Cloud(speed=20) as cloud, Victim(cloud, faults.twin("9.9.9")) as victim:
+        await victim.offer()
+        for count in (2, 3):
+            assert (await cloud.event("report", "a", count)).data["version"] == "9.9.9"
+            (await cloud.login()).leave()
+        assert cloud.seen("intruder") == []
+
+
+@pytest.mark.asyncio
+async def test_a_twin_is_gone_with_the_operation():
+    async with Cloud(speed=20) as cloud:
+        async with Victim(cloud, faults.twin("9.9.9")) as victim:
+            await victim.offer()
+            await cloud.event("report", "a", 2)
+        await until("it to leave", lambda: not cloud.server.device("a").online)
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("text", ["", "x" * 2000, "no scheme", "ftp://h/x"])
 async def test_a_bad_url_goes_out_as_it_is(text):
     async with Cloud() as cloud, Victim(cloud, faults.url(text)) as victim:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tale import SIZE, Tale, names
 
@@ -110,6 +112,39 @@ def test_an_outcome_that_needs_no_fault_stands_with_a_finding():
     tale = Tale(op="offer", faults=("stall after=50%",)).offered(disconnects=False).wait(30).over()
     verdict = tale.judged()
     assert (verdict.outcome, names(verdict)) == (Outcome.NOT_STARTED, {"fault not reached"})
+
+
+def taking_turns(*versions: str, peers: str = "", why: str = "replaced by session 9") -> Tale:
+    """Logins in one boot, each of which ends the one before; ``peers``: where they came from."""
+    tale = Tale(op="offer").offered(disconnects=False)
+    for number, version in enumerate(versions):
+        tale.leaves(by="server", why=why).wait(2).logs_in(version)
+        if peers:
+            at = max(i for i, event in enumerate(tale.events) if event.kind == "connected")
+            where = {**tale.events[at].data, "peer": f"10.0.0.{peers[number]}:5"}
+            tale.events[at] = replace(tale.events[at], data=where)
+    return tale.wait(30).over()
+
+
+def test_two_devices_that_end_each_other_s_sessions_are_found_by_what_they_run():
+    with pytest.raises(
+        RigError, match=r"two devices .* saw 1\.0\.0 .* then 9\.9\.9 .* then 1\.0\.0"
+    ):
+        taking_turns("9.9.9", "1.0.0").judged()
+
+
+def test_two_devices_of_one_version_are_found_by_their_addresses():
+    with pytest.raises(RigError, match="two devices use the token"):
+        taking_turns(*["1.0.0"] * 4, peers="3232").judged()
+
+
+def test_a_device_that_moves_to_another_address_is_one_device():
+    assert taking_turns(*["1.0.0"] * 3, peers="322").judged().outcome is Outcome.NOT_STARTED
+
+
+def test_a_device_that_names_another_version_and_comes_back_by_itself_is_one_device():
+    verdict = taking_turns("9.9.9", "1.0.0", why="closed").judged()
+    assert verdict.outcome is Outcome.MISREPORTED
 
 
 def test_two_devices_that_speak_in_turns_on_one_token_are_found():
