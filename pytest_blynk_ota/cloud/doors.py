@@ -74,8 +74,14 @@ def speech_of(first: int) -> Speech:
     return Speech.HTTP if ord("A") <= first <= ord("Z") else Speech.BLYNK
 
 
-def why_not(kind: str, host: str, port: int, error: OSError | UnicodeError) -> str:
-    """Why a port cannot be listened on, and what to do about it."""
+def why_not(
+    kind: str, host: str, port: int, error: OSError | UnicodeError, holder: str = ""
+) -> str:
+    """Why a port cannot be listened on, and what to do about it.
+
+    Args:
+        holder: who has it, if that is known.
+    """
     usual = ", ".join(str(one) for one in KINDS[kind].usual)
     fixed = f"; boards in the field dial {usual} for {kind}" if port in KINDS[kind].usual else ""
     if isinstance(error, socket.gaierror | UnicodeError):
@@ -84,8 +90,8 @@ def why_not(kind: str, host: str, port: int, error: OSError | UnicodeError) -> s
             "host's, `ip address` lists them"
         )
     remedy = {
-        errno.EADDRINUSE: "another program has it (`ss -ltnp` names it): end that, or choose "
-        "another port, or 0 for a free one",
+        errno.EADDRINUSE: f"another program has it ({holder or '`ss -ltnp` names it'}): end that, "
+        "or choose another port, or 0 for a free one",
         errno.EACCES: "ports below 1024 need a privilege: `sysctl "
         "net.ipv4.ip_unprivileged_port_start=80`, the capability CAP_NET_BIND_SERVICE, or a "
         "redirection in the firewall to a port above",

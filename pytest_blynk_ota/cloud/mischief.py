@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -34,8 +35,8 @@ class House(Protocol):
     async def resume(self) -> None:
         """Listen again at the same ports."""
 
-    async def side_door(self) -> asyncio.Server:
-        """Listen at one more port, for a client of our own."""
+    def side_door(self) -> AbstractAsyncContextManager[tuple[str, int]]:
+        """Listen at one more port, for a client of our own: host and port."""
 
 
 class Mischief:
@@ -200,8 +201,8 @@ class Mischief:
     async def _intrude(self, version: str | None) -> None:
         """Another client on the device's token: a mute one comes once, and what it does is on
         record as not the device's; one that speaks comes again and again, and nobody is told."""
-        async with await self._house.side_door() as door:
-            twin = Twin(door.sockets[0].getsockname()[:2], self._device.token)
+        async with self._house.side_door() as address:
+            twin = Twin(address, self._device.token)
             while True:
                 inside = asyncio.Event()
                 visit = asyncio.ensure_future(twin.visit(version, inside=inside))

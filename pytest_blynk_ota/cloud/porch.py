@@ -36,11 +36,11 @@ class Porch(asyncio.Protocol):
 
     def __init__(
         self, number: int, door: Door, context: ssl.SSLContext | None, site: Site,
-        arrive: Arrive, enter: Enter,
+        arrive: Arrive, enter: Enter, accepted: float | None = None,
     ) -> None:  # fmt: skip
         self.number = number
         self.door = door
-        self.started = time.monotonic()
+        self.started = time.monotonic() if accepted is None else accepted
         self.peer = ""
         self._context = context
         self._site = site

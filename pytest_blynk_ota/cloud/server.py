@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_blynk_ota.cloud.device import DeviceState, Registry, Stranger
-from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech, why_not
+from pytest_blynk_ota.cloud.doors import KINDS, Door, Speech
+from pytest_blynk_ota.cloud.ears import Ear, Listen, Visitor, listen_here
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay
 from pytest_blynk_ota.cloud.http_room import HttpRoom, Part
 from pytest_blynk_ota.cloud.https_api import add_https_api
@@ -36,8 +38,6 @@ LOCAL_NAMES: Final = ("localhost",)
 HTTP_PARTS: Final[Sequence[Part]] = (add_websocket, add_https_api)
 """What answers HTTP at the ports that it shares with the binary protocol."""
 SIDE_DOOR_HOST: Final = "127.0.0.1"
-BACKLOG: Final = 1024
-"""Connections that may wait to be accepted: a whole fleet comes back at once."""
 
 
 class Visit(Protocol):
@@ -67,6 +67,8 @@ class CloudServer:
         limits: what it puts up with.
         relay: another Blynk server that answers in its place, on the binary protocol.
         names: host names that lead to it, for its certificate.
+        listen: how a door is opened; by this process if nothing is said.
+        came: called on its loop with the address that a device has logged in from.
 
     Raises:
         UsageError: ``speed`` is no positive number, or there is no door.
@@ -77,6 +79,7 @@ class CloudServer:
         any_token: bool = False, doors: Sequence[Door] | None = None,
         authority: Authority | None = None, limits: Limits | None = None,
         relay: Upstream | None = None, names: Sequence[str] = (),
+        listen: Listen = listen_here, came: Callable[[str], object] = lambda _: None,
     ) -> None:  # fmt: skip
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"speed is device seconds in a wall second, above 0; got {speed}")
@@ -90,6 +93,8 @@ class CloudServer:
         self._host = host
         self._names = tuple(names)
         self._relay = relay
+        self._listen_at = listen
+        self._came = came
         self._registry = Registry(any_token=any_token)
         limits = limits or Limits()
         self._site = Site(self._registry, record, speed, limits, self._welcomed, self._over)
@@ -98,7 +103,7 @@ class CloudServer:
         self._authority = authority
         self._visits: dict[int, Visit] = {}
         self._count = 0
-        self._servers: list[asyncio.Server] = []
+        self._ears: list[Ear] = []
         self._open: list[tuple[Door, tuple[str, int]]] = []
         """Doors with the ports that they have in truth, and their addresses."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,28 +128,24 @@ class CloudServer:
             raise
 
     async def _start(self, door: Door) -> None:
-        loop = asyncio.get_running_loop()
         context = None
         if Speech.MQTT in KINDS[door.kind].speaks:
             _mqtt()  # now, and not when the first device waits
         if KINDS[door.kind].tls:
             context = self.authority.server_context((self._host, *LOCAL_NAMES, *self._names))
 
-        visitor = self._visitor(door, context)
-        try:
-            server = await loop.create_server(visitor, self._host, door.port, backlog=BACKLOG)
-        except (OSError, UnicodeError) as error:
-            raise RigError(why_not(door.kind, self._host, door.port, error)) from error
-        self._servers.append(server)
-        host, port = server.sockets[0].getsockname()[:2]
-        self._open.append((Door(door.kind, port), (host, port)))
+        ear = await self._listen_at(door, self._host, self._visitor(door, context))
+        self._ears.append(ear)
+        self._open.append((Door(door.kind, ear.address[1]), ear.address))
 
-    def _visitor(self, door: Door, context: ssl.SSLContext | None) -> Callable[[], Porch]:
+    def _visitor(self, door: Door, context: ssl.SSLContext | None) -> Visitor:
         """What receives each connection that comes in by a door."""
 
-        def visitor() -> Porch:
+        def visitor(accepted: float | None) -> Porch:
             self._count += 1
-            porch = Porch(self._count, door, context, self._site, self._arrived, self._enter)
+            porch = Porch(
+                self._count, door, context, self._site, self._arrived, self._enter, accepted
+            )
             self._visits[porch.number] = porch
             return porch
 
@@ -165,14 +166,14 @@ class CloudServer:
         Raises:
             RigError: connections are still there after :data:`STOP_TIMEOUT_S`.
         """
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
+        ears, self._ears = self._ears, []
+        for ear in ears:
+            ear.close()
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._end_all(why)
-                for server in servers:
-                    await server.wait_closed()
+                for ear in ears:
+                    await ear.wait_closed()
                 await self._http.close()
         except TimeoutError as error:
             raise RigError(
@@ -194,16 +195,20 @@ class CloudServer:
         Raises:
             RigError: a port is somebody else's by now.
         """
-        if self._servers:
+        if self._ears:
             return
         doors, self._open = [door for door, _ in self._open], []
         await self._listen(doors)
 
-    async def side_door(self) -> asyncio.Server:
-        """Listen at one more port of the host itself, in plain; whoever asked closes it."""
-        return await asyncio.get_running_loop().create_server(
-            self._visitor(Door("tcp", 0), None), SIDE_DOOR_HOST, 0
-        )
+    @asynccontextmanager
+    async def side_door(self) -> AsyncIterator[tuple[str, int]]:
+        """Listen at one more port of the host itself, in plain: host and port."""
+        door = Door("tcp", 0)
+        ear = await listen_here(door, SIDE_DOOR_HOST, self._visitor(door, None))
+        try:
+            yield ear.address
+        finally:
+            ear.close()
 
     @property
     def authority(self) -> Authority:
@@ -394,7 +399,8 @@ class CloudServer:
             )
 
     def _welcomed(self, number: int) -> None:
-        self._waiting.leave(number)
+        if peer := self._waiting.leave(number):
+            self._came(peer)
 
     def _over(self, number: int) -> None:
         self._waiting.leave(number)

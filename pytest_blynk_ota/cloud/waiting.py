@@ -26,11 +26,11 @@ class WaitingRoom:
         self.leave(oldest)
         return oldest
 
-    def leave(self, number: int) -> None:
-        """It has logged in, or is gone."""
+    def leave(self, number: int) -> str | None:
+        """It has logged in, or is gone; its address, if it was waiting."""
         peer = self._peers.pop(number, None)
-        if peer is None:
-            return
-        del self._by_peer[peer][number]
-        if not self._by_peer[peer]:
-            del self._by_peer[peer]
+        if peer is not None:
+            del self._by_peer[peer][number]
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+        return peer

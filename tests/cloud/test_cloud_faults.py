@@ -251,7 +251,7 @@ async def test_a_stop_within_a_restart_stays_a_stop():
         await victim.peer.closed()
         await cloud.server.stop()
         await victim.mischief.end()
-        assert cloud.server._servers == []
+        assert cloud.server._ears == []
 
 
 @pytest.mark.asyncio
@@ -359,7 +359,7 @@ async def test_a_cloud_that_cannot_come_back_is_told_of_at_the_end():
         mischief = await cloud.server.misbehave("a", [faults.restart(seconds=100)])
         await cloud.server.send_ota("a", URL, offer="o1")
         await peer.closed()
-        await until("the port to be free", lambda: not cloud.server._servers)
+        await until("the port to be free", lambda: not cloud.server._ears)
         with socket.create_server(address):
             await until("the cloud to be back", lambda: not mischief._tasks)
         with pytest.raises(RigError, match="another program has it"):
@@ -426,9 +426,9 @@ async def test_of_two_restarts_the_longer_one_opens_the_doors():
     async with Cloud(speed=100) as cloud, Victim(cloud, *both) as victim:
         await victim.offer()
         await until("the shorter one to be over", lambda: len(victim.mischief._tasks) == 1)
-        assert not cloud.server._servers
+        assert not cloud.server._ears
         await until("the longer one to be over", lambda: not victim.mischief._tasks)
-        assert cloud.server._servers
+        assert cloud.server._ears
 
 
 @pytest.mark.asyncio
