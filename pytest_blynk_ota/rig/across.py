@@ -97,6 +97,11 @@ def _real_boards_have_no_virtual_keys(board: BoardSection) -> Mistakes:
         yield "power", f'board {board.name} is real: "virtual" is not for it'
 
 
+def _virtual_boards_have_addresses_of_their_own(board: BoardSection) -> Mistakes:
+    if board.is_virtual and board.address is not None:
+        yield "address", "a virtual board has one that its rack chooses; expected no address"
+
+
 def _virtual_boards_leave_the_network_its_name(board: BoardSection) -> Mistakes:
     if board.is_virtual and board.name == "network":
         yield (
@@ -150,6 +155,7 @@ def _has_a_token_to_learn(board: BoardSection) -> Mistakes:
 
 RULES_OF_A_BOARD: Sequence[Callable[[BoardSection], Mistakes]] = (
     _virtual_boards_leave_the_network_its_name,
+    _virtual_boards_have_addresses_of_their_own,
     _port_is_of_a_known_form,
     _real_boards_have_no_virtual_keys,
     _usb_is_there_and_has_no_rate,
@@ -170,6 +176,8 @@ def _names_and_ports_are_their_own(boards: Sequence[BoardSection]) -> Mistakes:
         yield "", f"board names are used twice: {names}"
     if ports := _twice([board.port for board in boards if not board.is_virtual]):
         yield "", f"two boards have the port {ports}"
+    if addresses := _twice([board.address for board in boards if board.address]):
+        yield "", f"two boards have the address {addresses}"
 
 
 def _files_are_their_own(boards: Sequence[BoardSection]) -> Mistakes:

@@ -6,6 +6,7 @@ See ``docs/reference/rig-file.md`` for the keys.
 from __future__ import annotations
 
 import copy
+import ipaddress
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -47,6 +48,7 @@ from pytest_blynk_ota.rig.extensions import (
     Own,
     installed_table,
 )
+from pytest_blynk_ota.rig.ports.messages import LINGER_S
 from pytest_blynk_ota.rig.profiles import DEFAULT, Profile
 from pytest_blynk_ota.rig.secret import EXPECTED, LEARN, is_reference
 from pytest_blynk_ota.rig.ways import profile_of
@@ -301,6 +303,13 @@ def _token(text: str) -> str:
     )
 
 
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f'expected an IP address as "192.168.1.31", got {text!r}') from None
+
+
 class BoardSection(Section):
     """One board of the rack."""
 
@@ -310,6 +319,7 @@ class BoardSection(Section):
     power: Power | None = None
     provision: Provision | None = None
     token: Annotated[str, AfterValidator(_token)] | None = None
+    address: Annotated[str, AfterValidator(_ip_address)] | None = None
     profile: Annotated[Profile, BeforeValidator(_profile)] = DEFAULT
     dials: Annotated[str, one_of("kind of cloud port", KINDS)] | None = None
     baud: int = Field(strict=True, default=115200, ge=300, le=4_000_000)
@@ -350,6 +360,7 @@ class RigSection(Section):
 
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+MAX_LINGER_S = 86_400.0
 
 
 class CloudSection(Section):
@@ -362,6 +373,7 @@ class CloudSection(Section):
     relay_ca: str | None = None
     ping_s: float | None = Field(strict=True, default=None, gt=0)
     flood_per_s: float | None = Field(strict=True, default=10.0, gt=0)
+    linger_s: float = Field(strict=True, default=LINGER_S, ge=0, le=MAX_LINGER_S)
 
     @field_validator("relay")
     @classmethod

@@ -25,6 +25,7 @@ from pytest_blynk_ota.errors import (
     LeaseHeld,
     Quarantined,
     RigError,
+    Unavailable,
     UsageError,
 )
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
@@ -58,6 +59,7 @@ from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.outlets import driven, options_of, outlet_of
+from pytest_blynk_ota.rig.ports.tenancy import SharedPorts
 from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.provision import OURS
@@ -179,6 +181,7 @@ class Rig:
         self._learned: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
+        self._fixed = SharedPorts(recorder, run=self._process, linger_s=config.cloud.linger_s)
         self._learn_all()
 
     def _learn_all(self) -> None:
@@ -242,7 +245,10 @@ class Rig:
                     limits=Limits(
                         flood_per_s=self.config.cloud.flood_per_s, ping_s=self.config.cloud.ping_s
                     ),
+                    listen=self._fixed.listen,
+                    came=self._fixed.came,
                 )
+                undo.callback(lambda: background.call(self._fixed.stop()))
                 undo.callback(lambda: background.call(cloud.stop()))
                 background.call(cloud.start())
                 delivery = DeliveryServer(
@@ -280,9 +286,32 @@ class Rig:
 
     def _ports(self) -> Ports:
         """The rig's own traffic: what goes to and from its servers."""
-        doors = {*self.cloud.ports, *self.delivery.ports}
+        fixed = {port for ports in self.config.cloud.ports.values() for port in ports}
+        doors = {*self.cloud.ports, *self.delivery.ports} - fixed
         names = [self._names.port] if "_names" in self.__dict__ else []
-        return Ports(self.delivery.address[0], tuple(sorted(doors)), tuple(names))
+        boards = self._addresses() if fixed else []
+        calls = [(port, board) for port in sorted(fixed) for board in boards]
+        return Ports(self.delivery.address[0], tuple(sorted(doors)), tuple(names), tuple(calls))
+
+    def _addresses(self) -> list[str]:
+        """Where the boards in use call from. Raises Unavailable."""
+        found = []
+        for place in self._places.values():
+            address = self._address_of(place.config)
+            if not address:
+                raise Unavailable(
+                    f"other runs may use the fixed ports of cloud.ports, too, and what board "
+                    f"{place.name} sends there is not told from what theirs send: the rig file has "
+                    f"to name its address"
+                )
+            found.append(address)
+        return found
+
+    def _address_of(self, section: BoardSection) -> str:
+        """Where a board calls from; "" if that is not known."""
+        if section.is_virtual and self._virtual is not None:
+            return self._virtual.ports[section.name].address
+        return section.address or ""
 
     @cached_property
     def _names(self) -> NameService:
@@ -567,6 +596,7 @@ class Rig:
         self._learn_wifi(wifi)
         if token:
             self.cloud.add_device(section.name, token)
+        self.background.call(self._introduced(section, token))
         power = self._power(section, board, outlet) if outlet else None
         return Place(
             section,
@@ -602,7 +632,15 @@ class Rig:
         """
         self._learn(token, place.config)
         self.cloud.add_device(place.name, token)
+        self.background.call(self._introduced(place.config, token))
         place.token = self._learned[place.name] = token
+
+    async def _introduced(self, section: BoardSection, token: str) -> None:
+        """Tell the porters of fixed ports whose calls are ours."""
+        address = self._address_of(section)
+        addresses = [address] if address else []
+        names = [self._name(CLOUD)] if self._goes_by_names else []
+        await self._fixed.knows(token=token, addresses=addresses, names=names)
 
     def settings(self, place: Place) -> Settings:
         """What a board has to know to come to this rig's cloud."""
@@ -705,6 +743,7 @@ class Rig:
         """Raises RigError if a part of the rack has died."""
         if self._virtual:
             self._virtual.check()
+        self._fixed.check()
 
     def catch_up(self) -> None:
         """Give the servers and the virtual boards a turn: what was due has happened after it.
@@ -740,6 +779,7 @@ class Rig:
             if servers:
                 background, cloud, delivery = servers
                 stack.callback(background.stop)
+                stack.callback(lambda: background.call(self._fixed.stop()))
                 stack.callback(lambda: background.call(cloud.stop()))
                 stack.callback(lambda: background.call(delivery.stop()))
                 if names:

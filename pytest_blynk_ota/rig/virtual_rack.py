@@ -53,11 +53,16 @@ def problems_of(path: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class VirtualPort:
-    """What the rack announced of one board."""
+    """What the rack announced of one board.
+
+    Attributes:
+        address: that it calls from on this host; "" where it has none of its own.
+    """
 
     url: str
     mac: str
     outlet: str
+    address: str = ""
 
 
 class VirtualRack:
@@ -116,7 +121,10 @@ class VirtualRack:
         self.control = RackControl(ready["outlet"], self._record)
         return {
             board["name"]: VirtualPort(
-                board["url"], board["mac"], f"{self.control.url}/{board['name']}"
+                board["url"],
+                board["mac"],
+                f"{self.control.url}/{board['name']}",
+                board["address"],
             )
             for board in ready["boards"]
         }

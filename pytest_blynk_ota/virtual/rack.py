@@ -55,6 +55,7 @@ class Rack:
                 "chip": board.chip.name,
                 "mac": board.chip.mac_text,
                 "url": board.uart.url,
+                "address": board.source.address,
             }
             for board in self.boards.values()
         ]

@@ -58,6 +58,8 @@ def test_a_relay_is_read(tmp_path):
         ('relay = "tcp://h:443"\nrelay_ca = "a.pem"', "relay over TLS; relay is 'tcp://h:443'"),
         ('relay = "h:80"\nports = { mqtt = [1883] }', "MQTT not: cloud.ports.mqtt"),
         ("ping_s = 0", "cloud.ping_s"),
+        ("linger_s = -1", "cloud.linger_s"),
+        ('linger_s = "long"', "cloud.linger_s"),
         ("flod_per_s = 1", "did you mean 'flood_per_s'"),
     ],
 )

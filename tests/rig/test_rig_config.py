@@ -508,3 +508,28 @@ def test_a_fault_of_a_board_that_the_rig_has_not_is_a_mistake(tmp_path):
 def test_what_stands_in_place_of_a_section_is_told_without_words_of_python(tmp_path):
     board = "[rig]\nname = 'lab'\n[[board]]\nname = 'c3-a'\nchip = 'esp32c3'\nport = 'virtual'\n"
     assert problems_of("delivery = 5\n" + board, tmp_path) == ("delivery: expected a table, got 5",)
+
+
+@pytest.mark.parametrize(
+    ("port", "address", "problem"),
+    [
+        ("/dev/ttyUSB0", "lab.local", "board[0].address: expected an IP address as"),
+        ("/dev/ttyUSB0", 7, "board[0].address"),
+        ("virtual", "10.0.0.1", "board[0].address: a virtual board has one that its rack chooses"),
+    ],
+)
+def test_what_no_address_of_a_board_can_be_is_a_mistake(port, address, problem):
+    board = {"name": "a", "chip": "esp32", "port": port, "address": address}
+    with pytest.raises(ConfigError) as caught:
+        check({"rig": {"name": "x"}, "board": [board]}, "x")
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
+
+
+def test_two_boards_do_not_have_one_address():
+    rows = [
+        {"name": name, "chip": "esp32", "port": f"/dev/{name}", "address": address}
+        for name, address in (("a", "fd00::7"), ("b", "fd00:0::7"))
+    ]
+    with pytest.raises(ConfigError, match="two boards have the address fd00::7"):
+        check({"rig": {"name": "x"}, "board": rows}, "x")

@@ -146,6 +146,19 @@ def test_an_address_of_ipv6_is_matched_as_such():
     )
 
 
+def test_at_a_port_that_others_use_too_only_what_is_of_our_boards_is_matched():
+    ports = Ports("10.0.0.1", tcp=(90,), calls=((80, "10.0.0.7"),))
+    own, down = tc.cover(DOWN, ports)
+    assert "sport 90 0xffff flowid" in line(own)
+    assert line(down) == (
+        "tc filter add dev lo parent b1e: protocol ip pref 16 u32 match ip protocol 6 0xff "
+        "match ip src 10.0.0.1/32 match ip sport 80 0xffff match ip dst 10.0.0.7/32 flowid b1e:10"
+    )
+    up = tc.cover(UP, ports.beyond(Ports("10.0.0.1", tcp=(90,))))
+    assert ["match ip src 10.0.0.7/32" in line(one) for one in up] == [True, True]
+    assert not ports.beyond(ports).each
+
+
 NETEM = tc.leaf(DOWN, Shape.of(delay=1), 1, 0)
 
 

@@ -151,7 +151,9 @@ def process(*arguments, **options):
 def test_the_first_line_announces_boards_and_outlet():
     with process() as (_, ready):
         assert ready["event"] == "ready"
-        assert [sorted(one) for one in ready["boards"]] == [["chip", "mac", "name", "url"]] * 3
+        assert [sorted(one) for one in ready["boards"]] == [
+            ["address", "chip", "mac", "name", "url"]
+        ] * 3
         assert all(one["url"].startswith("rfc2217://127.0.0.1:") for one in ready["boards"])
         assert ready["outlet"].startswith("http://127.0.0.1:")
 

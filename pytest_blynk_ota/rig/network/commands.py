@@ -51,16 +51,26 @@ TCP, UDP = 6, 17
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The rig's own traffic: what comes from, or goes to, these ports of its address."""
+    """The rig's own traffic: what comes from, or goes to, these ports of its address.
+
+    Attributes:
+        tcp, udp: ports that nobody else uses.
+        calls: TCP ports that other runs may use, too, each with the address of a board of ours.
+    """
 
     address: str
     tcp: tuple[int, ...] = ()
     udp: tuple[int, ...] = ()
+    calls: tuple[tuple[int, str], ...] = ()
 
     @property
-    def each(self) -> Sequence[tuple[int, int]]:
-        """Protocol and port."""
-        return [*((TCP, port) for port in self.tcp), *((UDP, port) for port in self.udp)]
+    def each(self) -> Sequence[tuple[int, int, str]]:
+        """Protocol, port, and the board that it is about; "": every one."""
+        return [
+            *((TCP, port, "") for port in self.tcp),
+            *((UDP, port, "") for port in self.udp),
+            *((TCP, port, board) for port, board in self.calls),
+        ]
 
     def beyond(self, known: Ports) -> Ports:
         """Those that are not known yet."""
@@ -68,6 +78,7 @@ class Ports:
             self.address,
             tuple(port for port in self.tcp if port not in known.tcp),
             tuple(port for port in self.udp if port not in known.udp),
+            tuple(one for one in self.calls if one not in known.calls),
         )
 
 
@@ -206,8 +217,8 @@ def end(lane: Lane) -> list[Command]:
 def cover(lane: Lane, ports: Ports) -> list[Command]:
     """Send the packets of these ports there."""
     found: list[Command] = []
-    for protocol, port in ports.each:
-        match = _match(lane, ports.address, protocol, port)
+    for protocol, port, board in ports.each:
+        match = _match(lane, ports.address, protocol, port, board)
         found.append((*match(lane.device, ROOT), "flowid", lane.flow))
         if lane.redirects:
             redirect = ("action", "mirred", "egress", "redirect", "dev", lane.device)
@@ -215,11 +226,14 @@ def cover(lane: Lane, ports: Ports) -> list[Command]:
     return found
 
 
-def _match(lane: Lane, address: str, protocol: int, port: int) -> Callable[[str, str], Command]:
+def _match(
+    lane: Lane, address: str, protocol: int, port: int, board: str
+) -> Callable[[str, str], Command]:
     """The beginning of a filter, for any device and parent."""
     ip, bits, kind = ("ip6", 128, "ipv6") if ":" in address else ("ip", 32, "ip")
-    host, door = ("dst", "dport") if lane.direction == UP else ("src", "sport")
-    rows = (("protocol", f"{protocol} 0xff"), (host, f"{address}/{bits}"), (door, f"{port} 0xffff"))
+    host, door, peer = ("dst", "dport", "src") if lane.direction == UP else ("src", "sport", "dst")
+    rows = [("protocol", f"{protocol} 0xff"), (host, f"{address}/{bits}"), (door, f"{port} 0xffff")]
+    rows += [(peer, f"{board}/{bits}")] if board else []
     matches = [word for key, value in rows for word in ("match", ip, key, *value.split())]
 
     def on(device: str, parent: str) -> Command:

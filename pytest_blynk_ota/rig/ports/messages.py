@@ -23,6 +23,8 @@ from typing import Any, Final
 
 VERSION: Final = 1
 """Of what is said. Porters of another one are told to end, or let their runs end first."""
+LINGER_S: Final = 60.0
+"""A port stays with its porter for so long after its last run: the next one begins soon."""
 MAX_MESSAGE: Final = 1 << 16
 PREFIX: Final = "blynk-ota/port/"
 SOCKETS: Final = Path("/proc/net/unix")

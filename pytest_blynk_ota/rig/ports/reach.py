@@ -13,11 +13,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pytest_blynk_ota.errors import RigError
-from pytest_blynk_ota.rig.ports.messages import VERSION, Message, Where, hear, say, unix
+from pytest_blynk_ota.rig.ports.messages import LINGER_S, VERSION, Message, Where, hear, say, unix
 
 PROGRAM: Final = (sys.executable, "-m", "pytest_blynk_ota.rig.ports")
-LINGER_S: Final = 60.0
-"""A port stays with its porter for so long after its last run: the next one begins soon."""
 START_S: Final = 8.0
 """For a porter to be there; it takes the time of a Python interpreter."""
 ANSWER_S: Final = 5.0

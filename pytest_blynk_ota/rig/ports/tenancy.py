@@ -20,8 +20,8 @@ from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.ears import Ear, Visitor, listen_here, why_port_fails
 from pytest_blynk_ota.errors import RigError
 from pytest_blynk_ota.evidence.timeline import Record
-from pytest_blynk_ota.rig.ports.messages import Message, Where, hear, say
-from pytest_blynk_ota.rig.ports.reach import ANSWER_S, LINGER_S, rented
+from pytest_blynk_ota.rig.ports.messages import LINGER_S, Message, Where, hear, say
+from pytest_blynk_ota.rig.ports.reach import ANSWER_S, rented
 from pytest_blynk_ota.rig.ports.tenants import TURN, hashed
 
 AT_ONCE: Final = 256
@@ -98,22 +98,24 @@ class SharedPorts:
     async def knows(
         self, *, token: str = "", addresses: Collection[str] = (), names: Collection[str] = ()
     ) -> None:
-        """A board's token, where it calls from, what it calls the server, as far as known."""
+        """A board's token, where it calls from, what it calls the server, as far as known.
+
+        Returns when every porter knows it. Raises RigError.
+        """
         known = self._known
         known.tokens |= {hashed(token)} if token else set()
         known.addresses.update(addresses)
         known.names.update(names)
         tokens = {hashed(token)} if token else ()
-        self._tell(_know(tokens=tokens, addresses=known.addresses, names=known.names))
+        message = _know(tokens=tokens, addresses=known.addresses, names=known.names)
+        for tenancy in list(self._tenancies.values()):
+            await tenancy.tell(message)
 
     def came(self, address: str) -> None:
         """A board has logged in from there."""
         self._known.seen.add(address)
-        self._tell(_know(seen=[address]))
-
-    def _tell(self, message: Message) -> None:
         for tenancy in self._tenancies.values():
-            tenancy.tell(message)
+            tenancy.mention(_know(seen=[address]))
 
     def check(self) -> None:
         """Raises RigError if a port was lost and cannot be had again. From any thread."""
@@ -195,8 +197,13 @@ class Tenancy:
             with contextlib.suppress(_Gone):  # and with it everybody who waited
                 await self._answer(self._closed)
 
-    def tell(self, message: Message) -> None:
-        """Tell the porter something that changes nothing for us."""
+    async def tell(self, message: Message) -> None:
+        """Tell the porter something; returns when it knows. Raises RigError."""
+        with contextlib.suppress(_Gone):  # the next one is told all
+            await self._ask(message)
+
+    def mention(self, message: Message) -> None:
+        """Tell the porter something, and do not wait for it."""
         self._soon(message)
 
     def leave(self) -> None:
@@ -319,7 +326,7 @@ class Tenancy:
             await self._move_in()
         except _Gone:
             return  # this one has died, too, and somebody is at it
-        except RigError as error:
+        except (RigError, OSError) as error:
             self.broken = RigError(f"port {self._where} was lost ({self._why}): {error}")
             return
         seconds = round(time.monotonic() - since, 3)

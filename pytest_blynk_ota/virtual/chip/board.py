@@ -32,6 +32,7 @@ from pytest_blynk_ota.virtual.chip.flash import NorFlash
 from pytest_blynk_ota.virtual.chip.reset import POWER_ON, RESET_LINES, Reset, SyncWatch
 from pytest_blynk_ota.virtual.loader.session import Loader
 from pytest_blynk_ota.virtual.machine import Machine
+from pytest_blynk_ota.virtual.network.addresses import Source
 from pytest_blynk_ota.virtual.network.air import Air
 from pytest_blynk_ota.virtual.network.tcp import Network
 from pytest_blynk_ota.virtual.settings import BoardSettings
@@ -94,7 +95,8 @@ class Board:
         self.flash = self._flash(settings)
         self.clock = DeviceClock(speed)
         self.driver = FlashDriver(self.flash, self.clock, lambda: self.power(False))
-        self.network = Network(air, self.clock)
+        self.source = Source()
+        self.network = Network(air, self.clock, self.source)
         self.stage = "rom"
         self.boots = 0
         own_usb = settings.usb == "jtag"
@@ -146,6 +148,7 @@ class Board:
         await self.dark()
         await self.uart.stop()
         self.network.close()
+        self.source.close()
         self.flash.close()
 
     # ---- power and reset

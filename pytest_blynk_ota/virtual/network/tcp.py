@@ -17,6 +17,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.virtual.chip.clock import DeviceClock
+from pytest_blynk_ota.virtual.network.addresses import Source
 from pytest_blynk_ota.virtual.network.air import NO_AP_FOUND, NXDOMAIN, Air
 from pytest_blynk_ota.virtual.network.dns import WAITS_S, NoAddress
 from pytest_blynk_ota.virtual.network.resolver import Resolver
@@ -187,9 +188,16 @@ class Network:
     Args:
         air: what the rack's access point and router do; all well if none is given.
         clock: of the board, for the times of Wi-Fi and DNS.
+        source: where it calls from; the host chooses if none is given.
     """
 
-    def __init__(self, air: Air | None = None, clock: DeviceClock | None = None) -> None:
+    def __init__(
+        self,
+        air: Air | None = None,
+        clock: DeviceClock | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self._source = source
         self._air = air or Air()
         self._air.listen(self._radio_changed)
         self._clock = clock or DeviceClock()
@@ -271,6 +279,8 @@ class Network:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if rcvbuf is not None:
                 limit_window(sock, rcvbuf)
+            if self._source is not None:
+                self._source.bind(sock, str(address[0]))
             await self._carrying.wait()  # a SYN is sent again until somebody hears it
             await loop.sock_connect(sock, address)
         except BaseException:
