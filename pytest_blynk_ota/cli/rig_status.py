@@ -14,6 +14,7 @@ from pytest_blynk_ota.cli.lines import FiniteRange
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.rig.config import BoardSection
+    from pytest_blynk_ota.rig.ports.state import PortState
 
 MINUTE = 60
 MAX_HOLD_MIN = 24 * 60
@@ -25,6 +26,26 @@ def _boards(rig: str) -> list[BoardSection]:
     from pytest_blynk_ota.rig.shipped import find_rig
 
     return list(load(find_rig(rig, Path.cwd())).board)
+
+
+def _fixed_ports(rig: str) -> list[PortState]:
+    from pytest_blynk_ota.errors import UsageError
+    from pytest_blynk_ota.rig.address import address_of
+    from pytest_blynk_ota.rig.config import load
+    from pytest_blynk_ota.rig.ports.messages import Where
+    from pytest_blynk_ota.rig.ports.state import state_of_port
+    from pytest_blynk_ota.rig.shipped import find_rig
+
+    config = load(find_rig(rig, Path.cwd()))
+    found = []
+    for kind, ports in config.cloud.ports.items():
+        for port in ports:
+            try:
+                where = Where.of(address_of(config), port)
+            except (OSError, UnicodeError) as error:
+                raise UsageError(f"rig.advertise: {config.rig.advertise!r}: {error}") from error
+            found.append(state_of_port(where, kind))
+    return found
 
 
 def _real(rig: str, name: str) -> BoardSection:
@@ -86,17 +107,19 @@ def _said(row: dict[str, Any]) -> str:
 
 @click.command("status")
 @click.argument("rig")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each board.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each board and port.")
 def status(rig: str, as_json: bool) -> None:
     """Say of each board who holds it, who waits for it, and what is held against it.
 
-    No board is touched. RIG is a path, or the name of a file in rigs/ here or among the shipped
-    ones.
+    Of each fixed port of the rig's cloud it says who uses it. No board is touched. RIG is a path,
+    or the name of a file in rigs/ here or among the shipped ones.
 
     Example: blynk-ota rig status lab1
     """
     for row in map(_row, _boards(rig)):
         click.echo(json.dumps(row) if as_json else _said(row))
+    for port in _fixed_ports(rig):
+        click.echo(json.dumps(port.row()) if as_json else str(port))
 
 
 @click.command("free")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from pytest_blynk_ota.errors import (
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
+from pytest_blynk_ota.rig.address import address_of
 from pytest_blynk_ota.rig.background import LATE_S, Background
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Doorkeeper, Permit
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.rig.shelf import Firmware
 
-LOOPBACK = "127.0.0.1"
 VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
 """The network that virtual boards join: ``ssid:passphrase``; they accept any."""
 
@@ -355,20 +354,7 @@ class Rig:
     @property
     def address(self) -> str:
         """The address that the boards reach this host at."""
-        if self.config.rig.advertise != "auto":
-            return self.config.rig.advertise
-        if all(board.is_virtual for board in self.config.board):
-            return LOOPBACK
-        # A datagram socket that is connected but never sent on tells the outgoing address.
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect(("192.0.2.1", 9))
-            except OSError as error:
-                raise UsageError(
-                    f"rig {self.name}: no address that boards could reach this host at ({error}); "
-                    f"set rig.advertise"
-                ) from error
-            return str(probe.getsockname()[0])
+        return address_of(self.config)
 
     def place(
         self,
