@@ -57,10 +57,12 @@ class Door:
     Attributes:
         kind: a key of :data:`KINDS`.
         port: 0 takes a free one.
+        elsewhere: whether it stands for another host, to which a fault sends devices.
     """
 
     kind: str
     port: int = 0
+    elsewhere: bool = False
 
 
 TLS_HANDSHAKE: Final = 0x16

@@ -82,10 +82,11 @@ PARAMETERS: Kinds = {
     "silent": {"at": AT, "seconds": SECONDS},
     "refuse": {"at": AT, "seconds": SECONDS, "status": Param(_status, None)},
     "slow": {"at": AT, "seconds": SECONDS},
+    "redirect": {"at": Param(_phase, "delivered")},
     "takeover": {"at": AT},
     "twin": {"version": Param(_version), "at": AT},
 }
-NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow", "takeover", "twin")
+NOT_BEHIND_A_RELAY = ("silent", "refuse", "slow", "redirect", "takeover", "twin")
 """They are about answers, which a relayed server gives in place of ours."""
 BY_ATTEMPT = re.compile(r"\s+on\s+attempts?\b")
 ON_OFFER = re.compile(r"\s+on\s+offers?\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+and\s+|\s+)\d+)*)\s*$")
@@ -260,6 +261,11 @@ def refuse(seconds: float, at: str = "offer", status: int | None = None) -> Clou
 def slow(seconds: float, at: str = "offer") -> CloudFault:
     """Each answer comes so much later, until the end of the operation."""
     return CloudFault("slow", {"at": at, "seconds": seconds})
+
+
+def redirect(at: str = "delivered") -> CloudFault:
+    """Each login is sent on to another host, until the end of the operation."""
+    return CloudFault("redirect", {"at": at})
 
 
 def takeover(at: str = "request") -> CloudFault:

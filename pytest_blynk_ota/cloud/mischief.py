@@ -38,6 +38,9 @@ class House(Protocol):
     def side_door(self) -> AbstractAsyncContextManager[tuple[str, int]]:
         """Listen at one more port, for a client of our own: host and port."""
 
+    def elsewhere(self) -> AbstractAsyncContextManager[Mapping[str, tuple[str, int]]]:
+        """Listen as another host would: an address for each kind that is open."""
+
 
 class Mischief:
     """The faults of one operation on one device. All methods run on the cloud's loop.
@@ -218,6 +221,15 @@ class Mischief:
                     return
                 await asyncio.sleep(self._wall(AGAIN_S))
 
+    def _send_elsewhere(self, fault: CloudFault) -> None:
+        self._start(self._be_another_host())
+
+    async def _be_another_host(self) -> None:
+        """Each login is sent to another host of ours, until the end of the operation."""
+        async with self._house.elsewhere() as addresses:
+            self._device.manners.elsewhere = addresses
+            await asyncio.Event().wait()
+
     async def _hold_for(self, device_s: float) -> None:
         self._hold(away=True)
         try:
@@ -265,6 +277,7 @@ LASTING: Mapping[str, Callable[[Mischief, CloudFault], None]] = {
     "silent": Mischief._fall_silent,
     "refuse": Mischief._refuse,
     "slow": Mischief._slow_down,
+    "redirect": Mischief._send_elsewhere,
     "takeover": Mischief._take_over,
     "twin": Mischief._double,
 }

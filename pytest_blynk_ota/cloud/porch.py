@@ -64,7 +64,8 @@ class Porch(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else "gone"
         shown = f"{peer[0]}:{peer[1]}" if peer else "gone"
-        self.say("connected", t=self.started, peer=shown, door=self.door.kind)
+        self.say("connected", t=self.started, peer=shown, door=self.door.kind,
+                 **({"elsewhere": True} if self.door.elsewhere else {}))  # fmt: skip
         self._arrive(self)
         self._timer.look()
         if self._context is not None and not self._ended:

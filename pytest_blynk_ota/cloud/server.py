@@ -38,6 +38,7 @@ LOCAL_NAMES: Final = ("localhost",)
 HTTP_PARTS: Final[Sequence[Part]] = (add_websocket, add_https_api)
 """What answers HTTP at the ports that it shares with the binary protocol."""
 SIDE_DOOR_HOST: Final = "127.0.0.1"
+OTHER_LOOPBACK: Final = "127.0.0.2"
 
 
 class Visit(Protocol):
@@ -128,13 +129,10 @@ class CloudServer:
             raise
 
     async def _start(self, door: Door) -> None:
-        context = None
         if Speech.MQTT in KINDS[door.kind].speaks:
             _mqtt()  # now, and not when the first device waits
-        if KINDS[door.kind].tls:
-            context = self.authority.server_context((self._host, *LOCAL_NAMES, *self._names))
-
-        ear = await self._listen_at(door, self._host, self._visitor(door, context))
+        visitor = self._visitor(door, self._tls(door.kind, self._host))
+        ear = await self._listen_at(door, self._host, visitor)
         self._ears.append(ear)
         self._open.append((Door(door.kind, ear.address[1]), ear.address))
 
@@ -203,12 +201,42 @@ class CloudServer:
     @asynccontextmanager
     async def side_door(self) -> AsyncIterator[tuple[str, int]]:
         """Listen at one more port of the host itself, in plain: host and port."""
-        door = Door("tcp", 0)
+        door = Door("tcp")
         ear = await listen_here(door, SIDE_DOOR_HOST, self._visitor(door, None))
         try:
             yield ear.address
         finally:
             ear.close()
+
+    @asynccontextmanager
+    async def elsewhere(self) -> AsyncIterator[Mapping[str, tuple[str, int]]]:
+        """Listen as another host would: the address of each kind that is open.
+
+        On loopback that is another address at the same port, for devices that know no other; on a
+        network another port.
+
+        Raises:
+            RigError: it cannot be listened on.
+        """
+        made: dict[str, Ear] = {}
+        loopback = self._host == SIDE_DOOR_HOST
+        host = OTHER_LOOPBACK if loopback else self._host
+        try:
+            for kind, (_, port) in self.addresses.items():
+                door = Door(kind, port if loopback else 0, elsewhere=True)
+                made[kind] = await listen_here(
+                    door, host, self._visitor(door, self._tls(kind, host))
+                )
+            yield {kind: ear.address for kind, ear in made.items()}
+        finally:
+            for ear in made.values():
+                ear.close()
+
+    def _tls(self, kind: str, host: str) -> ssl.SSLContext | None:
+        """What the doors of a kind show as their certificate; None: they speak no TLS."""
+        if not KINDS[kind].tls:
+            return None
+        return self.authority.server_context((host, *LOCAL_NAMES, *self._names))
 
     @property
     def authority(self) -> Authority:
@@ -378,14 +406,15 @@ class CloudServer:
             self._visits[porch.number] = guest
             return guest
         if speech is Speech.MQTT:
-            mqtt = _mqtt()(porch.number, self._site, porch.started, porch.door.kind)
+            door = porch.door
+            mqtt = _mqtt()(porch.number, self._site, porch.started, door.kind, door.elsewhere)
             self._visits[porch.number] = mqtt
             return mqtt
         session: Session
         if self._relay is not None:
             session = RelayedSession(porch.number, self._site, porch.started, self._relay)
         else:
-            session = Session(porch.number, self._site, porch.started)
+            session = Session(porch.number, self._site, porch.started, porch.door)
         self._visits[porch.number] = session
         return session
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pytest_blynk_ota.cloud.device import Device, field
+from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.protocol import (
     HEADER_BYTES,
@@ -39,6 +40,7 @@ from pytest_blynk_ota.cloud.protocol import (
 )
 from pytest_blynk_ota.cloud.site import Flood, Site, Timer
 
+PLAIN: Final = Door("tcp")
 MAX_UNREAD_BYTES: Final = 1 << 16
 """A device for which more answers than this wait unread is cut off."""
 
@@ -53,9 +55,11 @@ class Session(asyncio.Protocol):
         number: unique on this server.
         site: what it shares with the other connections.
         started: monotonic host seconds at which the connection was opened.
+        door: where it came in.
     """
 
-    def __init__(self, number: int, site: Site, started: float) -> None:
+    def __init__(self, number: int, site: Site, started: float, door: Door = PLAIN) -> None:
+        self._door = door
         self.number = number
         self.device: Device | None = None
         self._site = site
@@ -237,6 +241,10 @@ class Session(asyncio.Protocol):
             return
         if device.manners.refuses(time.monotonic()):
             self._turn_away(message, device)
+            return
+        if (place := device.manners.leads(self._door)) is not None:
+            self._site.say("redirected", device, self.number, to=f"{place[0]}:{place[1]}")
+            self._write(frame(Cmd.REDIRECT, message.id, place[0], str(place[1])))
             return
         self.device = device
         before = device.logged_in(self, self._started)

@@ -17,7 +17,7 @@ from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.board.console import Reading
 from pytest_blynk_ota.board.metric_patterns import own_metric
 from pytest_blynk_ota.cloud.doors import KINDS
-from pytest_blynk_ota.cloud.server import CloudServer
+from pytest_blynk_ota.cloud.server import OTHER_LOOPBACK, CloudServer
 from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import (
@@ -706,7 +706,11 @@ class Rig:
                 self._virtual.control.furnish(resolvers=resolvers)
         if self._virtual and place.profile.cloud_ports:
             host, port = self._cloud_of(place)
-            rows = {f"{host}:{one}": f"{host}:{port}" for one in place.profile.cloud_ports}
+            rows = {
+                f"{name}:{one}": f"{name}:{port}"
+                for name in (host, OTHER_LOOPBACK)  # to which a fault of the cloud sends devices
+                for one in place.profile.cloud_ports
+            }
             self._virtual.control.furnish(rows)
 
     def mend(self) -> None:

@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, until
+from cloud_peer import INFO, OTHER_TOKEN, TOKEN, Cloud, Peer, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -186,6 +186,28 @@ async def test_an_offer_comes_twice():
     async with Cloud(speed=100) as cloud, Victim(cloud, faults.twice(seconds=2)) as victim:
         await victim.offer()
         assert [await victim.url(), await victim.url()] == [URL, URL]
+
+
+@pytest.mark.asyncio
+async def test_each_login_is_sent_to_another_host_and_let_in_there():
+    async with Cloud() as cloud:
+        async with Victim(cloud, faults.redirect(at="offer")) as victim:
+            await victim.offer()
+            await until("the other host", lambda: cloud.server._registry.get("a").manners.elsewhere)
+            peer = await cloud.connect()
+            sent = await peer.ask(Cmd.LOGIN, 5, TOKEN)
+            assert (sent.cmd, sent.id) == (Cmd.REDIRECT, 5)
+            host, port = sent.parts
+            assert (host, int(port)) != cloud.server.address
+            there = Peer(*await asyncio.open_connection(host, int(port)))
+            assert (await there.ask(Cmd.LOGIN, 1, TOKEN)).status == 200
+            assert cloud.seen("connected")[-1].data["elsewhere"]
+            assert await victim.beside.alive()
+            peer.leave()
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection(host, int(port))
+        (await cloud.login()).leave()
+        assert await there.closed() == b""
 
 
 @pytest.mark.asyncio

@@ -82,9 +82,9 @@ def test_boards_are_told_the_name_of_the_cloud_where_the_rig_has_a_domain(rigs):
     place = SimpleNamespace(
         config=load_board(rigs), token="t", ssid="s", passphrase="p", profile=None
     )
-    assert rigs(RIG).settings(place)["host"] == "127.0.0.1"
+    assert rigs(RIG).settings(place).host == "127.0.0.1"
     rig = rigs(RIG + '[network]\ndomain = "lab.test"\n')
-    assert rig.settings(place)["host"] == "cloud.lab.test"
+    assert rig.settings(place).host == "cloud.lab.test"
 
 
 def load_board(rigs):

@@ -15,15 +15,18 @@ class MqttProtocol(asyncio.Protocol):
         session: what it carries, once the connection is made.
     """
 
-    def __init__(self, number: int, site: Site, started: float, scheme: str) -> None:
+    def __init__(
+        self, number: int, site: Site, started: float, scheme: str, elsewhere: bool = False
+    ) -> None:
         self._beginning = (number, site, started, scheme)
+        self._elsewhere = elsewhere
         self.session: MqttSession | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for the login."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=MAX_UNREAD_BYTES)
-        self.session = MqttSession(*self._beginning, transport)
+        self.session = MqttSession(*self._beginning, transport, self._elsewhere)
 
     def data_received(self, data: bytes) -> None:
         """For the session."""

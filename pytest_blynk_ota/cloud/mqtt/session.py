@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol
 from amqtt.mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
 
 from pytest_blynk_ota.cloud.device import Device
+from pytest_blynk_ota.cloud.doors import Door
 from pytest_blynk_ota.cloud.link import OtaRequest
 from pytest_blynk_ota.cloud.mqtt import orders, writing
 from pytest_blynk_ota.cloud.mqtt.login import refusal
@@ -83,9 +84,14 @@ class MqttSession:
         site: what it shares with the other connections.
         started: monotonic host seconds at which the connection was opened.
         scheme: ``mqtt``, ``mqtts``, ``ws`` or ``wss``.
+        elsewhere: whether it came in at a door that stands for another host.
     """
 
-    def __init__(self, number: int, site: Site, started: float, scheme: str, wire: Wire) -> None:
+    def __init__(
+        self, number: int, site: Site, started: float, scheme: str, wire: Wire,
+        elsewhere: bool = False,
+    ) -> None:  # fmt: skip
+        self._door = Door(scheme, elsewhere=elsewhere)
         self.number = number
         self.device: Device | None = None
         self._site = site
@@ -297,6 +303,9 @@ class MqttSession:
             self._will = asked.will
         self._timer.look()
         device.answered()
+        if (place := device.manners.leads(self._door)) is not None:
+            self._say("redirected", to=f"{place[0]}:{place[1]}")
+            self.redirect(*place)
 
     def _message(self, message: Publish) -> None:
         code = Reason.OK
