@@ -2,7 +2,7 @@
 
 Cells follow the firmwares' sources (blynk-library 1.4.0, Edgent-Arduino 0.9.0, ArduinoHttpClient
 0.6.1, arduino-esp32, ESP-IDF v5.3), not what a virtual board did; the notes to them are in
-docs/reference/delivery-scenarios.md. D47 and D48 need packets to be held back: test_network.py.
+docs/reference/delivery-scenarios.md. D47 and D48 need packets to be held back: test_environment.py.
 """
 
 from __future__ import annotations

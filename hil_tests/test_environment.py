@@ -91,6 +91,21 @@ def test_a_network_that_loses_and_holds_back_packets_costs_time_alone(ota, netwo
     assert result.outcome is Outcome.UPGRADED
 
 
+@pytest.mark.nightly
+@pytest.mark.scenario("D48")
+def test_where_no_large_packet_comes_through_a_download_ends_and_the_next_is_whole(
+    ota, rig, expected: Expected
+):
+    """Over such a path a device logs in, asks and gets its answer's head: only the file, in full
+    packets, never comes. So it is a stall."""
+    if rig.virtual is None:
+        pytest.skip("only a virtual rack drops packets by their size")
+    with rig.virtual.control.black_hole(1400):
+        result = ota.offer(faults=[faults.stall(after=0, seconds=1)])  # the head goes alone
+    expected.check(result, "SSSS")
+    assert ota.ship().outcome is Outcome.UPGRADED
+
+
 @pytest.mark.scenario("E13")
 def test_while_nobody_reads_the_serial_port_the_other_witnesses_tell(ota, console):
     with ota.shipping(faults=[faults.bandwidth(40_000)]) as shipment:

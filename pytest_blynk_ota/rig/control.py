@@ -6,10 +6,11 @@ its own, and the time in which it kept the device off the network.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -205,6 +206,20 @@ class RackControl:
         if changes:
             self._record("test", "action", None, what="network.set", keys=sorted(changes))
         return dict(self._json(dict, "PUT", "/network", changes))
+
+    @contextlib.contextmanager
+    def black_hole(self, mtu: int) -> Iterator[None]:
+        """In the ``with`` block no IP packet above ``mtu`` bytes reaches a board, and nobody is
+        told: a tunnel on the way, whose ICMP a firewall has eaten."""
+        self._record(
+            "test", "action", None, what="link.shaped", text=f"no packet above {mtu} bytes"
+        )
+        try:
+            self.network(mtu=mtu)
+            yield
+        finally:
+            self.network(mtu=0)
+            self._record("test", "action", None, what="link.shaped", text="")
 
     def furnish(
         self, forward: Mapping[str, str] | None = None, resolvers: Mapping[str, str] | None = None

@@ -334,6 +334,8 @@ def test_the_clock_is_right_wrong_or_starts_at_the_boot():
         ({"forward": {"x": "127.0.0.1:1"}}, "forward: expected"),
         ({"forward": {"443": 8080}}, "forward: expected"),
         ({"forward": {"443": "127.0.0.1:65536"}}, "forward: expected"),
+        ({"mtu": 67}, "mtu: expected bytes, 68 or more, or 0 for any, not 67"),
+        ({"mtu": True}, "mtu: expected bytes"),
         ({"clock_offset_s": "1"}, "clock_offset_s: expected seconds"),
         ({"clock_offset_s": float("inf")}, "clock_offset_s: expected seconds"),
         ({"clock_offset_s": float("nan")}, "clock_offset_s: expected seconds"),

@@ -243,6 +243,15 @@ def test_the_network_is_changed_key_by_key(rack, control, evidence):
     ]
 
 
+def test_a_black_hole_for_large_packets_is_on_record_and_ends_with_its_block(
+    rack, control, evidence
+):
+    with control.black_hole(1400):
+        assert rack.rack.air.mtu == 1400
+    assert rack.rack.air.mtu == 0
+    assert [line for line in evidence.lines if "link" in line] == ["test action - link.shaped"] * 2
+
+
 def test_mending_undoes_all_of_it_once(rack, control, evidence):
     control.network(ap=False, sntp=False)
     control.wifi(BOARD, on=False)

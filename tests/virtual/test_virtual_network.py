@@ -170,6 +170,45 @@ def test_a_read_that_a_reset_cancels_leaves_a_ghost():
     asyncio.run(scenario())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+def test_a_packet_above_the_paths_size_is_lost_without_a_word_until_the_path_is_mended():
+    async def scenario():
+        async with pair() as (network, connection, _, writer):
+            network._air.set({"mtu": 600})
+            writer.write(b"head")
+            assert await connection.read() == b"head"
+            writer.write(b"x" * 1200)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(connection.read(), 0.1)
+            assert unacknowledged(writer) == 1200
+            network._air.set({"mtu": 0})
+            async with asyncio.timeout(5):  # TCP sends it again
+                assert await connection.read_exactly(1200) == b"x" * 1200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="socket filters are Linux's")
+def test_a_connection_that_is_opened_over_a_narrow_path_is_over_it_too():
+    async def scenario():
+        async with pair() as (network, _, _, _):
+            network._air.set({"mtu": 600})
+            arrived = asyncio.Queue()
+            server = await asyncio.start_server(
+                lambda *ends: arrived.put_nowait(ends), "127.0.0.1", 0
+            )
+            port = server.sockets[0].getsockname()[1]
+            second = await network.open_connection("127.0.0.1", port)
+            _, writer = await arrived.get()
+            writer.write(b"x" * 1200)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(second.read(), 0.1)
+            assert unacknowledged(writer) == 1200
+            server.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_refused_connection_leaves_nothing():
     async def scenario():
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)

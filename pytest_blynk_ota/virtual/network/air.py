@@ -29,6 +29,9 @@ NOBODY = ".invalid"
 ANY = "*"
 """In the DNS table: every name that has no row of its own."""
 
+LEAST_MTU = 68
+"""RFC 791: every path takes so much."""
+
 Address = tuple[str, int]
 
 
@@ -45,6 +48,7 @@ class Air:
     resolvers: dict[str, str] = field(default_factory=dict)
     sntp: bool = True
     clock_offset_s: float = 0.0
+    mtu: int = 0
     _listeners: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def listen(self, changed: Callable[[], None]) -> None:
@@ -142,6 +146,10 @@ def _is_number(value: Any) -> bool:
     return known and math.isfinite(value)  # Python's JSON has Infinity and NaN, too
 
 
+def _is_mtu(value: Any) -> bool:
+    return type(value) is int and (value == 0 or value >= LEAST_MTU)
+
+
 def _is_dns(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(one, str) and (one in (NXDOMAIN, SILENCE) or is_address(one))
@@ -181,5 +189,6 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "resolvers": ('domains in lower case with the "ADDRESS:PORT" of a DNS', _is_resolvers),
     "sntp": ("true or false", _is_flag),
     "clock_offset_s": ("seconds", _is_number),
+    "mtu": (f"bytes, {LEAST_MTU} or more, or 0 for any", _is_mtu),
 }
 """What may be set: in words, and the check."""

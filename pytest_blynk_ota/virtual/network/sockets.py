@@ -14,6 +14,10 @@ SEND_BYTES = 4 * SEGMENT_BYTES  # CONFIG_LWIP_TCP_SND_BUF_DEFAULT
 PROBES_AT = 3  # tcpi_probes in struct tcp_info: behind state, ca_state, retransmits
 SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
 SO_DETACH_FILTER = 27
+IP_HEADER_BYTES = 20
+BPF_LOAD_LENGTH = 0x80  # BPF_LD | BPF_W | BPF_LEN
+BPF_JUMP_ABOVE = 0x25  # BPF_JMP | BPF_JGT | BPF_K
+BPF_RETURN = 0x06  # BPF_RET | BPF_K
 BPF_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0: keep no byte of a segment
 
 
@@ -33,6 +37,22 @@ def silence(sock: socket.socket) -> None:
         return
     code = ctypes.create_string_buffer(BPF_DROP_ALL)
     program = struct.pack("HL", 1, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def hear_up_to(sock: socket.socket, packet_bytes: int) -> None:
+    """Make a connected socket deaf for IP packets above this size, as behind a path that drops
+    them and says nothing. On Linux by a socket filter; elsewhere all of them come in."""
+    if sys.platform != "linux":
+        return
+    most = packet_bytes - IP_HEADER_BYTES  # the filter sees a segment with its TCP header
+    code = ctypes.create_string_buffer(
+        struct.pack("HBBI", BPF_LOAD_LENGTH, 0, 0, 0)
+        + struct.pack("HBBI", BPF_JUMP_ABOVE, 0, 1, max(most, 0))
+        + BPF_DROP_ALL
+        + struct.pack("HBBI", BPF_RETURN, 0, 0, 0xFFFFFFFF)
+    )
+    program = struct.pack("HL", 4, ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 

@@ -27,6 +27,7 @@ from pytest_blynk_ota.virtual.network.sockets import (
     WINDOW_BYTES,
     close_with_reset,
     hear,
+    hear_up_to,
     limit_window,
     probe_peer,
     silence,
@@ -166,9 +167,16 @@ class Connection:
         silence(self._sock)
         self._on_air.clear()
 
-    def return_to_air(self) -> None:
+    def hear(self, mtu: int) -> None:
+        """What the peer sends comes in; packets above ``mtu`` bytes do not, if it is not 0."""
+        if mtu:
+            hear_up_to(self._sock, mtu)
+        else:
+            hear(self._sock)
+
+    def return_to_air(self, mtu: int = 0) -> None:
         """What waited goes out; what the peer sends again comes in."""
-        hear(self._sock)
+        self.hear(mtu)
         self._on_air.set()
         with contextlib.suppress(OSError):  # broken meanwhile, or full: the next write tells
             while self._unsent:
@@ -205,6 +213,7 @@ class Network:
         self._closing: list[Connection] = []  # closed by the software while off the air
         self._ghosts: list[socket.socket] = []
         self._in_range = True
+        self._mtu = self._air.mtu
         self._joined = True  # until the first reset, so that it can be used without a board
         self._carrying = asyncio.Event()
         self._carrying.set()
@@ -289,6 +298,8 @@ class Network:
         connection = Connection(sock, self._end)
         if not self._carrying.is_set():
             connection.leave_air()  # it went in the very moment
+        elif self._air.mtu:
+            connection.hear(self._air.mtu)
         self._living.append(connection)
         return connection
 
@@ -344,12 +355,16 @@ class Network:
             self._carrying.clear()
             for connection in self._living:
                 connection.leave_air()
+        elif carries and self._air.mtu != self._mtu:
+            for connection in self._living:
+                connection.hear(self._air.mtu)
+        self._mtu = self._air.mtu
         self._watch_beacons(heard)
 
     def _back_on_air(self) -> None:
         self._carrying.set()
         for connection in self._living + self._closing:
-            connection.return_to_air()
+            connection.return_to_air(self._air.mtu)
         while self._closing:
             self._closing.pop().shut(reset=False)
         while self._ghosts:
