@@ -47,6 +47,19 @@ def test_new_that_finds_no_network_goes_back_if_its_firmware_knows_how(
     expected.check(result, "OOOV", air="FD FD FD NR")
 
 
+@pytest.mark.requires("fixture-firmware")
+@pytest.mark.scenario("E6")
+def test_a_heap_that_has_no_room_for_a_buffer_costs_the_update_and_not_the_device(
+    ota, firmware, expected: Expected
+):
+    short = firmware.behaving(largest_block=800)
+    assert ota.offer(short).outcome is Outcome.UPGRADED
+    result = ota.offer(firmware.restamped(firmware.new, "3.0.0"))
+    expected.check(result, "RFRR", air="NR NR NR NR")  # new Edgent leaves by its restart
+    assert result.running == short.version
+    assert not result.crashes
+
+
 @pytest.mark.nightly
 @pytest.mark.scenario("E7")
 def test_many_downloads_that_fail_leave_the_next_one_all_it_needs(ota, expected: Expected):

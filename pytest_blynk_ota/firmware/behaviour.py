@@ -129,6 +129,7 @@ class Behaviour:
         least_rate: bytes a second below which a download is given up; 0: any rate.
         cloud_s: how long an unconfirmed image looks for its cloud before it goes back; 0: for ever.
         coredump: where a panic puts its core dump (CONFIG_ESP_COREDUMP_ENABLE_TO_…).
+        largest_block: bytes of the largest free block of its heap; 0: as many as anything needs.
         bugs: ids of the bugs planted in it (``bugs.py``); applications of profile ``reference``.
     """
 
@@ -160,6 +161,7 @@ class Behaviour:
     least_rate: float = 512.0
     cloud_s: float = 600.0
     coredump: Literal["none", "uart", "flash"] = "none"
+    largest_block: int = 0
     bugs: tuple[str, ...] = ()
 
     @classmethod
@@ -192,6 +194,10 @@ class Behaviour:
         if behaviour.confirm == "self_test" and behaviour.self_test is None:
             raise FirmwareError(f'{where}: confirm = "self_test" needs a self_test table')
         return behaviour
+
+    def allocates(self, size: int) -> bool:
+        """Whether its heap has so many bytes in one piece."""
+        return not self.largest_block or size <= self.largest_block
 
     def to_data(self) -> dict[str, Any]:
         """As JSON values, every field named."""
@@ -230,6 +236,7 @@ RULES: Mapping[str, Rule] = {
     "least_rate": NUMBER,
     "cloud_s": SECONDS,
     "coredump": one_of("none", "uart", "flash"),
+    "largest_block": COUNT_FROM_0,
     "bugs": BUG_IDS,
     "self_test": TABLE,
     "settings": TABLE,

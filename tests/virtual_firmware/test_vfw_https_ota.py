@@ -112,6 +112,14 @@ def test_what_is_no_image_is_refused_by_its_first_byte():
         assert code in (0x10A, 0x1503)
 
 
+def test_without_memory_for_its_buffer_it_fails_behind_the_head_and_writes_nothing():
+    code, bench = fetch(WebPeer(new(), head=OK), largest_block=800)
+    with bench:
+        assert code == 0x101
+        assert "Couldn't allocate memory to upgrade data buffer" in bench.text
+        assert bench.read(APP1, 16) == b"\xff" * 16
+
+
 @dataclass
 class Moving(WebPeer):
     """Redirects so many times before it serves; keeps the connection for the next request."""

@@ -178,3 +178,12 @@ def test_bytes_beyond_the_size_are_taken_into_the_buffer_and_complete_nothing():
     assert taken == [True, True]
     assert (beyond, ok, update.error) == (False, False, UpdateError.SPACE)
     machine.flash.close()
+
+
+def test_without_a_block_for_its_buffer_an_update_does_not_begin_and_keeps_no_error():
+    machine = FakeMachine()
+    asked = []
+    update = Update(machine, FakeOta(machine), allocates=lambda size: asked.append(size))
+    assert not update.begin(1000)
+    assert (asked, update.error) == ([4096], UpdateError.OK)
+    assert not machine.flash.journal

@@ -108,7 +108,7 @@ async def _install(context: Context, http: ArduinoHttp, say: Say) -> bool:
         return no("Content-Length not defined or too small")
     if not digest:
         return no("X-SHA256 not defined")
-    update = Update(context.machine, context.ota)
+    update = Update(context.machine, context.ota, allocates=context.behaviour.allocates)
     if not update.begin(length):
         return no("Not enough space to store the update")
     if len(digest.strip()) != SHA256_CHARS:

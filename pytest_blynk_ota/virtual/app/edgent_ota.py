@@ -32,7 +32,12 @@ async def _install(
         return "HTTP response should be 200"
     if answer.length <= 0:
         return "Content-Length not defined"
-    update = Update(context.machine, context.ota, crash_half_way(context))
+    update = Update(
+        context.machine,
+        context.ota,
+        crash_half_way(context),
+        allocates=context.behaviour.allocates,
+    )
     if not update.begin(answer.length):
         return "Not enough space to begin OTA"
     if answer.md5 is not None and len(answer.md5) == http_get.MD5_CHARS:

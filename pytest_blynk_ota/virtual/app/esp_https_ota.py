@@ -41,6 +41,10 @@ HEADER_BYTES = BUFFER_BYTES = 1024
 """IMAGE_HEADER_SIZE, DEFAULT_OTA_BUF_SIZE."""
 DRAIN_BYTES = 256
 INVALID_VERSION, NOT_MODIFIED, RANGE_NOT_SATISFIABLE = 0x10A, 0x7009, 0x700A
+BUFFER_BYTES = 1024
+"""DEFAULT_OTA_BUF_SIZE: IMAGE_HEADER_SIZE."""
+NO_MEM = 0x101
+"""ESP_ERR_NO_MEM."""
 REDIRECTIONS = (301, 302, 303, 307, 308)
 
 
@@ -100,6 +104,9 @@ class _Ota:
             self._complain("Passive OTA partition not found")
             raise EspError(FAIL)
         self._tell(f"Writing to <{target.label}> partition at offset 0x{target.offset:x}")
+        if not self._context.behaviour.allocates(BUFFER_BYTES):
+            self._complain("Couldn't allocate memory to upgrade data buffer")
+            raise EspError(NO_MEM)
 
     async def _connect(self) -> None:
         """``_http_connect()``: redirections are followed without a limit, at once."""

@@ -36,6 +36,7 @@ from pytest_blynk_ota.virtual.app.reference_http import (
 )
 from pytest_blynk_ota.virtual.app.reference_slot import erase_in_vain, open_slot, write
 from pytest_blynk_ota.virtual.app.reference_switch import end, switch_early, target_slot
+from pytest_blynk_ota.virtual.chip.flash import SECTOR_BYTES
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.partitions import Partition
@@ -214,6 +215,8 @@ class Download:
         why = wrong_head(self._context, head[:HEAD_BYTES])
         if why is not None:
             raise Problem(f"refused: {why}", again=False)
+        if not self._context.behaviour.allocates(SECTOR_BYTES):
+            raise Problem("no memory for a buffer")
         try:
             size = SIZE_UNKNOWN if self._total is None else self._total
             return await open_slot(self._context, self._target, size)

@@ -189,7 +189,12 @@ class Sketch:
         self._print(f"contentLength = {answer.length}")
         if answer.length <= 0:
             return False
-        update = Update(self._context.machine, self._context.ota, crash_half_way(self._context))
+        update = Update(
+            self._context.machine,
+            self._context.ota,
+            crash_half_way(self._context),
+            allocates=self._context.behaviour.allocates,
+        )
         can_begin = update.begin(answer.length)
         self._print(f"canBegin = {int(can_begin)}")
         if not can_begin:

@@ -58,6 +58,7 @@ class Update:
 
     Args:
         progress: called with bytes done and bytes in all, as ``onProgress()``.
+        allocates: whether the heap has so many bytes in one piece.
     """
 
     def __init__(
@@ -65,7 +66,10 @@ class Update:
         machine: Machine,
         ota: OtaOps,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        allocates: Callable[[int], bool] = lambda size: True,
     ) -> None:
+        self._allocates = allocates
         self._machine = machine
         self._ota = ota
         self._size = self._progress = 0
@@ -78,14 +82,15 @@ class Update:
         self._tell = progress
 
     def begin(self, size: int) -> bool:
-        """Make ready for ``size`` bytes; touches no flash."""
+        """Make ready for ``size`` bytes; touches no flash. Without memory for its buffer it fails
+        and keeps no error: ``Error #0``."""
         if self._target is None:
             self.error = UpdateError.NO_PARTITION
         elif not 0 < size <= self._target.size:
             self.error = UpdateError.SIZE
-        else:
+        elif self._allocates(SECTOR_BYTES):
             self._size = size
-        return self.error == UpdateError.OK
+        return self._size > 0
 
     def expect_md5(self, digest: str) -> None:
         """Check this digest (32 hex digits) in :meth:`end`."""
