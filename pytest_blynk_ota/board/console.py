@@ -57,14 +57,16 @@ class Reading:
     """What a rig makes of a log beyond the table.
 
     Attributes:
-        metrics: rows of the rig file.
+        metrics: rows of the rig file, and others that are not looked for on each board.
         decode: a crash's data and the words of its stack to what an ELF file adds to them.
         keep: stores a core dump of a board; returns what is said of it.
+        lives_at: told of the address that a board says it has.
     """
 
     metrics: Sequence[Row] = ()
     decode: Callable[[Data, Sequence[int]], Data] | None = None
     keep: Callable[[str, bytes], Data] | None = None
+    lives_at: Callable[[str, str], object] | None = None
 
     def of(self, board: str, said: Said) -> Data:
         """What is added to an event."""
@@ -72,6 +74,8 @@ class Reading:
             return self.decode(said.mark.data, said.stack)
         if said.mark.kind == "core_dump" and self.keep is not None:
             return self.keep(board, said.content)
+        if said.mark.kind == "address" and self.lives_at is not None:
+            self.lives_at(board, said.mark.data["address"])
         return {}
 
 

@@ -304,6 +304,15 @@ _FIRMWARE = (
          "esp_ota_ops.c", "New image failed verification"),
 )  # fmt: skip
 
+ADDRESS = row(
+    "address",
+    r"(?:(?:Dynamic|Static) IP|\] IP|got ip|sta ip): ?((?!0\.)\d{1,3}(?:\.\d{1,3}){3})\b",
+    lambda match: {"address": match[1]},
+    "old ConfigMode.h, lib BlynkSimpleEsp32.h, IDF's examples, esp_netif_handlers.c",
+    "Dynamic IP: ", "Static IP: ", "] IP: ", "got ip:", "sta ip: ",
+)  # fmt: skip
+"""The address that a board has in its network. It is not in ROWS: few rigs have a use for it."""
+
 ROWS: tuple[Row, ...] = (
     *_ROM,
     *_BOOTLOADER,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_blynk_ota.board.board import Board
 from pytest_blynk_ota.board.console import Reading
 from pytest_blynk_ota.board.metric_patterns import own_metric
+from pytest_blynk_ota.board.patterns import ADDRESS
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import OTHER_LOOPBACK, CloudServer
 from pytest_blynk_ota.cloud.site import Limits
@@ -31,7 +32,7 @@ from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.address import address_of
-from pytest_blynk_ota.rig.background import LATE_S, Background
+from pytest_blynk_ota.rig.background import CALL_TIMEOUT_S, LATE_S, Background
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Doorkeeper, Permit
 from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
 from pytest_blynk_ota.rig.config import (
@@ -59,6 +60,7 @@ from pytest_blynk_ota.rig.network.names import Names
 from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.outlets import driven, options_of, outlet_of
+from pytest_blynk_ota.rig.ports.reach import START_S
 from pytest_blynk_ota.rig.ports.tenancy import SharedPorts
 from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
 from pytest_blynk_ota.rig.profiles import Profile
@@ -180,6 +182,8 @@ class Rig:
         self._learned: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
         self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
+        self._said: dict[str, str] = {}
+        """Addresses that boards have named in their logs."""
         self._fixed = SharedPorts(recorder, run=self._process, linger_s=config.cloud.linger_s)
         self._learn_all()
 
@@ -249,7 +253,8 @@ class Rig:
                 )
                 undo.callback(lambda: background.call(self._fixed.stop()))
                 undo.callback(lambda: background.call(cloud.stop()))
-                background.call(cloud.start())
+                fixed = sum(map(len, self.config.cloud.ports.values()))
+                background.call(cloud.start(), CALL_TIMEOUT_S + fixed * START_S)
                 delivery = DeliveryServer(
                     self.recorder,
                     host=host,
@@ -300,8 +305,8 @@ class Rig:
             if not address:
                 raise Unavailable(
                     f"other runs may use the fixed ports of cloud.ports, too, and what board "
-                    f"{place.name} sends there is not told from what theirs send: the rig file has "
-                    f"to name its address"
+                    f"{place.name} sends there is not told from what theirs send: it has not "
+                    f"printed its address, so the rig file has to name it (address)"
                 )
             found.append(address)
         return found
@@ -310,7 +315,7 @@ class Rig:
         """Where a board calls from; "" if that is not known."""
         if section.is_virtual and self._virtual is not None:
             return self._virtual.ports[section.name].address
-        return section.address or ""
+        return section.address or self._said.get(section.name, "")
 
     @cached_property
     def _names(self) -> NameService:
@@ -499,7 +504,16 @@ class Rig:
         own = {**self.config.metrics, **section.metrics}
         rows = [own_metric(name, one.regex, one.unit) for name, one in own.items()]
         elves = self._elves.get(section.name)
-        return Reading(rows, elves.decode if elves else None, self._keep_core_dump)
+        decode = elves.decode if elves else None
+        if section.is_virtual or not self.config.cloud.ports:
+            return Reading(rows, decode, self._keep_core_dump)
+        return Reading([*rows, ADDRESS], decode, self._keep_core_dump, self._lives_at)
+
+    def _lives_at(self, board: str, address: str) -> None:
+        """A board says where it calls from: it matters at ports that others use, too."""
+        self._said[board] = address
+        if servers := self._servers:  # else the rig is being closed
+            servers[0].soon(self._fixed.lives_at, board, address)
 
     def _keep_core_dump(self, board: str, content: bytes) -> dict[str, Any]:
         return keep(content, self._redactor, self.recorder)

@@ -65,5 +65,30 @@ def test_only_what_is_of_our_board_is_held_back_at_a_fixed_port(made):
 def test_a_board_whose_address_is_not_known_cannot_be_kept_apart_and_that_is_said(made):
     _, rig = made()
     rig.place()
-    with pytest.raises(Unavailable, match=r"board a .* the rig file has to name its address"):
+    with pytest.raises(
+        Unavailable, match=r"board a .* printed its address, so the rig file has to name it"
+    ):
         rig._ports()
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("[2189] Using Dynamic IP: 192.168.1.31", "192.168.1.31"),
+        ("[2189] Using Static IP: 192.168.1.31", "192.168.1.31"),
+        ("[734] IP: 10.0.0.7", "10.0.0.7"),
+        ("[WIFI] got ip:10.0.0.7", "10.0.0.7"),
+        ("I (2345) esp_netif_handlers: sta ip: 10.0.0.7, mask: 255.255.255.0", "10.0.0.7"),
+        ("got ip:0.0.0.0", None),
+        ("[812] AP IP:   192.168.4.1", None),
+    ],
+)
+def test_a_board_that_prints_its_address_is_known_by_it(made, line, address):
+    porter, rig = made()
+    place = rig.place()
+    (tenant,) = porter._tenants
+    for text in ("got ip:10.9.9.9", line):  # the last one counts
+        place.board.console._take(place.board.console._log.feed(text.encode() + b"\n"))
+    wanted = {address or "10.9.9.9"}
+    until("the porter to know", lambda: tenant.addresses == wanted)
+    assert rig._ports().calls == tuple((porter.where.port, one) for one in wanted)

@@ -40,16 +40,25 @@ class _Gone(RigError):
 
 @dataclass
 class Known:
-    """What is known of a worker's boards."""
+    """What is known of a worker's boards.
+
+    Attributes:
+        said: addresses that boards have printed, by board: the last one counts.
+    """
 
     tokens: set[str] = field(default_factory=set)
     addresses: set[str] = field(default_factory=set)
+    said: dict[str, str] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
 
+    @property
+    def every_address(self) -> set[str]:
+        return {*self.addresses, *self.said.values()}
+
     def messages(self) -> Iterable[Message]:
         """All of it, for a porter that knows nothing."""
-        yield _know(addresses=self.addresses, names=self.names, seen=self.seen)
+        yield _know(addresses=self.every_address, names=self.names, seen=self.seen)
         tokens = sorted(self.tokens)
         for at in range(0, len(tokens), AT_ONCE):
             yield _know(tokens=tokens[at : at + AT_ONCE])
@@ -107,9 +116,15 @@ class SharedPorts:
         known.addresses.update(addresses)
         known.names.update(names)
         tokens = {hashed(token)} if token else ()
-        message = _know(tokens=tokens, addresses=known.addresses, names=known.names)
+        message = _know(tokens=tokens, addresses=known.every_address, names=known.names)
         for tenancy in list(self._tenancies.values()):
             await tenancy.tell(message)
+
+    def lives_at(self, board: str, address: str) -> None:
+        """A board has printed its address."""
+        self._known.said[board] = address
+        for tenancy in self._tenancies.values():
+            tenancy.mention(_know(addresses=self._known.every_address))
 
     def came(self, address: str) -> None:
         """A board has logged in from there."""
