@@ -6,44 +6,58 @@ looks like a secret. What this holds and what not: ``docs/explanation/redaction.
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from os.path import commonprefix
 from typing import Any
-from urllib.parse import quote, quote_plus
+
+from pytest_blynk_ota.evidence.pieces import Hit, Pieces
+from pytest_blynk_ota.evidence.views import MAX_LAYERS, views
 
 MIN_SECRET_CHARS = 4
 """A shorter known value would black out ordinary words."""
 
-MAX_REMEMBERED, MAX_REMEMBERED_CHARS = 4096, 40
-"""Short strings come again and again (keys, words, names): so many are redacted only once."""
+MAX_REMEMBERED, MAX_REMEMBERED_CHARS = 4096, 200
+"""Short strings come again and again (keys, words, the lines of a boot): so many are redacted only
+once."""
 
-_MARK = r"(?!\s|\[(?:[^\]\n]* [^\]\n]*|passphrase|password|cookie)\])"
-"""Not a mark already: redacting twice changes nothing."""
+MEMORY_LAYERS = 2
+"""A memory is large, and little in it is text."""
+
+SEAL = "\U0010ffff"
+"""Stands for a mark while a text is searched; no letter."""
+_SEAL = re.compile(SEAL)
+
+
+def _value(*letters: str) -> str:
+    """A value of such letters, or in brackets: a mark, or what begins like one."""
+    excluded = "".join(letters)
+    return rf"(?:\[[^\[\]\r\n\"<>]*\]|[^{excluded}])++"
+
+
+_IN_QUERY = r"(?:\[[^\[\]\r\n\"<>]*\]|(?!%26)[^&\s\"<>\\])++"
 
 PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(f"(?i)({before}){_MARK}({value})"))
+    (name, re.compile(f"(?i)({before})(?!\\s)({value})"))
     for name, before, value in (
         # A Blynk OTA URL carries its download token as a query value (blynk documentation: 1 day).
         # The same inside another URL, where = is %3D.
-        ("url token", r"(?:\b|%3F|%26)token(?:=|%3D)", r"(?:(?!%26)[^&\s\"'<>\\])+"),
+        ("url token", r"(?:\b|%3F|%26)token(?:=|%3D)", _IN_QUERY.replace("&", "&'")),
         (
             "authorization header",
             r"\bauthorization[\\\"']*\s*[:=]\s*[\\\"']*",
-            r"(?:(?:basic|bearer|digest|token)\s+)?[^\s\"',;\\]+",
+            r"(?:(?:basic|bearer|digest|token)\s+)?" + _value(r"\s\"',;\\"),
         ),
         ("bearer token", r"\bbearer\s+", r"[\w+/=.~-]{16,}"),
         ("cookie", r"\b(?:set-)?cookie[\\\"']*:\s*[\\\"']*", r"[^\r\n\"'\\]+"),
         # Both Edgent generations echo these console commands (blynk-library, Edgent-Arduino).
         ("console token", r"\bconnect ", r"[A-Za-z0-9_-]{32}\b"),
-        ("passphrase", r"(?:\b|%3F|%26)pass(?:phrase)?(?:=|%3D)", r"(?:(?!%26)[^&\s\"<>\\])+"),
-        ("password", r"(?:\b|%3F|%26)(?:password|pwd|psk)(?:=|%3D)", r"(?:(?!%26)[^&\s\"<>\\])+"),
-        ("password", r"://[^/\s:@]*:", r"[^/\s@]+(?=@)"),
+        ("passphrase", r"(?:\b|%3F|%26)pass(?:phrase)?(?:=|%3D)", _IN_QUERY),
+        ("password", r"(?:\b|%3F|%26)(?:password|pwd|psk)(?:=|%3D)", _IN_QUERY),
+        ("password", r"://[^/\s:@]*:", r"(?:\[[^\[\]\r\n@/]*\]|[^/\s@])++(?=@)"),
         ("password", r"\bpass(?:word|phrase)\\*[\"']\s*:\s*\\*[\"']", r"[^\"'\\]+"),
     )
 )
@@ -59,34 +73,38 @@ KEYS: Mapping[str, str] = {
 }
 """Fields and headers whose whole value is a secret, in lower case, with the name of its mark."""
 
-
-def forms(value: str) -> set[str]:
-    """Each form in which a secret may stand in evidence: as it is, URL-encoded, escaped as in JSON,
-    Python and HTML, as hex, as base64 alone and inside a longer text (``user:password``)."""
-    raw = value.encode("utf-8", "surrogateescape")
-    quoted = {quote(raw, safe=safe) for safe in ("", "/", "!'()*")} | {quote_plus(raw)}
-    quoted |= {quote(one, safe="") for one in quoted} | {"".join(f"%{byte:02X}" for byte in raw)}
-    quoted |= {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), one) for one in quoted}
-    escaped = {json.dumps(value, ensure_ascii=flag)[1:-1] for flag in (True, False)}
-    escaped |= {one.replace("/", "\\/") for one in escaped}
-    escaped |= {json.dumps(one, ensure_ascii=False)[1:-1] for one in escaped}
-    escaped |= {repr(value)[1:-1], ascii(value)[1:-1], repr(raw)[2:-1]}
-    escaped |= {html.escape(value), html.escape(value, quote=False)}
-    in_hex = {raw.hex(), raw.hex(" "), raw.hex(":")}
-    in_hex |= {one.upper() for one in in_hex}
-    found = {value} | quoted | escaped | in_hex | _base64_forms(raw)
-    return {one for one in found if len(one) >= MIN_SECRET_CHARS}
+FIXED_MARKS = frozenset(f"[{name}]" for name in (*KEYS.values(), *(name for name, _ in PATTERNS)))
 
 
-def _base64_forms(raw: bytes) -> set[str]:
-    """In both alphabets, at each of the three places where a group of three bytes may begin: the
-    letters that hold nothing but the secret."""
-    found = set()
-    for before in range(3):
-        letters = base64.b64encode(bytes(before) + raw).decode()
-        begin, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
-        found.add(letters[begin:end])
-    return found | {one.translate(str.maketrans("+/", "-_")) for one in found}
+def spellings(value: str) -> set[str]:
+    """The letters that one value may be written in: composed or not, its UTF-8 read as another
+    code, once or twice, with what a code lacks replaced, and with plus signs for spaces."""
+    found = {value}
+    if not value.isascii():
+        found |= {unicodedata.normalize(form, value) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+        wide = [one.encode(code, "surrogatepass") for one in found for code in WIDE]
+        for _ in range(2):
+            found |= {_bytes(one).decode(code, "replace") for one in found for code in CODES}
+        found |= {one.decode("latin-1") for one in wide}
+        found |= {value.encode(code, "replace").decode("utf-8", "replace") for code in CODES}
+    found |= {one.replace(" ", "+") for one in found}
+    return {one for one in found if one == value or _is_telling(one)}
+
+
+CODES, WIDE = ("latin-1", "cp1252", "ascii"), ("utf-16-le", "utf-16-be")
+_LOST = re.compile("[?\ufffd]")
+
+
+def _is_telling(spelling: str) -> bool:
+    """Of a wrong code too little may be left to be told from other garbage."""
+    return len(_LOST.sub("", spelling)) >= max(MIN_SECRET_CHARS, len(spelling) // 2)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair of UTF-16
+        return text.encode("utf-8", "surrogatepass")
 
 
 def alternation(values: Iterable[str]) -> str:
@@ -135,20 +153,24 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with each secret replaced; longer known values first."""
+        return self._once(text, torn=False)
+
+    def _once(self, text: str, *, torn: bool) -> str:
         net = self._net
         if len(text) > MAX_REMEMBERED_CHARS:
-            return _without(text, net)
-        done = net.remembered.get(text)
+            return _without(text, net, torn=torn)
+        remembered = net.remembered[torn]
+        done = remembered.get(text)
         if done is None:
-            done = _without(text, net)
-            if len(net.remembered) < MAX_REMEMBERED:
-                net.remembered[text] = done
+            done = _without(text, net, torn=torn)
+            if len(remembered) < MAX_REMEMBERED:
+                remembered[text] = done
         return done
 
     def line(self, text: str) -> str:
         """The same for a line of a log that may have been cut in the middle of a secret: at its end
         the first half of one or more of it, at its begin the last half or more, are replaced."""
-        return self._net.without_halves(self.text(text))
+        return self._once(text, torn=True)
 
     def masked(self, data: bytes) -> bytes:
         """The same for bytes that must keep their length, such as a board's memory: each letter of
@@ -164,20 +186,25 @@ class Redactor:
         if isinstance(value, list | tuple):
             if len(value) == 2 and isinstance(value[0], str):  # a header as a pair
                 return [self.text(value[0]), self._field(value[0], value[1])]
+            if value and all(type(item) is int for item in value):
+                return self._numbers(value)
             return [self.clean(item) for item in value]
         return value
+
+    def _numbers(self, numbers: Sequence[int]) -> list[Any]:
+        """A list of numbers, which may be the letters of a secret."""
+        shown = str(list(numbers))
+        clean = self.text(shown)
+        return list(numbers) if clean == shown else [clean]
 
     def _field(self, key: Any, item: Any) -> Any:
         """A value beside its name, which may say that all of it is a secret."""
         clean = self.clean(item)
         if isinstance(clean, str) and clean and isinstance(key, str):
             name = KEYS.get(key.lower())
-            if name is not None and not _IS_MARK.fullmatch(clean):
+            if name is not None and clean not in self._net.marks:
                 return f"[{name}]"
         return clean
-
-
-_IS_MARK = re.compile(r"\[[^\]\n]*\]")
 
 
 class _Net:
@@ -185,51 +212,96 @@ class _Net:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
-        self.remembered: dict[str, str] = {}
-        self._marks = {
-            form: f"[{name}]"
-            for value, name in names.items()
-            for form in (*(forms(value) - names.keys()), value)
-        }
-        marks = sorted(set(self._marks.values()), key=len, reverse=True)
-        self._marks |= {mark: mark for mark in marks}  # found first, and stay
-        self._known = _any_of(self._marks)
-        as_bytes = {_latin(form): len(form) for form in self._marks if form not in marks}
-        self._bytes = re.compile(alternation(as_bytes).encode("latin-1")) if as_bytes else None
-        self._heads = _any_of({value[: _half(value)] for value in names})
-        self._tails = _any_of({value[-_half(value) :] for value in names})
+        self.remembered: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        """Texts that were redacted: whole ones, and those that may be torn."""
+        known = {one: f"[{name}]" for value, name in names.items() for one in spellings(value)}
+        known |= {value: f"[{name}]" for value, name in names.items()}
+        self.marks = FIXED_MARKS | set(known.values())
+        self._known = known
+        self._pattern = _any_of(known)
+        self._pieces = Pieces(known)
+        kept = {one: mark for one, mark in known.items() if "[" in one or SEAL in one}
+        self._sealed = kept | {mark: mark for mark in self.marks} | {SEAL: SEAL}
+        self._seals = re.compile(alternation(self._sealed))
 
-    def without(self, text: str) -> str:
-        if self._known is None:
+    def without(self, text: str, *, torn: bool = False) -> str:
+        """The text with each secret replaced.
+
+        Args:
+            torn: it may begin or end in the midst of a secret.
+        """
+        if self._pattern is None:
             return text
-        return self._known.sub(lambda found: self._marks[found[0]], text)
+        marks: list[str] = []
+        if "[" in text or SEAL in text:  # what is a mark already stays one
+            text = self._seals.sub(lambda found: _sealed(marks, self._sealed[found[0]]), text)
+        while hits := self._hits(text, torn=torn):
+            text, marks = _replaced(text, marks, hits)
+        left = iter(marks)
+        return _SEAL.sub(lambda _: next(left), text) if marks else text
 
     def masked(self, data: bytes) -> bytes:
-        if self._bytes is None:
-            return data
-        return self._bytes.sub(lambda found: b"x" * len(found[0]), data)
+        """The bytes with an x for each that holds something of a secret."""
+        text = data.decode("latin-1")
+        found = bytearray(data)
+        for begin, end, _ in self._hits(text, layers=MEMORY_LAYERS, is_memory=True):
+            found[begin:end] = b"x" * (end - begin)
+        return bytes(found)
 
-    def without_halves(self, text: str) -> str:
-        for found in _each(self._heads, text):
-            value = self._cut(text[found.start() :], str.startswith)
-            if value is not None:
-                text = text[: found.start()] + self._marks[value]
-                break
-        for found in _each(self._tails, text):
-            value = self._cut(text[: found.end()], str.endswith)
-            if value is not None:
-                return self._marks[value] + text[found.end() :]
-        return text
+    def _hits(
+        self, text: str, *, torn: bool = False, layers: int = MAX_LAYERS, is_memory: bool = False
+    ) -> list[Hit]:
+        """What stands in the text of any secret, in any view of it."""
+        hits: list[Hit] = []
+        for view in views(text, layers):
+            hits += [(*view.span(begin, end), mark) for begin, end, mark in self._whole(view.text)]
+            if view.is_code:
+                pieces = self._pieces.anywhere(view.text)
+            elif is_memory:
+                continue
+            else:
+                pieces = self._pieces.at_cuts(view.text, torn=torn)
+            hits += [(*view.span(begin, end), mark) for begin, end, mark in pieces]
+        return hits
 
-    def _cut(self, part: str, side: Callable[[str, str], bool]) -> str | None:
-        """The secret that this is half of, or more."""
-        return next(
-            (one for one in self.names if side(one, part) and len(part) >= _half(one)), None
-        )
+    def _whole(self, text: str) -> Iterator[Hit]:
+        for found in _each(self._pattern, text):
+            yield *found.span(), self._known[found[0]]
 
 
-def _half(value: str) -> int:
-    return max(MIN_SECRET_CHARS, -(-len(value) // 2))
+def _sealed(marks: list[str], mark: str) -> str:
+    marks.append(mark)
+    return SEAL
+
+
+def _replaced(text: str, marks: Sequence[str], hits: Sequence[Hit]) -> tuple[str, list[str]]:
+    """The text with a seal for each group of hits that overlap, and the marks of all seals. Of the
+    names of a group that of the longest hit is taken."""
+    parts: list[str] = []
+    after: list[str] = []
+    kept = iter(marks)
+    at = 0
+    for begin, end, mark in _joined(hits):
+        parts += [text[at:begin], SEAL]
+        after += [*islice(kept, text.count(SEAL, at, begin)), mark]
+        next(islice(kept, *[text.count(SEAL, begin, end)] * 2), None)  # gone with the rest
+        at = end
+    return "".join([*parts, text[at:]]), [*after, *kept]
+
+
+def _joined(hits: Sequence[Hit]) -> list[Hit]:
+    joined: list[Hit] = []
+    longest = 0
+    for begin, end, mark in sorted(hits):
+        if joined and begin < joined[-1][1]:
+            first, last, name = joined.pop()
+            better = end - begin > longest
+            joined.append((first, max(last, end), mark if better else name))
+            longest = max(longest, end - begin)
+        else:
+            joined.append((begin, end, mark))
+            longest = end - begin
+    return joined
 
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
@@ -245,18 +317,14 @@ def _each(pattern: re.Pattern[str] | None, text: str) -> Iterator[re.Match[str]]
         found = pattern.search(text, found.start() + 1)
 
 
-def _latin(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _without(text: str, net: _Net) -> str:
-    text = net.without(text)
+def _without(text: str, net: _Net, *, torn: bool = False) -> str:
+    text = net.without(text, torn=torn)
     if "=" in text or ":" in text or " " in text or "%" in text:  # each pattern needs one of them
         for name, pattern in PATTERNS:
-            text = pattern.sub(partial(_marked, name), text)
+            text = pattern.sub(partial(_marked, name, net.marks), text)
     return text
 
 
-def _marked(name: str, found: re.Match[str]) -> str:
-    """What stood before it stays; the rest becomes the mark."""
-    return f"{found[1]}[{name}]"
+def _marked(name: str, marks: Collection[str], found: re.Match[str]) -> str:
+    """What stood before it stays; the rest becomes the mark, unless all of it is one already."""
+    return found[0] if found[2] in marks else f"{found[1]}[{name}]"

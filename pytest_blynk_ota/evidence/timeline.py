@@ -133,12 +133,11 @@ class Timeline:
         **data: Any,
     ) -> Event:
         """Append one event, redacted, and write it out at once."""
-        clean = self._redactor.clean(data)
-        if (source, kind) == (
-            "uart",
-            "line",
-        ) and "text" in clean:  # may have been cut in the middle of a secret
-            clean["text"] = self._redactor.line(clean["text"])
+        if (source, kind) == ("uart", "line") and "text" in data:
+            clean = self._redactor.clean(data | {"text": ""})
+            clean["text"] = self._redactor.line(data["text"])  # may be cut in the midst of a secret
+        else:
+            clean = self._redactor.clean(data)
         with self._grew:
             now = self._clock()
             event = Event(
