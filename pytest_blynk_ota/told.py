@@ -35,27 +35,27 @@ def tell(
         told["boards"] = [running.place.name] if running.place else []
     if ids := named(item, "scenario"):
         told["scenarios"] = sorted(map(str, ids))
-    if message := _message(report):
-        told["message"] = clean(message)
+    if message := first_line(clean(_short(_message(report)))):  # a secret may go over two lines
+        told["message"] = message
     if report.failed:
-        told["text"] = _short(clean(_text(report)))
+        told["text"] = clean(_short(_text(report)))
     setattr(report, TOLD, told)
 
 
 def _message(report: pytest.TestReport) -> str:
-    """The first line of what a report has to say."""
+    """What a report has to say, in its first line that says something."""
     if hasattr(report, "wasxfail"):
-        return first_line(str(report.wasxfail).removeprefix("reason: "))
+        return str(report.wasxfail).removeprefix("reason: ")
     if isinstance(report.longrepr, tuple):  # a skip: path, line, reason
-        return first_line(str(report.longrepr[2]).removeprefix("Skipped: "))
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
     if not report.failed:
         return ""
     if RIG_ERROR in dict(report.user_properties):
-        return first_line(dict(report.sections).get("rack error", ""))
+        return str(dict(report.sections).get("rack error", ""))
     if report.when == "call" and (said := dict(report.user_properties).get(SAID)):
         return str(said)
     crash = getattr(report.longrepr, "reprcrash", None)
-    return first_line(crash.message if crash else report.longreprtext)
+    return str(crash.message) if crash else report.longreprtext
 
 
 def _text(report: pytest.TestReport) -> str:
@@ -65,10 +65,13 @@ def _text(report: pytest.TestReport) -> str:
 
 
 def _short(text: str) -> str:
+    """Both ends of a text, in whole lines: what is left out may end in the midst of no secret."""
     if len(text) <= MAX_TEXT_CHARS:
         return text
     half = MAX_TEXT_CHARS // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+    head = text.rfind("\n", 0, half) + 1 or half
+    tail = text.find("\n", len(text) - half) + 1 or len(text) - half
+    return f"{text[:head]}\n… {tail - head} characters left out …\n{text[tail:]}"
 
 
 def _rerun(item: pytest.Item, running: Running | None) -> str:

@@ -77,6 +77,8 @@ class Pieces:
             assert margin is not None  # it may be empty
             if at > 0:
                 yield from self._after_margin(text, margin)
+            if margin["diff"]:
+                yield from self._in_diff(text, margin.end("diff"), end)
             elif torn:
                 yield from self._halves(self._beginning(text, 0), begin=0)
             if end < len(text):
@@ -120,13 +122,30 @@ class Pieces:
                 if _is_torn(secret[-size:], secret, margin):
                     yield at, at + size, self._known[secret]
 
+    def _in_diff(self, text: str, at: int, end: int) -> Iterator[Hit]:
+        """Of a line of a diff both ends may be left out."""
+        piece = text[at:end].strip()
+        mark = self._grams.get(piece[:PIECE_CHARS])
+        if mark and any(piece in one and _counts(piece, one) for one in self._known):
+            yield at, end, mark
+
     def _over_lines(self, text: str, line: int, end: int) -> Iterator[Hit]:
         """A whole secret that is wrapped: its begin at the end of a line, the rest soon after."""
         for at in {end, _end_of_words(text, line, end)}:
-            for size, secret in self._ending(text, at):
+            for size, secret in [*self._ending(text, at), *self._few(text, at, end + 1)]:
                 rest = self._rest(text, secret[size:], end + 1)
                 for begin, stop in [(at - size, at), *rest] if rest else ():
                     yield begin, stop, self._known[secret]
+
+    def _few(self, text: str, at: int, line: int) -> Iterator[tuple[int, str]]:
+        """The secrets of which fewer letters end here, and the next ones begin the next line."""
+        begin = _margin_end(text, line, _end_of_line(text, line))
+        if text[begin : begin + QUAD_CHARS] in self._quads:
+            for secret in self._known:
+                for size in range(1, QUAD_CHARS):
+                    rest = secret[size : size + QUAD_CHARS]
+                    if text.startswith(rest, begin) and text.endswith(secret[:size], 0, at):
+                        yield size, secret
 
     def _rest(self, text: str, rest: str, at: int) -> list[tuple[int, int]]:
         """Where the rest of a secret stands from a line on: whole, or wrapped again."""

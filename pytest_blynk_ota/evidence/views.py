@@ -81,7 +81,7 @@ def views(text: str, layers: int = MAX_LAYERS) -> Iterator[View]:
         layer = below
 
 
-_ENCODED = re.compile(r"[\t-\r -~]{6}|%[0-9a-fA-Fu]|&[#a-zA-Z]|[\\\0\x1b]")
+_ENCODED = re.compile(r"[\t-\r -~]{6}|%[0-9a-fA-Fu]|&[#a-zA-Z]|[\\\0\x1b]|['\"],")
 """What any decoder needs, and garbage seldom holds."""
 
 
@@ -268,7 +268,7 @@ class _Parts:
 
 
 def _hex(text: str) -> Iterator[Made]:
-    """As it stands; as words of a memory dump, whose last byte is the first; and as bits."""
+    """As it stands; and as words of a memory dump, whose last byte is the first."""
     runs = [run.span() for run in _HEX.finditer(text)]
     if not runs:
         return
@@ -278,9 +278,12 @@ def _hex(text: str) -> Iterator[Made]:
         words = _Parts(text, runs, pattern)
         data = b"".join([bytes.fromhex(word)[::-1] for word in words.all()])
         yield data.decode("latin-1"), partial(words.spans, lambda word: len(word) // 2)
-    in_bits = [run.span() for one in runs for run in _BITS.finditer(text, *one)]
-    if in_bits:
-        bits = _Parts(text, in_bits, _BIT)
+
+
+def _bits(text: str) -> Iterator[Made]:
+    runs = [run.span() for run in _BITS.finditer(text)]
+    if runs:
+        bits = _Parts(text, runs, _BIT)
         yield from _IN_BITS.decode("".join(bits.all()), bits.spans)
 
 
@@ -307,6 +310,7 @@ DECODERS: Sequence[tuple[Decoder, bool]] = (
     (_escapes(f"\x1b{_UNSEEN_LETTERS}", _UNSEEN, lambda found: ""), False),
     (_base64, True),
     (_hex, True),
+    (_bits, True),
     (_numbers, True),
     (_spelled, True),
 )
