@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 PIECE_CHARS = 6
 """So many letters of a secret in a row are not left standing where it was cut or encoded."""
-QUAD_CHARS, STEP = 4, 3
-"""Four letters at each third place: six letters of a secret in a row hold such four."""
+QUAD_CHARS = 4
+"""By so many letters it is looked whether there may be more."""
+LONG_CHARS = 24
+"""Half of so long a secret is no word, wherever it stands."""
 NEAR_LINES = 3
 """The rest of what was torn stands so near."""
 
@@ -33,31 +36,38 @@ class Pieces:
 
     def __init__(self, known: Mapping[str, str]) -> None:
         self._known = known
-        self._heads: dict[str, list[str]] = {}
-        self._tails: dict[str, list[str]] = {}
-        self._grams: dict[str, str] = {}
-        for secret, mark in known.items():
-            for size in range(QUAD_CHARS, len(secret)):
-                self._heads.setdefault(secret[:size], []).append(secret)
-                self._tails.setdefault(secret[-size:], []).append(secret)
-            for at in range(len(secret) - PIECE_CHARS + 1):
-                self._grams.setdefault(secret[at : at + PIECE_CHARS], mark)
-        quads = (one[at : at + QUAD_CHARS] for one in known for at in range(len(one) - 3))
-        self._quads = frozenset(quads)
-        self._longest = max(map(len, known), default=0)
+        self._grams = {
+            piece: mark
+            for secret, mark in known.items()
+            for at in range(len(secret) - PIECE_CHARS + 1)
+            if not is_counting(piece := secret[at : at + PIECE_CHARS])
+        }
+        self._quads = _by_quads(known)
+        self._long = _by_quads([one for one in known if len(one) >= LONG_CHARS])
 
     def anywhere(self, text: str) -> Iterator[Hit]:
         """Each six letters of a secret in a row. For texts that hold no ordinary words."""
         quads, grams = self._quads, self._grams
-        for at in [
-            at
-            for at in range(0, len(text) - QUAD_CHARS + 1, STEP)
-            if text[at : at + QUAD_CHARS] in quads
-        ]:
+        step = PIECE_CHARS - QUAD_CHARS + 1  # any six letters hold the four of such a place
+        places = range(0, len(text) - QUAD_CHARS + 1, step)
+        for at in [at for at in places if text[at : at + QUAD_CHARS] in quads]:
             for begin in range(max(0, at + QUAD_CHARS - PIECE_CHARS), at + 1):
                 mark = grams.get(text[begin : begin + PIECE_CHARS])
                 if mark is not None:
                     yield begin, begin + PIECE_CHARS, mark
+
+    def halves(self, text: str) -> Iterator[Hit]:
+        """Half of a long secret or more, wherever it stands."""
+        quads = self._long
+        step = LONG_CHARS // 2 - QUAD_CHARS + 1
+        places = range(0, len(text) - QUAD_CHARS + 1, step)
+        done = 0
+        for at in [at for at in places if text[at : at + QUAD_CHARS] in quads]:
+            for secret, place in quads[text[at : at + QUAD_CHARS]] if at >= done else ():
+                begin, end = _alike(text, at, secret, place)
+                if end - begin >= _half(secret):
+                    done = max(done, end)
+                    yield begin, end, self._known[secret]
 
     def at_cuts(self, text: str, *, torn: bool) -> Iterator[Hit]:
         """What is left of secrets where the text was cut: at an ellipsis, and at the ends of its
@@ -166,17 +176,53 @@ class Pieces:
 
     def _ending(self, text: str, at: int) -> list[tuple[int, str]]:
         """The secrets whose first letters end here, with how many they are."""
-        if text[max(0, at - QUAD_CHARS) : at] not in self._quads:
-            return []
-        sizes = range(min(self._longest, at), QUAD_CHARS - 1, -1)
-        return [(size, one) for size in sizes for one in self._heads.get(text[at - size : at], ())]
+        return [
+            (size, secret)
+            for secret, place in self._quads.get(text[max(0, at - QUAD_CHARS) : at], ())
+            if (size := place + QUAD_CHARS) < len(secret)
+            and text.startswith(secret[:size], at - size)
+            and at >= size
+        ]
 
     def _beginning(self, text: str, at: int) -> list[tuple[int, str]]:
         """The secrets whose last letters begin here, with how many they are."""
-        if text[at : at + QUAD_CHARS] not in self._quads:
-            return []
-        sizes = range(min(self._longest, len(text) - at), QUAD_CHARS - 1, -1)
-        return [(size, one) for size in sizes for one in self._tails.get(text[at : at + size], ())]
+        return [
+            (len(secret) - place, secret)
+            for secret, place in self._quads.get(text[at : at + QUAD_CHARS], ())
+            if place > 0 and text.startswith(secret[place:], at)
+        ]
+
+
+def _by_quads(secrets: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
+    """Each four letters in a row, with the secrets that they stand in and where."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for secret in secrets:
+        for at in range(len(secret) - QUAD_CHARS + 1):
+            found.setdefault(secret[at : at + QUAD_CHARS], []).append((secret, at))
+    return found
+
+
+def _alike(text: str, at: int, secret: str, place: int) -> tuple[int, int]:
+    """The part of a text around a place that is as the secret is around its own."""
+    begin, first = at, place
+    while begin > 0 and first > 0 and text[begin - 1] == secret[first - 1]:
+        begin, first = begin - 1, first - 1
+    while at < len(text) and place < len(secret) and text[at] == secret[place]:
+        at, place = at + 1, place + 1
+    return begin, at
+
+
+def is_counting(text: str) -> bool:
+    """Whether its letters are as far from each other as those of 1234, aceg or 0000."""
+    return len({ord(b) - ord(a) for a, b in pairwise(text)}) <= 1
+
+
+def goes_on_counting(text: str, begin: int, end: int) -> bool:
+    """Whether letters like those of 1234 are only a part of what counts there."""
+    return is_counting(text[begin:end]) and (
+        (begin > 0 and is_counting(text[begin - 1 : end]))
+        or (end < len(text) and is_counting(text[begin : end + 1]))
+    )
 
 
 def _half(secret: str) -> int:

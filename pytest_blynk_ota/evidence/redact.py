@@ -10,12 +10,12 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from os.path import commonprefix
 from typing import Any
 
-from pytest_blynk_ota.evidence.pieces import Hit, Pieces
-from pytest_blynk_ota.evidence.views import MAX_LAYERS, views
+from pytest_blynk_ota.evidence.pieces import Hit, Pieces, goes_on_counting
+from pytest_blynk_ota.evidence.views import MAX_LAYERS, View, views
 
 MIN_SECRET_CHARS = 4
 """A shorter known value would black out ordinary words."""
@@ -189,6 +189,8 @@ class Redactor:
             if value and all(type(item) is int for item in value):
                 return self._numbers(value)
             return [self.clean(item) for item in value]
+        if type(value) is int and str(value) in self._net.names:
+            return self.text(str(value))
         return value
 
     def _numbers(self, numbers: Sequence[int]) -> list[Any]:
@@ -254,19 +256,22 @@ class _Net:
         """What stands in the text of any secret, in any view of it."""
         hits: list[Hit] = []
         for view in views(text, layers):
-            hits += [(*view.span(begin, end), mark) for begin, end, mark in self._whole(view.text)]
+            found = self._whole(view)
             if view.is_code:
-                pieces = self._pieces.anywhere(view.text)
-            elif is_memory:
-                continue
-            else:
-                pieces = self._pieces.at_cuts(view.text, torn=torn)
-            hits += [(*view.span(begin, end), mark) for begin, end, mark in pieces]
+                found = chain(found, self._pieces.anywhere(view.text))
+            elif not is_memory:
+                found = chain(
+                    found,
+                    self._pieces.halves(view.text),
+                    self._pieces.at_cuts(view.text, torn=torn),
+                )
+            hits += [(*view.span(begin, end), mark) for begin, end, mark in found]
         return hits
 
-    def _whole(self, text: str) -> Iterator[Hit]:
-        for found in _each(self._pattern, text):
-            yield *found.span(), self._known[found[0]]
+    def _whole(self, view: View) -> Iterator[Hit]:
+        for found in _each(self._pattern, view.text):
+            if not (view.is_code and goes_on_counting(view.text, *found.span())):
+                yield *found.span(), self._known[found[0]]
 
 
 def _sealed(marks: list[str], mark: str) -> str:

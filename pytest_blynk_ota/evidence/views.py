@@ -32,7 +32,7 @@ class View:
     Args:
         text: the letters.
         of: the view that it was made of; None for the text itself.
-        is_code: it was made of numbers or of base64, so that ordinary words are not in it.
+        is_code: it was made of numbers, hex or base64, so that next to no words are in it.
         spans: says where each letter stood.
     """
 
@@ -158,9 +158,19 @@ def _backslash(found: re.Match[str]) -> str:
     return _CONTROLS.get(other, other)
 
 
+_QUOTES = re.compile(r"'\"'\"'|'\\''|''|\"\"")
+"""A quote within quotes, as shells, tables and SQL write it."""
+
+
+def _quote(found: re.Match[str]) -> str:
+    return found[0][0]
+
+
 _UNSEEN_LETTERS = "\0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-_UNSEEN = re.compile(f"\x1b\\[[0-9;?]*[A-Za-z]|[{_UNSEEN_LETTERS}]")
-"""What no reader sees: colours, the other half of a letter in UTF-16, letters without width."""
+_UNSEEN = re.compile(
+    f"\x1b\\[[0-9;?]*[A-Za-z]|(?<!\0)\0{{1,3}}(?!\0)|[{_UNSEEN_LETTERS.strip(chr(0))}]"
+)
+"""What no reader sees: colours, the rest of a letter in UTF-16 or UTF-32, letters without width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +317,7 @@ DECODERS: Sequence[tuple[Decoder, bool]] = (
     (_escapes("%", _PERCENT, _percent), False),
     (_escapes("\\", _BACKSLASH, _backslash), False),
     (_escapes("&", _ENTITY, _entity), False),
+    (_escapes("'\"", _QUOTES, _quote), False),
     (_escapes(f"\x1b{_UNSEEN_LETTERS}", _UNSEEN, lambda found: ""), False),
     (_base64, True),
     (_hex, True),
