@@ -19,7 +19,6 @@ Hit = tuple[int, int, str]
 """Where something of a secret begins and ends, and the mark for it."""
 
 _PLAIN = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-"""A word or a number, which may stand in any text."""
 _ELLIPSIS = re.compile(r"\.{3}|…")
 _BEHIND = " \t\r\"',+\\|=)]"
 """What may stand between a piece and the end of its line."""
@@ -212,6 +211,11 @@ def _alike(text: str, at: int, secret: str, place: int) -> tuple[int, int]:
     return begin, at
 
 
+def is_plain(text: str) -> bool:
+    """Whether it is a word or a number, as it may stand in any text."""
+    return _PLAIN.fullmatch(text) is not None
+
+
 def is_counting(text: str) -> bool:
     """Whether its letters are as far from each other as those of 1234, aceg or 0000."""
     return len({ord(b) - ord(a) for a, b in pairwise(text)}) <= 1
@@ -233,14 +237,12 @@ def _is_torn(piece: str, secret: str, margin: re.Match[str]) -> bool:
     """Whether what stands at the end of a line within a text is of a secret."""
     if margin["diff"]:
         return _counts(piece, secret)
-    return len(piece) >= _half(secret) and _PLAIN.fullmatch(piece) is None
+    return len(piece) >= _half(secret) and not is_plain(piece)
 
 
 def _counts(piece: str, secret: str) -> bool:
     """Whether so little is a secret's, and no word that any text may hold."""
-    return len(piece) >= PIECE_CHARS and (
-        _PLAIN.fullmatch(piece) is None or len(piece) >= _half(secret)
-    )
+    return len(piece) >= PIECE_CHARS and (not is_plain(piece) or len(piece) >= _half(secret))
 
 
 def _end_of_line(text: str, at: int) -> int:

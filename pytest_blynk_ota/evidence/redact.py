@@ -14,7 +14,7 @@ from itertools import chain, groupby, islice
 from os.path import commonprefix
 from typing import Any
 
-from pytest_blynk_ota.evidence.pieces import Hit, Pieces, goes_on_counting
+from pytest_blynk_ota.evidence.pieces import Hit, Pieces, goes_on_counting, is_plain
 from pytest_blynk_ota.evidence.views import MAX_LAYERS, View, views
 
 MIN_SECRET_CHARS = 4
@@ -78,7 +78,8 @@ FIXED_MARKS = frozenset(f"[{name}]" for name in (*KEYS.values(), *(name for name
 
 def spellings(value: str) -> set[str]:
     """The letters that one value may be written in: composed or not, its UTF-8 read as another
-    code, once or twice, with what a code lacks replaced, and with plus signs for spaces."""
+    code, once or twice, with what a code lacks replaced; in capitals or none; with plus signs for
+    spaces, and as a part of a file's name."""
     found = {value}
     if not value.isascii():
         found |= {unicodedata.normalize(form, value) for form in ("NFC", "NFD", "NFKC", "NFKD")}
@@ -87,12 +88,15 @@ def spellings(value: str) -> set[str]:
             found |= {_bytes(one).decode(code, "replace") for one in found for code in CODES}
         found |= {one.decode("latin-1") for one in wide}
         found |= {value.encode(code, "replace").decode("utf-8", "replace") for code in CODES}
-    found |= {one.replace(" ", "+") for one in found}
+    found |= {one.replace(" ", other) for one in found for other in ("+", "\xa0")}
+    found.add(re.sub(r"\W", "_", value))
+    if not is_plain(value):
+        found |= {value.upper(), value.lower()}
     return {one for one in found if one == value or _is_telling(one)}
 
 
 CODES, WIDE = ("latin-1", "cp1252", "ascii"), ("utf-16-le", "utf-16-be")
-_LOST = re.compile("[?\ufffd]")
+_LOST = re.compile("[?_\ufffd]")
 
 
 def _is_telling(spelling: str) -> bool:

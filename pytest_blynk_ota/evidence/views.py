@@ -6,6 +6,7 @@ off one after the other, in every order. Most views mean nothing; nothing is fou
 
 from __future__ import annotations
 
+import base64
 import binascii
 import html
 import re
@@ -130,7 +131,7 @@ _PERCENT = re.compile(r"%(?:([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))")
 _ENTITY = re.compile(r"&(?:#([0-9]{1,7});?|#[xX]([0-9a-fA-F]{1,6});?|[a-zA-Z][a-zA-Z0-9]{1,31};)")
 _BACKSLASH = re.compile(
     r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-    r"|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|u\{([0-9a-fA-F]{1,6})\}"
+    r"|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|[xu]\{([0-9a-fA-F]{1,6})\}"
     r"|([0-7]{1,3})|([\s\S]))"
 )
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\n": ""}
@@ -158,12 +159,12 @@ def _backslash(found: re.Match[str]) -> str:
     return _CONTROLS.get(other, other)
 
 
-_QUOTES = re.compile(r"'\"'\"'|'\\''|''|\"\"")
-"""A quote within quotes, as shells, tables and SQL write it."""
+_QUOTES = re.compile(r"'\"'\"'|'\\''|''|\"\"|(['\"])(?:\s+|\s*\+\s*)\1")
+"""A quote within quotes, as shells, tables and SQL write it; and texts put one behind the other."""
 
 
 def _quote(found: re.Match[str]) -> str:
-    return found[0][0]
+    return "" if found[1] else found[0][0]
 
 
 _UNSEEN_LETTERS = "\0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
@@ -206,6 +207,7 @@ class _Packing:
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 """Four bytes or more. So is any word of six letters."""
 _BOTH_ALPHABETS = str.maketrans("-_", "+/")
+_BASE32 = re.compile("[A-Z2-7]{10,}")
 _HEX = re.compile(
     r"[0-9A-Fa-f]{2}(?:[^0-9A-Za-z]{0,3}(?:0?[xX]|[uU]\+?)?[0-9A-Fa-f]{2}){3,}[0-9A-Fa-f]?"
 )
@@ -216,8 +218,12 @@ _WORDS = [
     re.compile(f"(?<![0-9A-Fa-f])([0-9A-Fa-f]{{{letters}}})(?![0-9A-Fa-f:])")
     for letters in (4, 8, 16)
 ]
-_NUMBERS = re.compile(r"[0-9]{1,7}(?:[^0-9A-Za-z]{1,4}[0-9]{1,7}){3,}")
-_NUMBER = re.compile("([0-9]+)")
+_NUMBERS = re.compile(r"(?:0[ob])?[0-9]{1,8}(?:[^0-9A-Za-z]{1,4}(?:0[ob])?[0-9]{1,8}){3,}")
+_NUMBER = re.compile("(0o[0-7]+|0b[01]+|[0-9]+)")
+_DUMP = re.compile(
+    r"((?:\b(?:[0-9A-Fa-f]{2}){1,8} {1,3}){4,})\|?([^|\n]{1,16})(?:\||$)", re.MULTILINE
+)
+"""A line of a hex dump, with its bytes beside it as letters, and dots for what is none."""
 _SPELLED = [
     (
         re.compile(r"[0-9A-Za-z](?:[\s,;:.|/-]{1,4}[0-9A-Za-z]\b){3,}"),
@@ -232,21 +238,25 @@ _SPELLED = [
 _IN_BASE64 = _Packing(
     6, 4, "AAA", lambda letters: binascii.a2b_base64(letters.translate(_BOTH_ALPHABETS))
 )
+_IN_BASE32 = _Packing(5, 8, "A" * 7, base64.b32decode)
 _IN_HEX = _Packing(4, 2, "", bytes.fromhex)
 _IN_BITS = _Packing(
     1, 8, "", lambda letters: int(letters or "0", 2).to_bytes(len(letters) // 8, "big")
 )
 
 
-def _base64(text: str) -> Iterator[Made]:
-    """All runs as one: what was wrapped at any length is whole again."""
+def _joined(runs: re.Pattern[str], packing: _Packing) -> Decoder:
+    """A decoder of all runs as one: what was wrapped at any length is whole again."""
 
-    def stand() -> Spans:
-        begins = list(chain.from_iterable(range(*run.span()) for run in _BASE64.finditer(text)))
+    def stand(text: str) -> Spans:
+        begins = list(chain.from_iterable(range(*run.span()) for run in runs.finditer(text)))
         return begins, [place + 1 for place in begins]
 
-    runs = _BASE64.findall(text)
-    return _IN_BASE64.decode("".join(runs), stand) if runs else iter(())
+    def decode(text: str) -> Iterator[Made]:
+        found = runs.findall(text)
+        return packing.decode("".join(found), partial(stand, text)) if found else iter(())
+
+    return decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,16 +311,25 @@ def _numbers(text: str) -> Iterator[Made]:
     runs = [run.span() for run in _NUMBERS.finditer(text)]
     if runs:
         numbers = _Parts(text, runs, _NUMBER)
-        yield "".join([_of_code(number, 10) for number in numbers.all()]), numbers.spans
+        yield "".join([_of_number(number) for number in numbers.all()]), numbers.spans
 
 
-def _spelled(text: str) -> Iterator[Made]:
-    """Letter by letter, with spaces between them or as a list."""
-    for pattern, letter in _SPELLED:
-        runs = [run.span() for run in pattern.finditer(text)]
-        if runs:
-            letters = _Parts(text, runs, letter)
-            yield "".join(letters.all()), partial(letters.spans, len)
+def _of_number(number: str) -> str:
+    base = {"0o": 8, "0b": 2}.get(number[:2], 10)
+    return _of_code(number[2:] if base != 10 else number, base)
+
+
+def _columns(text: str) -> Iterator[Made]:
+    """The letters beside the lines of a hex dump, one behind the other."""
+    found = [one.span(2) for one in _DUMP.finditer(text) if _shown(one[1]).endswith(one[2])]
+    if found:
+        places = list(chain.from_iterable(range(*span) for span in found))
+        plain = "".join([text[begin:end] for begin, end in found])
+        yield plain, lambda: (places, [place + 1 for place in places])
+
+
+def _shown(digits: str) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in bytes.fromhex(digits))
 
 
 DECODERS: Sequence[tuple[Decoder, bool]] = (
@@ -319,10 +338,12 @@ DECODERS: Sequence[tuple[Decoder, bool]] = (
     (_escapes("&", _ENTITY, _entity), False),
     (_escapes("'\"", _QUOTES, _quote), False),
     (_escapes(f"\x1b{_UNSEEN_LETTERS}", _UNSEEN, lambda found: ""), False),
-    (_base64, True),
+    (_joined(_BASE64, _IN_BASE64), True),
+    (_joined(_BASE32, _IN_BASE32), True),
     (_hex, True),
     (_bits, True),
     (_numbers, True),
     (_spelled, True),
+    (_columns, True),
 )
 """Each with whether it makes letters of what are no words."""

@@ -83,6 +83,8 @@ ENCODINGS = {
     "base64 for URLs": lambda s: base64.urlsafe_b64encode(utf8(s)).decode(),
     "base64 with a user": lambda s: base64.b64encode(utf8(f"u:{s}")).decode(),
     "base64, wrapped": lambda s: base64.encodebytes(utf8(s)).decode(),
+    "base32": lambda s: base64.b32encode(utf8(s)).decode(),
+    "octal numbers": lambda s: str([oct(byte) for byte in utf8(s)]),
     "UTF-8 as Latin-1": lambda s: utf8(s).decode("latin-1"),
     "NFD": lambda s: unicodedata.normalize("NFD", s),
 }
@@ -162,6 +164,40 @@ def test_a_hex_dump_of_many_lines_shows_no_six_letters_of_a_secret():
     assert [at for at in range(len(TOKEN) - 5) if TOKEN[at : at + 6] in left] == []
 
 
+@pytest.mark.parametrize("before", [0, 4, 9, 15])
+def test_the_letters_beside_a_hex_dump_are_those_of_the_dump(before):
+    data = b"." * before + utf8(TOKEN) + b"." * 16
+    redactor = knowing(TOKEN)
+    for at in range(0, 48, 16):
+        left, right = data[at : at + 8].hex(" "), data[at + 8 : at + 16].hex(" ")
+        letters = data[at : at + 16].decode()
+        row = f"I (31) nvs: 0x3ffb{at:04x}   {left}  {right}  |{letters}|"
+        shown = redactor.text(row)
+        assert [n for n in range(len(TOKEN) - 5) if TOKEN[n : n + 6] in shown] == []
+        assert shown.startswith(f"I (31) nvs: 0x3ffb{at:04x}   ")
+    table = "| what    | battery |\n| 12 34 56 78 | horse |"
+    assert knowing("correct horse battery").text(table) == table
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOKEN.upper(),
+        TOKEN.lower(),
+        "/tmp/pytest-0/test_it_correct_horse__battery_0",
+        "correct\xa0horse,\xa0battery?",
+        '"correct horse," " battery?"',
+        "'correct ' + 'horse, battery?'",
+        "\\x{63}orrect horse, b\\u{61}ttery?",
+    ],
+)
+def test_a_secret_is_found_as_programs_show_it(text):
+    shown = knowing(TOKEN, "correct horse, battery?").text(text)
+    assert "[§]" in shown
+    assert "rrec" not in shown
+    assert "tte" not in shown
+
+
 def test_numbers_that_are_the_letters_of_a_secret_are_replaced_in_events():
     clean = knowing(TOKEN).clean({"bytes": list(utf8(TOKEN)), "sizes": [4096, 8192, 1, 2]})
     assert "113" not in str(clean["bytes"])
@@ -229,7 +265,12 @@ def real_lines():
 
 
 def test_what_real_boards_print_stays_as_it_is(real_lines):
-    words = ["correct horse battery", "connecting people", "esp32-c3-lab-2024", "hunter2!"]
-    redactor = knowing(*words, *(TOKEN[at:] + TOKEN[:at] for at in range(len(TOKEN))))
+    words = ["correct horse battery", "connecting people", "firmware update", "virtual-passphrase"]
+    redactor = knowing(
+        "esp32-c3-lab-2024",
+        "hunter2!",
+        *words,
+        *(TOKEN[at:] + TOKEN[:at] for at in range(len(TOKEN))),
+    )
     changed = [line for line in real_lines if redactor.line(line) != line]
     assert changed == []
