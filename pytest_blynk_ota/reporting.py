@@ -17,7 +17,7 @@ from pytest_blynk_ota.beginning import judged_at_the_end
 from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.ci import allure, html
 from pytest_blynk_ota.errors import RigError, UsageError
-from pytest_blynk_ota.evidence.bundle import TestBundle
+from pytest_blynk_ota.evidence.writer import TestBundle
 from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION, flag_of
 from pytest_blynk_ota.report.visible import visible

@@ -19,10 +19,11 @@ import pytest
 
 from pytest_blynk_ota.board.naming import label_of, names_a_port
 from pytest_blynk_ota.errors import UsageError
-from pytest_blynk_ota.evidence.bundle import EVENTS, append_lines, write_json
+from pytest_blynk_ota.evidence.bundle import EVENTS
 from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
 from pytest_blynk_ota.evidence.run import RUN
+from pytest_blynk_ota.evidence.writer import append_lines, write_json
 
 PREFIX = "blynk_ota_"
 """Our properties of a report begin so; JUnit XML shows them under the same names."""

@@ -18,10 +18,11 @@ from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.tls import Authority
 from pytest_blynk_ota.errors import EvidenceError, FirmwareError, LeaseHeld, UsageError
-from pytest_blynk_ota.evidence.bundle import TestBundle, read_test
+from pytest_blynk_ota.evidence.bundle import read_test
 from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.evidence.writer import TestBundle
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.restore import USUAL, Wanted

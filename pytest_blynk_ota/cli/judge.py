@@ -54,12 +54,10 @@ def command(bundles: tuple[Path, ...], as_json: bool) -> None:
 def _rows(bundle: Path) -> Iterator[Row]:
     """A row for each flaw, each operation and each thing that cannot be read."""
     from pytest_blynk_ota.errors import EvidenceError
-    from pytest_blynk_ota.evidence.bundle import EVENTS
-    from pytest_blynk_ota.evidence.files import is_there
-    from pytest_blynk_ota.evidence.run import find_runs
+    from pytest_blynk_ota.evidence.run import find_runs, is_a_test
 
-    runs = [] if is_there(bundle / EVENTS) else find_runs(bundle)
-    if not runs and not is_there(bundle / EVENTS) and _run_of(bundle) is None:
+    runs = [] if is_a_test(bundle) else find_runs(bundle)
+    if not runs and not is_a_test(bundle) and _run_of(bundle) is None:
         yield {"bundle": str(bundle), "error": _nothing(bundle)}
     elif not runs:
         yield from _test_rows(bundle, _run_of(bundle), alone=True)

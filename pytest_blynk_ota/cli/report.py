@@ -70,8 +70,8 @@ def command(
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name another file with -o") from error
     results = [run.result for run in page.runs]
-    results += ["changed"] * any(run.changed for run in page.runs)
-    results += ["incomplete"] * any(not run.complete for run in page.runs)
+    whole = all(run.whole for run in page.runs) and not any(test.flawed for test in page.tests)
+    results += [] if whole else ["incomplete"]
     code = code_of(results + [word for word, _ in page.counts if word in CAME_TO])
     click.echo(json.dumps(_row(page, path, code)) if as_json else _line(page, path))
     sys.exit(code if exit_code else 0)

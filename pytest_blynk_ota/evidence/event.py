@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 SCHEMA = 1
-MAX_SECONDS = 1e12
+MAX_SECONDS = 1e10
 """No clock that we stamp events with goes as far."""
+MAX_SEQ = 2**53
+"""What a browser can count to, and no test ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Event:
             if (
                 row["schema"] == SCHEMA
                 and type(seq) is int
+                and 0 <= seq < MAX_SEQ
                 and (type(t) is float or type(t) is int)
                 and (type(wall) is float or type(wall) is int)
                 and -MAX_SECONDS < t < MAX_SECONDS  # NaN is not
@@ -80,7 +83,7 @@ class Event:
 NUMBER = "a finite number"
 FIELDS: Mapping[str, str] = {
     "schema": f"the number {SCHEMA}",
-    "seq": "a whole number",
+    "seq": "a whole number from 0 on",
     "t": NUMBER,
     "wall": NUMBER,
     "source": "text",
@@ -96,7 +99,7 @@ def _whats_wrong(row: Any) -> str:
         return f"expected an object with {', '.join(FIELDS)}, got {shown(row)}"
     good: Mapping[str, Any] = {
         "schema": lambda value: value == SCHEMA,
-        "seq": lambda value: type(value) is int,
+        "seq": lambda value: type(value) is int and 0 <= value < MAX_SEQ,
         "t": _finite,
         "wall": _finite,
         "source": lambda value: isinstance(value, str),
@@ -131,24 +134,57 @@ def parse_events(text: str) -> list[Event]:
     Raises:
         ValueError: a line is no event; it names the line and the field.
     """
-    lines = text.split("\n")
-    whole = _at_once([line for line in lines if line and not line.isspace()])
-    if whole is not None:
-        return whole
-    events = []
-    for number, line in enumerate(lines, 1):
-        if line and not line.isspace():
-            try:
-                events.append(Event.from_json(line))
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"line {number}: {error}") from error
+    events, bad = events_in(text.split("\n"))
+    if bad:
+        raise ValueError(str(bad[0]))
     return events
 
 
-def _at_once(lines: Sequence[str]) -> list[Event] | None:
+@dataclass(frozen=True, slots=True)
+class NoEvent:
+    """A line that is no event.
+
+    Attributes:
+        number: which line, from 1.
+        why: what was expected, and what was found.
+    """
+
+    number: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"line {self.number}: {self.why}"
+
+
+def events_in(lines: Sequence[str | bytes]) -> tuple[list[Event], list[NoEvent]]:
+    """The events of JSON lines, and the lines that are none; empty lines are passed over.
+
+    Args:
+        lines: text, or bytes where they are no UTF-8.
+    """
+    whole = _at_once([line for line in lines if line and not line.isspace()])
+    if whole is not None:
+        return whole, []
+    events, bad = [], []
+    for number, line in enumerate(lines, 1):
+        if line and not line.isspace():
+            try:
+                text = line if isinstance(line, str) else line.decode("utf-8")
+                events.append(Event.from_json(text))
+            except UnicodeDecodeError as error:
+                bad.append(NoEvent(number, f"byte 0x{error.object[error.start]:02x} is no UTF-8"))
+            except (ValueError, RecursionError) as error:
+                bad.append(NoEvent(number, str(error)))
+    return events, bad
+
+
+def _at_once(lines: Sequence[str | bytes]) -> list[Event] | None:
     """All lines in one call of the parser, which is faster; None if one is bad."""
+    texts = [line for line in lines if isinstance(line, str)]
+    if len(texts) < len(lines):
+        return None
     try:
-        rows = json.loads(f"[{','.join(lines)}]")
+        rows = json.loads(f"[{','.join(texts)}]")
         return [Event.of(row) for row in rows] if len(rows) == len(lines) else None
     except (ValueError, RecursionError):
         return None

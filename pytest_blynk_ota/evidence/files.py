@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence.marks import Flaw
 
 KINDS = (
     (stat.S_ISLNK, "a link"),
@@ -30,6 +31,13 @@ class NoSuchFile(EvidenceError):
 
 class Foreign(EvidenceError):
     """Raised when something else stands where a file of a run is expected."""
+
+
+def flaw_of(error: EvidenceError) -> Flaw:
+    """What an error of this module says of the file."""
+    if isinstance(error, NoSuchFile):
+        return Flaw.MISSING
+    return Flaw.FOREIGN if isinstance(error, Foreign) else Flaw.UNREADABLE
 
 
 def kind_of(path: Path) -> str:

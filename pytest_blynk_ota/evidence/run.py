@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.bundle import EVENTS, Bundle, first_event, read_test
-from pytest_blynk_ota.evidence.event import Event, shown
+from pytest_blynk_ota.evidence.bundle import EVENTS, Bundle, first_event, look_at, read_test
+from pytest_blynk_ota.evidence.event import shown
 from pytest_blynk_ota.evidence.files import (
-    Foreign,
     NoSuchFile,
+    flaw_of,
     folders_in,
     is_folder,
     is_there,
@@ -81,13 +81,9 @@ class StoredTest:
             raise EvidenceError(f"{self.run}: {self.id}: it has no folder, so there is no evidence")
         return read_test(self.folder)
 
-    def events(self) -> Sequence[Event]:
-        """Its events, read anew. Raises EvidenceError."""
-        return self.read().events
-
-    def verdicts(self) -> Sequence[Mapping[str, Any]]:
-        """Its stored verdicts, one an operation; none if it was cut short. Raises EvidenceError."""
-        return self.read().verdicts or ()
+    def look(self) -> Bundle | None:
+        """The same, to show what there is: what cannot be read is a mark. None without evidence."""
+        return look_at(self.folder) if self.folder is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +120,25 @@ class Run:
         return self.data.get("complete") is True
 
     @property
+    def whole(self) -> bool:
+        """Whether it came to its end and nothing is wrong with it, so that its result holds: a
+        run that holds no word on any test has none."""
+        return self.complete and not self.marks and bool(self.words)
+
+    @property
     def killed(self) -> bool:
         """Whether it ended without a word: what stands on the disk is all there is."""
         return "finished" not in self.data
+
+    @property
+    def rig(self) -> str:
+        """The rig's name; "" if it is not known."""
+        return str(self.data.get("rig", ""))
+
+    @property
+    def started(self) -> str:
+        """When it began, ISO 8601 in UTC; "" if that is not known."""
+        return str(self.data.get("started", ""))
 
     @property
     def id(self) -> str | None:
@@ -135,10 +147,19 @@ class Run:
         return found if isinstance(found, str) else None
 
     @property
+    def own_marks(self) -> Sequence[Mark]:
+        """Those marks that belong to none of its tests."""
+        told = {mark for test in self.tests for mark in test.marks}
+        return [mark for mark in self.marks if mark not in told]
+
+    @property
     def words(self) -> Mapping[str, int]:
         """How many of its tests came to what, the worst first."""
         found = [test.word for test in self.tests]
         return {word: found.count(word) for word in WORST_FIRST if word in found}
+
+
+MISSING = {MANIFEST: "nothing says whether the files of the run are as they were written"}
 
 
 @dataclass(slots=True)
@@ -156,11 +177,9 @@ class _Reader:
         try:
             return read_json(self.root / name)
         except NoSuchFile:
-            self.mark(name, Flaw.MISSING, "there is no such file")
-        except Foreign as error:
-            self.mark(name, Flaw.FOREIGN, _without(error, self.root / name))
+            self.mark(name, Flaw.MISSING, MISSING.get(name, "there is no such file"))
         except EvidenceError as error:
-            self.mark(name, Flaw.UNREADABLE, _without(error, self.root / name))
+            self.mark(name, flaw_of(error), _without(error, self.root / name))
         return None
 
 
@@ -172,7 +191,7 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
         check: whether each file is compared with the manifest, which reads all of them.
 
     Raises:
-        EvidenceError: it is no folder of a run, or of a version that is not known here.
+        EvidenceError: it is no folder of a run.
     """
     _must_be_a_run(folder)
     reader = _Reader(folder)
@@ -185,6 +204,13 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
     tests = [*_told(reader, results), *_untold(reader, results, data, listed)]
     marks = sorted({*reader.marks, *(mark for test in tests for mark in test.marks)})
     return Run(folder, data, tuple(tests), tuple(marks), listed)
+
+
+def run_of_one(folder: Path) -> Run:
+    """A test's folder by itself as a run of which nothing is known."""
+    alone = Mark(RUN, Flaw.MISSING, "this is one test's folder: nothing is known of its run")
+    test = StoredTest(folder, None, _id_of(folder) or folder.name, folder)
+    return Run(folder, {}, (test,), (alone,))
 
 
 def marks_of_test(run: Path, name: str) -> list[Mark]:
@@ -220,7 +246,12 @@ def is_a_run(folder: Path) -> bool:
     """Whether a folder looks like one of a run, be it a damaged one."""
     if any(is_there(folder / name) for name in (RUN, RESULTS, MANIFEST)):
         return True
-    return any(is_there(test / EVENTS) for test in folders_in(folder / "tests"))
+    return any(is_a_test(test) for test in folders_in(folder / "tests"))
+
+
+def is_a_test(folder: Path) -> bool:
+    """Whether a folder looks like one of a test."""
+    return is_there(folder / EVENTS)
 
 
 def _must_be_a_run(folder: Path) -> None:
@@ -279,10 +310,8 @@ def _run_data(reader: _Reader) -> dict[str, Any]:
             reader.mark(RUN, Flaw.EDITED, f"{name}: expected {expected}, got {shown(data[name])}")
             del data[name]
     if data.get("schema", RUN_SCHEMA) > RUN_SCHEMA:
-        raise EvidenceError(
-            f"{reader.root / RUN}: schema {data['schema']}, known here are 1 to {RUN_SCHEMA}: "
-            f"read it with a newer pytest-blynk-ota"
-        )
+        what = f"schema {data['schema']}, known here are 1 to {RUN_SCHEMA}"
+        reader.mark(RUN, Flaw.FOREIGN, f"{what}: read it with a newer pytest-blynk-ota")
     return data
 
 
@@ -296,7 +325,7 @@ def _results(reader: _Reader) -> Iterator[TestResult]:
             reader.mark(RESULTS, Flaw.MISSING, "no test of the run is on record as ended")
         return
     except EvidenceError as error:
-        reader.mark(RESULTS, Flaw.UNREADABLE, _without(error, path))
+        reader.mark(RESULTS, flaw_of(error), _without(error, path))
         return
     lines = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -354,7 +383,7 @@ def _compare(reader: _Reader, *, killed: bool) -> None:
     try:
         reader.marks += changes(reader.root, manifest)
     except EvidenceError as error:
-        reader.mark(MANIFEST, Flaw.EDITED, str(error))
+        reader.mark(MANIFEST, Flaw.EDITED, str(error).removeprefix(f"{MANIFEST}: "))
 
 
 def _told(reader: _Reader, results: Iterable[TestResult]) -> Iterator[StoredTest]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
+from pytest_blynk_ota.evidence.marks import Mark
+from pytest_blynk_ota.evidence.results import TestResult
+from pytest_blynk_ota.evidence.run import Run, StoredTest
 from pytest_blynk_ota.report.columns import columns, pack
 from pytest_blynk_ota.report.compare import Comparison, compare
 from pytest_blynk_ota.report.fault import Fault, whose
-from pytest_blynk_ota.report.source import UNKNOWN, RunSource, TestSource
 from pytest_blynk_ota.report.story import Cited, Story, number, numbers
-from pytest_blynk_ota.report.visible import line, said, sentence, visible
+from pytest_blynk_ota.report.visible import count, line, said, sentence, visible
 
+UNKNOWN = "unknown"
 WORDS: dict[str, tuple[str, str]] = {
     # In the order of the page: what a reader has to act on comes first.
     "firmware": ("firmware", "Firmware failures"),
@@ -33,6 +36,8 @@ SEVERITIES = ("error", "warn", "info")
 MAX_TEXT_CHARS = 20_000
 LAST_LINES = 12
 TOOLS_SHOWN = 20
+MAX_MARKS = 50
+"""So many flaws of a run are named; the number tells of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class RunView:
     kind: str
     file: str
     complete: bool
-    changed: int
+    whole: bool
     result: str
     started: str
     finished: str
@@ -141,6 +146,7 @@ class TestView:
     comparison: Comparison | None
     no_comparison: str
     marks: tuple[str, ...]
+    flawed: bool
     events: int
     last_lines: tuple[str, ...]
     payload: str
@@ -182,13 +188,13 @@ class Page:
         return any(test.comparison for test in self.tests)
 
 
-Good = tuple[str, TestSource]
+Good = tuple[str, StoredTest]
 """The name of an earlier run and the test in it that passed."""
 
 
 def build(
-    runs: Sequence[RunSource],
-    good: Callable[[TestSource], Good | None] = lambda test: None,
+    runs: Sequence[Run],
+    good: Callable[[StoredTest], Good | None] = lambda test: None,
     *,
     plain: bool = False,
     notes: Sequence[str] = (),
@@ -231,46 +237,56 @@ def _title(runs: Sequence[RunView]) -> str:
     return f"{rigs}: {runs[0].started}" if len(runs) == 1 else f"{rigs}: {len(runs)} runs"
 
 
-def _word(test: TestSource) -> str:
-    return test.word if test.word in WORDS else UNKNOWN
+def _word(test: StoredTest) -> str:
+    return test.word or UNKNOWN
 
 
-def _run(run: RunSource, boards: Sequence[str]) -> RunView:
+def _run(run: Run, boards: Sequence[str]) -> RunView:
     """The head of a run.
 
     Args:
         run: as read.
         boards: what its tests ran on; where none says it, all boards are shown.
     """
-    head = run.head
-    firmware = head.get("firmware")
-    images = firmware if isinstance(firmware, Mapping) else {}
+    head = run.data
+    images = head.get("firmware", {})
     unused = [name for name in images if any(boards) and not _stands_in(said(name, 60), boards)]
-    command = head.get("command")
-    words = [said(word) for word in command] if isinstance(command, list) else []
-    tools = head.get("tools")
+    words = [said(word) for word in head.get("command", ())]
     return RunView(
-        name=line(run.folder.resolve().name, 100),
+        name=line(run.name, 100),
         path=line(str(run.folder), 400),
-        rig=said(head.get("rig"), 80),
+        rig=line(run.rig, 80),
         kind=said(head.get("rig_kind"), 40),
         file=said(head.get("rig_file"), 400),
-        complete=head.get("complete") is True,
-        changed=run.changed,
+        complete=run.complete,
+        whole=run.whole,
         result=said(head.get("result"), 40),
-        started=said(head.get("started"), 40),
+        started=line(run.started, 40),
         finished=said(head.get("finished"), 40),
         command=line(shlex.join(words), 2000),
         firmware=_firmware({name: images[name] for name in images if name not in unused}),
         unused=", ".join(said(name, 60) for name in unused),
         tools=tuple(
             (said(name, 60), said(version, 60))
-            for name, version in list(tools.items())[:TOOLS_SHOWN]
-        )
-        if isinstance(tools, Mapping)
-        else (),
-        marks=tuple(line(mark) for mark in run.marks),
+            for name, version in list(head.get("tools", {}).items())[:TOOLS_SHOWN]
+        ),
+        marks=tuple(line(mark) for mark in _marks(run)),
     )
+
+
+def _marks(run: Run) -> Iterator[str]:
+    """What is wrong with a run; what is wrong with a test of it stands there."""
+    if not run.complete and run.data:
+        yield "the run is not complete: it was stopped or killed, or still goes on"
+    if not run.listed:
+        yield f"a run of schema {run.schema} holds no word on what its tests came to"
+    own = run.own_marks
+    yield from map(str, own[:MAX_MARKS])
+    if len(own) > MAX_MARKS:
+        yield f"and {len(own) - MAX_MARKS:,} more"
+    if files := len({mark.file for mark in run.marks}):
+        as_were = count(files, "file is not as it was", "files are not as they were")
+        yield f"{as_were} when the run ended"
 
 
 def _stands_in(name: str, boards: Iterable[str]) -> bool:
@@ -282,8 +298,6 @@ def _firmware(data: Mapping[Any, Any]) -> tuple[Mapping[str, str], ...]:
     boards: dict[tuple[str, ...], list[str]] = {}
     names = ("version", "build", "sha256", "path")
     for board, images in data.items():
-        if not isinstance(images, Mapping):
-            continue
         cells = []
         for which in ("old", "new"):
             image = images.get(which)
@@ -303,17 +317,17 @@ def _firmware(data: Mapping[Any, Any]) -> tuple[Mapping[str, str], ...]:
 def _test(
     key: str,
     run: int,
-    test: TestSource,
+    test: StoredTest,
     same: int,
-    good: Callable[[TestSource], Good | None],
+    good: Callable[[StoredTest], Good | None],
     *,
     plain: bool,
 ) -> TestView:
-    events, marks = test.events()
-    story = Story(events, marks)
-    message, row = said(test.row.get("message")), test.row
-    operations = tuple(_operation(verdict, story) for verdict in test.verdicts)
-    fault = whose(_word(test), message, story, test.verdicts)
+    story, verdicts, marks = _seen(test)
+    result = test.result or NO_RESULT
+    message = said(result.message)
+    operations = tuple(_operation(verdict, story) for verdict in verdicts)
+    fault = whose(_word(test), message, story, verdicts)
     cited = {
         number
         for one in operations
@@ -323,10 +337,9 @@ def _test(
     if fault:
         cited.update(fault.events)
         cited.update(() if fault.decided is None else (fault.decided,))
-    payload, form = pack(columns(events, story.speed, cited), plain=plain)
-    comparison, why_not = _comparison(test, story, good)
-    if same > 1:
-        marks = [f"{same} results have this id: each is shown", *marks]
+    payload, form = pack(columns(story.events, story.speed, cited), plain=plain)
+    comparison, why_not = _comparison(test, story, verdicts, good)
+    twice = [f"{same} results have this id: each is shown"] if same > 1 else []
     file, name = _names(test.id)
     return TestView(
         key=key,
@@ -337,15 +350,15 @@ def _test(
         word=_word(test),
         outcomes=", ".join(one.outcome for one in operations if one.outcome),
         air=", ".join(dict.fromkeys(one.air for one in operations if one.air)),
-        boards=_boards(row.get("boards"), story),
-        seconds=number(row.get("seconds")),
+        boards=_boards(result.boards, story),
+        seconds=test.result.seconds if test.result else None,
         device_seconds=story.seconds,
         speed=story.speed,
-        started=said(row.get("started"), 40),
-        worker=said(row.get("worker"), 20),
+        started=said(result.started, 40),
+        worker=said(result.worker, 20),
         message=message,
-        text=_long(row.get("text")),
-        rerun=said(row.get("rerun"), 4000),
+        text=_long(result.text or ""),
+        rerun=said(result.rerun, 4000),
         folder=line(str(test.folder), 1000) if test.folder else "",
         operations=operations,
         fault=fault,
@@ -353,8 +366,9 @@ def _test(
         crashes=_crashes(story),
         comparison=comparison,
         no_comparison=why_not,
-        marks=tuple(line(mark) for mark in (*test.marks, *marks)),
-        events=len(events),
+        marks=tuple(line(str(mark)) for mark in (*test.marks, *twice, *marks)),
+        flawed=bool(test.marks or marks),
+        events=len(story.events),
         last_lines=tuple(
             line(event.data["text"], 300)
             for event in list(story.of("uart", "line"))[-LAST_LINES:]
@@ -365,10 +379,20 @@ def _test(
     )
 
 
-def _long(text: Any) -> str:
+NO_RESULT = TestResult(id="", folder=None, word=UNKNOWN, seconds=0.0)
+
+
+def _seen(test: StoredTest) -> tuple[Story, Sequence[Mapping[str, Any]], Sequence[Mark]]:
+    """What a test's evidence tells, its stored verdicts, and what is wrong with it."""
+    bundle = test.look()
+    if bundle is None:
+        return Story(()), (), ()
+    events = sorted(bundle.events, key=lambda event: event.t)
+    return Story(events), bundle.verdicts or (), bundle.marks
+
+
+def _long(text: str) -> str:
     """A failure's text with its lines; of a very long one the beginning and the end."""
-    if not isinstance(text, str):
-        return ""
     half = MAX_TEXT_CHARS // 2
     if len(text) > MAX_TEXT_CHARS:
         left = len(text) - MAX_TEXT_CHARS
@@ -382,23 +406,26 @@ def _names(test_id: str) -> tuple[str, str]:
     return (line(file, 200), line(name, 300)) if name else ("", line(test_id, 300))
 
 
-def _boards(given: Any, story: Story) -> str:
-    if isinstance(given, list) and given:
+def _boards(given: Sequence[str], story: Story) -> str:
+    if given:
         return ", ".join(said(board, 60) for board in given)
     return ", ".join(dict.fromkeys(line(event.board, 60) for event in story.events if event.board))
 
 
 def _comparison(
-    test: TestSource, story: Story, good: Callable[[TestSource], Good | None]
+    test: StoredTest,
+    story: Story,
+    verdicts: Sequence[Mapping[str, Any]],
+    good: Callable[[StoredTest], Good | None],
 ) -> tuple[Comparison | None, str]:
     found = good(test) if story.events else None
     if found is None:
         return None, "No earlier good run of this test was found."
     run, source = found
-    events, _ = source.events()
-    if not events:
+    there, then, _ = _seen(source)
+    if not there.events:
         return None, f"The evidence of the last good run ({line(run, 200)}) cannot be read."
-    return compare(run, (story, test.verdicts), (Story(events), source.verdicts)), ""
+    return compare(run, (story, verdicts), (there, then)), ""
 
 
 def _operation(verdict: Mapping[str, Any], story: Story) -> OperationView:

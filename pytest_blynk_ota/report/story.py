@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +37,6 @@ class Story:
     """Events in the order of their time, with what is asked of them again and again."""
 
     events: Sequence[Event]
-    marks: list[str] = field(default_factory=list)
 
     @cached_property
     def by_seq(self) -> Mapping[int, Event]:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_blynk_ota.evidence.run import Run, is_a_run, is_a_test, read_run, run_of_one
 from pytest_blynk_ota.report import html, markdown
 from pytest_blynk_ota.report.history import last_good, passed, same_run
 from pytest_blynk_ota.report.model import Page, build
-from pytest_blynk_ota.report.source import RunSource, read_run
 
 PAGE = "report.html"
 SUMMARY = "summary.md"
@@ -29,24 +29,30 @@ def read(runs: Sequence[Path], against: Path | None = None, *, plain: bool = Fal
     Raises:
         EvidenceError: a folder holds no evidence.
     """
-    sources: list[RunSource] = []
+    sources: list[Run] = []
     notes = []
     for folder in runs:
-        source = read_run(folder)
+        source = _run_of(folder)
         twin = next((one for one in sources if _says_the_same(one, source)), None)
         if twin is None:
             sources.append(source)
         else:
             notes.append(TWICE.format(folder, twin.folder))
-    other = read_run(against) if against else None
+    other = _run_of(against) if against else None
     if other and (own := next((one for one in sources if same_run(one, other)), None)):
-        notes.append(SAME_RUN.format(against, own.folder.resolve().name))
+        notes.append(SAME_RUN.format(against, own.name))
     elif other and not passed(other):
         notes.append(NOTHING_PASSED.format(against))
     return build(sources, last_good(sources, other), plain=plain, notes=notes)
 
 
-def _says_the_same(one: RunSource, other: RunSource) -> bool:
+def _run_of(folder: Path) -> Run:
+    """The run in a folder, or the one test."""
+    alone = is_a_test(folder) and not is_a_run(folder)
+    return run_of_one(folder) if alone else read_run(folder)
+
+
+def _says_the_same(one: Run, other: Run) -> bool:
     """Whether nothing is lost where one of two folders of a run is left out."""
     return same_run(one, other) and [test.word for test in one.tests] == [
         test.word for test in other.tests

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from pytest_blynk_ota.cli.judge import command
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.bundle import read_test, write_json
+from pytest_blynk_ota.evidence.bundle import read_test
 from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.results import TestResult
 from pytest_blynk_ota.evidence.run import find_runs, read_run
+from pytest_blynk_ota.evidence.writer import write_json
 from pytest_blynk_ota.verdict.again import judge_again
 
 STORED = Path(__file__).parents[1] / "data" / "evidence" / "schema1" / "run"

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_blynk_ota.errors import EvidenceError, RigError
-from pytest_blynk_ota.evidence.bundle import TestBundle, folder_name, read_test
+from pytest_blynk_ota.evidence.bundle import folder_name, read_test
 from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.evidence.writer import TestBundle
 from pytest_blynk_ota.session import Session
 
 JSON = st.recursive(

@@ -10,7 +10,7 @@ from typing import Any
 
 SPEED = 20.0
 HEAD: Mapping[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "rig": "lab1",
     "rig_kind": "real",
     "rig_file": "rigs/lab1.toml",

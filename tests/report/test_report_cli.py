@@ -65,6 +65,15 @@ def test_a_run_whose_files_were_changed_is_no_good_run(tmp_path, report):
     assert report(run.path, "--exit-code").exit_code == 4
 
 
+def test_a_test_whose_events_lack_their_end_is_no_good_test_whatever_the_manifest(tmp_path, report):
+    run = Folder(tmp_path / "run", result="ok")
+    folder = run.add(word="passed")
+    lines = (folder / "events.jsonl").read_text().splitlines(True)
+    (folder / "events.jsonl").write_text("".join(lines[:-1]))
+    seal(run.path)
+    assert report(run.path, "--exit-code").exit_code == 4
+
+
 @pytest.mark.parametrize(("word", "code"), [("firmware", 1), ("rig", 3), ("error", 4)])
 def test_a_run_that_says_ok_is_no_better_than_its_tests(tmp_path, report, word, code):
     run = Folder(tmp_path / "run", result="ok")

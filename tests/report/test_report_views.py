@@ -120,7 +120,7 @@ def test_report_and_summary_are_written_beside_the_evidence(run):
 
 def test_a_path_without_evidence_is_an_error_that_names_it(tmp_path, page):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EvidenceError, match=r"empty.*expected a run"):
+    with pytest.raises(EvidenceError, match=r"empty.*expected the folder of a run"):
         write.read([tmp_path / "empty"])
 
 
@@ -182,15 +182,18 @@ def a_link(folder):
 
 
 DAMAGE = {
-    "a pipe": (a_pipe, "missing, or no file"),
-    "a link": (a_link, "no verdict.json"),
-    "cut": (cut, "its end is missing"),
+    "a pipe": (a_pipe, "events.jsonl: foreign: is a pipe"),
+    "a link": (a_link, "verdict.json: foreign: is a link"),
+    "cut": (cut, "the end of the test is missing"),
     "foreign": (foreign, "no event"),
-    "deep": (deep, "verdict.json is no JSON"),
+    "deep": (deep, "verdict.json: unreadable: is no JSON"),
     "wrong kinds": (wrong_kinds, ""),
-    "no verdict": (no_verdict, "no verdict.json"),
+    "no verdict": (no_verdict, "verdict.json: missing: the test ended"),
     "empty": (empty, "no event"),
-    "numbers out of reach": (numbers_out_of_reach, "lines are no events"),
+    "numbers out of reach": (
+        numbers_out_of_reach,
+        "line 4: t: expected a finite number, got 1e+300 (and 1 more)",
+    ),
 }
 
 
@@ -213,9 +216,9 @@ def test_a_folder_that_leads_out_of_the_run_is_not_read(run, page, tmp_path):
     run.add("other")
     (tmp_path / "secret").mkdir()
     run.add("it", folder="../../secret")
-    test = next(test for test in page(run).tests if test.id.endswith("::it"))
-    assert (test.folder, test.events) == ("", 0)
-    assert "is missing" in test.marks[0]
+    made = page(run)
+    assert "secret" not in "".join(test.folder for test in made.tests)
+    assert any("line 2: folder: expected tests/NAME" in mark for mark in made.marks)
 
 
 def test_a_linked_folder_is_no_test(run, page, tmp_path):
@@ -298,7 +301,7 @@ def test_an_edited_head_is_marked_at_the_run(run, page):
 def test_a_whole_run_of_the_format_with_a_manifest_says_when_it_has_none(tmp_path, page):
     run = Folder(tmp_path / "run", schema=2)
     run.add()
-    assert page(run).marks[0].startswith("manifest.json is missing")
+    assert page(run).marks[0].startswith("manifest.json: missing")
 
 
 @pytest.mark.parametrize("manifest", ["[]", "{}", '{"files": 3}', '{"files": {"run.json": 1}}'])
@@ -306,19 +309,30 @@ def test_a_manifest_that_is_none_vouches_for_nothing(run, page, manifest):
     run.add()
     (run.path / "manifest.json").write_text(manifest)
     made = page(run)
-    assert made.runs[0].changed
-    assert "manifest.json: unreadable: " in "\n".join(made.marks)
+    assert not made.runs[0].whole
+    assert made.marks[0].startswith(("manifest.json: unreadable: ", "manifest.json: edited: "))
 
 
 @pytest.mark.parametrize(
     ("lines", "told"),
-    [(["x"], "1 line cannot be read"), (["x", "y"], "2 lines cannot be read")],
+    [("x", "cut: it ends in half a line"), ("x\n", "edited: line 2: ")],
 )
-def test_one_is_counted_as_one(run, page, lines, told):
+def test_a_result_that_cannot_be_read_is_told(run, page, lines, told):
     run.add()
     with (run.path / "results.jsonl").open("a") as results:
-        results.write("\n".join(lines))
-    assert page(run).marks == (f"results.jsonl: {told}",)
+        results.write(lines)
+    seal(run.path)
+    assert page(run).marks[0].startswith(f"results.jsonl: {told}")
+
+
+def test_one_file_is_counted_as_one_and_more_than_fifty_are_not_all_named(run, page):
+    run.add()
+    seal(run.path)
+    for number in range(60):
+        (run.path / f"more{number}").write_text("")
+    marks = page(run).marks
+    assert len(marks) == 52
+    assert marks[-2:] == ("and 10 more", "60 files are not as they were when the run ended")
 
 
 def test_a_board_that_no_test_ran_on_is_not_among_the_firmware(tmp_path, page):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_blynk_ota.evidence.bundle import TestBundle
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
+from pytest_blynk_ota.evidence.writer import TestBundle
 from pytest_blynk_ota.rig.core_dumps import elf_in, keep
 
 SECRET = "correct-horse-battery"
