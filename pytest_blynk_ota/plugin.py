@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.board.console import Console
     from pytest_blynk_ota.cloud.server import CloudServer
     from pytest_blynk_ota.delivery.server import DeliveryServer
+    from pytest_blynk_ota.errors import UsageError
     from pytest_blynk_ota.ota import Ota
     from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.extensions import Extensions
@@ -109,6 +110,8 @@ NOT_AGAIN = (
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 SEED: pytest.StashKey[int] = pytest.StashKey()
 RUN: pytest.StashKey[Path] = pytest.StashKey()
+HELD: pytest.StashKey[UsageError | None] = pytest.StashKey()
+"""There once the folder that the user named was asked for; why it was refused, if it was."""
 TALLY: pytest.StashKey[Tally] = pytest.StashKey()
 ROWS: pytest.StashKey[Rows] = pytest.StashKey()
 COMPLETE: pytest.StashKey[bool] = pytest.StashKey()
@@ -225,26 +228,51 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         raise pytest.UsageError(said)
 
 
-def _new_folder(config: pytest.Config) -> Path:
-    """A folder for the run of one process. Raises UsageError."""
+def hold_folder(config: pytest.Config) -> Path | None:
+    """The folder that the user named, for this run alone; None if none was. Raises UsageError: the
+    same one again, for a folder that was refused stays refused until the end."""
     from pytest_blynk_ota import runs
     from pytest_blynk_ota.errors import UsageError
 
     chosen = path_option(config, "evidence")
+    if chosen is None or HELD in config.stash:
+        if isinstance(refused := config.stash.get(HELD, None), UsageError):
+            raise refused
+        return chosen
     try:
-        if chosen:
-            with contextlib.ExitStack() as refused:  # each test of the run asks again
-                refused.callback(release := runs.hold(chosen))
-                folder = runs.renew(chosen)
-                refused.pop_all()
-            config.add_cleanup(release)
-            return folder
-        return runs.claim(config.rootpath, rig_option(config), datetime.now())
+        with _told_of_the_folder():
+            config.add_cleanup(runs.hold(chosen))
+        config.stash[HELD] = None
+    except UsageError as error:
+        config.stash[HELD] = error
+        raise
+    return chosen
+
+
+@contextlib.contextmanager
+def _told_of_the_folder() -> Iterator[None]:
+    """What the system refuses is a UsageError."""
+    from pytest_blynk_ota.errors import UsageError
+
+    try:
+        yield
     except OSError as error:
         raise UsageError(
             f"cannot write evidence in {error.filename} ({error.strerror}); "
             f"name another folder with --evidence"
         ) from error
+
+
+def _new_folder(config: pytest.Config) -> Path:
+    """A folder for the run of one process. Raises UsageError."""
+    from pytest_blynk_ota import runs
+
+    chosen = hold_folder(config)
+    with _told_of_the_folder():
+        if chosen is None:
+            return runs.claim(config.rootpath, rig_option(config), datetime.now())
+        runs.renew(chosen)
+        return chosen
 
 
 def _shared_folder(config: pytest.Config) -> Path:
@@ -421,6 +449,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     try:
         marks.check(config, ours)
+        if not (is_worker(config) or config.option.collectonly):
+            hold_folder(config)
         session_of(config)
         marks.need_a_board(ours, PLACE)
         items[:] = marks.by_baseline(items)
@@ -638,9 +668,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         from pytest_blynk_ota import runs
 
         stopped = session.shouldstop or session.shouldfail
-        complete = exitstatus in runs.ENDED and not stopped
         tally = config.stash[TALLY]
-        tally.write()
+        tally.end()
+        complete = exitstatus in runs.ENDED and not stopped and tally.all_ended
         try:
             runs.end(config.stash[RUN], tally, complete=complete)
         except OSError as error:  # a full disk costs the run its end, not the results

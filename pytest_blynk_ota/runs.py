@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from pytest_blynk_ota.board.naming import label_of, names_a_port
-from pytest_blynk_ota.errors import UsageError
+from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS
+from pytest_blynk_ota.evidence.chain import DIGEST, of_run
+from pytest_blynk_ota.evidence.files import read_json
 from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
-from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
-from pytest_blynk_ota.evidence.run import RUN
-from pytest_blynk_ota.evidence.writer import append_lines, write_json
+from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, counted, result_of
+from pytest_blynk_ota.evidence.writer import Results, write_json
 
 PREFIX = "blynk_ota_"
 """Our properties of a report begin so; JUnit XML shows them under the same names."""
@@ -83,13 +85,16 @@ def shared(root: Path, rig: str, now: datetime) -> Path:
 
 def hold(folder: Path) -> Callable[[], None]:
     """Keep others from using a folder that the user named, until what is returned is called or
-    this process ends, however it does. It leaves no file. Where nothing can be locked, as on some
-    network drives, nobody is kept out.
+    this process ends, however it does. Nothing in it is changed yet. It leaves no file. Where
+    nothing can be locked, as on some network drives, nobody is kept out.
 
     Raises:
-        UsageError: a run that has not ended holds it.
+        UsageError: a run that has not ended holds it, or what stands where a run has its files is
+            no run of ours.
         OSError: it cannot be made.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--evidence {folder}: it is a file, expected a folder; name another")
     folder.mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try:
@@ -102,41 +107,51 @@ def hold(folder: Path) -> Callable[[], None]:
         ) from error
     except OSError:  # no locks here
         pass
-    return lambda: os.close(held)
-
-
-def renew(folder: Path) -> Path:
-    """Use a folder that the user named: an earlier run in it is replaced, nothing else.
-
-    Raises:
-        UsageError: what stands where a run has its files is no run of ours; nothing was removed.
-        OSError: it cannot be made.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    stranger = next(_strangers(folder), None)
-    if stranger is not None:
+    if (stranger := next(_strangers(folder), None)) is not None:
+        os.close(held)
         raise UsageError(
             f"--evidence {folder}: {stranger} is no evidence, and a run would be written over it; "
             "nothing was removed: name an empty folder, or one that holds an earlier run alone"
         )
-    if (folder / RUN).exists():
-        for name in (RUN, RESULTS, MANIFEST, "report.html", "summary.md"):
-            (folder / name).unlink(missing_ok=True)
-        for log in folder.glob("virtual-rack*.log"):
-            log.unlink()
-        shutil.rmtree(folder / "tests", ignore_errors=True)
-    return folder
+    return lambda: os.close(held)
+
+
+def renew(folder: Path) -> None:
+    """Take an earlier run, and nothing else, out of a folder that this process holds.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    if not (folder / RUN).exists():
+        return
+    shutil.rmtree(folder / "tests", ignore_errors=True)
+    for log in folder.glob(RACK_LOGS):
+        log.unlink()
+    for name in (*BESIDE, RUN):  # the last one says that the others are ours
+        (folder / name).unlink(missing_ok=True)
+
+
+BESIDE = (RESULTS, MANIFEST, "report.html", "summary.md")
+"""Files that a run writes beside its run.json."""
+RACK_LOGS = "virtual-rack*.log"
 
 
 def _strangers(folder: Path) -> Iterator[Path]:
-    """What is not ours under names that a run uses: a project's own ``tests``, above all."""
+    """What is not ours under names that a run uses: a project's own ``tests``, above all; and
+    without a run.json, whatever is called as a file of a run."""
     tests = folder / "tests"
     if tests.is_symlink() or (tests.exists() and not tests.is_dir()):
         yield tests
     elif tests.is_dir():
         yield from (path for path in sorted(tests.iterdir()) if not _of_a_test(path))
-    with contextlib.suppress(FileNotFoundError, ValueError):  # torn by a kill: it may be ours
+    try:
         data = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        yield from (folder / name for name in BESIDE if (folder / name).exists())
+        yield from sorted(folder.glob(RACK_LOGS))
+    except ValueError:  # torn by a kill: it may be ours
+        pass
+    else:
         if not isinstance(data, dict) or "schema" not in data:
             yield folder / RUN
 
@@ -162,6 +177,13 @@ def begin(folder: Path, data: Mapping[str, Any]) -> None:
     mine.unlink()
 
 
+def id_of(folder: Path) -> str | None:
+    """The id of the run in a folder, which has begun; None if it has none that can be read."""
+    with contextlib.suppress(EvidenceError):
+        return str(read_json(folder / RUN)["id"])
+    return None
+
+
 def end(folder: Path, tally: Tally, *, complete: bool) -> None:
     """Complete run.json with what came out, and write the manifest of all that is there.
 
@@ -176,9 +198,10 @@ def end(folder: Path, tally: Tally, *, complete: bool) -> None:
         "result": result_of(counts, complete),
         "rig_kind": tally.kind,
         "counts": dict(counts),
+        **tally.told(),
         "finished": _now(),
     }
-    write_json(path, data)
+    write_json(path, data | {DIGEST: of_run(data)})
     write_json(folder / MANIFEST, manifest_of(folder))
 
 
@@ -230,9 +253,11 @@ class _Test:
     word: str | None = None
     seconds: float = 0.0
     told: dict[str, Any] = field(default_factory=dict)
+    report: pytest.TestReport | None = None
 
     def take(self, report: pytest.TestReport, said: str | None) -> None:
         """Take one report: of two phases that failed, what the worse one says stays."""
+        self.report = report
         self.seconds += report.duration
         told = dict(getattr(report, TOLD, {}))
         if said is not None and (self.word is None or _worse(said, self.word)):
@@ -241,12 +266,11 @@ class _Test:
         else:
             self.told = told | {key: value for key, value in self.told.items() if value}
 
-    def result(
-        self, report: pytest.TestReport, word: str, clean: Callable[[str], str]
-    ) -> TestResult:
+    def result(self, word: str, clean: Callable[[str], str]) -> TestResult:
         """Its line. A worker that died told nothing of its end, so the report speaks for it: in the
         words of pytest-xdist, which name the test with all that its id may hold."""
-        told = self.told
+        told, report = self.told, self.report
+        assert report is not None
         name = told.get("id") or clean(report.nodeid)
         died = None
         if report.when not in PHASES:
@@ -267,6 +291,8 @@ class _Test:
 
 
 PHASES = ("setup", "call", "teardown")
+BAD = ("firmware", "rig", "error")
+"""What a test came to that its teardown cannot mend."""
 
 
 def _worse(said: str, before: str) -> bool:
@@ -294,16 +320,32 @@ class Tally:
     def __init__(self, run: Callable[[], Path | None], clean: Callable[[str], str]) -> None:
         self._run = run
         self._clean = clean
-        self._words: dict[str, str] = {}
+        self._results: Results | None = None
         self._open: dict[tuple[str, str | None], _Test] = {}
-        self._waiting: list[str] = []
+        self._waiting: list[TestResult] = []
         self.trouble: list[str] = []
         self._kinds: set[str] = set()
+        self._collected: set[str] = set()
+        self._ended: set[str] = set()
 
     @property
     def kind(self) -> str:
         """What the boards that were used are made of."""
         return MIXED if len(self._kinds) > 1 else next(iter(self._kinds), UNKNOWN)
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether each test that was collected came to its end, on the rig or not."""
+        return self._collected <= self._ended
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Take the tests that are to run."""
+        self._collected |= {item.nodeid for item in session.items}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """The same, of a worker."""
+        self._collected |= set(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take one report."""
@@ -312,14 +354,15 @@ class Tally:
         key = report.nodeid, _worker(report)
         test = self._open.setdefault(key, _Test(getattr(report, "start", 0.0)))
         test.take(report, said)
-        if said is not None:
-            before = self._words.get(report.nodeid, said)
-            self._words[report.nodeid] = said if _worse(said, before) else before
         if report.when in ("setup", "call"):
             return
         del self._open[key]
+        self._ended.add(report.nodeid)
+        self._keep(test)
+
+    def _keep(self, test: _Test) -> None:
         if test.word is not None:
-            self._waiting.append(test.result(report, test.word, self._clean).to_json())
+            self._waiting.append(test.result(test.word, self._clean))
             self.write()
 
     def write(self) -> None:
@@ -327,12 +370,27 @@ class Tally:
         folder = self._run()
         if not self._waiting or folder is None or not (folder / RUN).exists():
             return
+        waiting, self._waiting = self._waiting, []
         try:
-            append_lines(folder / RESULTS, self._waiting)
+            self._results = self._results or Results(folder)
+            self._results.add(waiting)
         except OSError as error:
             self.trouble.append(f"{folder / RESULTS} is not whole: {error.strerror}")
-        self._waiting.clear()
+        except EvidenceError as error:
+            self.trouble.append(f"{folder / RESULTS} is not whole: {error}")
+
+    def end(self) -> None:
+        """Write what is left. A test that failed, and was stopped before its end, has failed."""
+        for test in self._open.values():
+            if test.word in BAD:
+                self._keep(test)
+        self.write()
 
     def counts(self) -> Counter[str]:
         """Tests by what they came to."""
-        return Counter(self._words.values())
+        return counted(self._results.told if self._results else ())
+
+    def told(self) -> dict[str, Any]:
+        """What run.json holds of them beside the counts."""
+        results = {"results": self._results.end()} if self._results else {}
+        return {"collected": len(self._collected), "ended": len(self._ended), **results}

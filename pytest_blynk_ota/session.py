@@ -259,7 +259,9 @@ class Session:
 
     def bundle(self, test_id: str) -> TestBundle:
         """Start the evidence of a test: from now on events go there."""
-        bundle = TestBundle(self._run(), test_id, self.redactor, self.options.worker)
+        run = self._run()
+        worker, run_id = self.options.worker, runs.id_of(run)
+        bundle = TestBundle(run, test_id, self.redactor, worker, run_id)
         self.recorder.switch(bundle.timeline)
         if self._rig is not None:
             self._rig.mend()

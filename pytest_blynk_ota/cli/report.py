@@ -20,6 +20,9 @@ CODES = {"firmware": 1, "rig": 3, "ok": 0}
 """The result in run.json to an exit code; any other word is evidence that is not whole."""
 CAME_TO = ("firmware", "rig", "error")
 """What a test came to that no run is fine with, whatever its run.json says."""
+NOT_WHOLE = (
+    "the page is made of evidence that is not whole; only with --exit-code is that an exit code"
+)
 WORST_FIRST = (1, 3, 4, 0)
 """A firmware failure outweighs a rack error, and both an incomplete run."""
 
@@ -53,9 +56,9 @@ def command(
     RUNS are the folders of runs, of several workers or machines too, of single tests, or folders
     in which runs lie, as CI leaves them.
 
-    Exit code 0: the page is written; 2: it cannot be; 4: a folder holds no evidence. With
-    --exit-code 1: the firmware failed; 3: the rig failed; 4: a run is not complete, or its files
-    were changed.
+    Exit code 0: the page is written, be the evidence whole or not, which is said on stderr; 2: it
+    cannot be; 4: a folder holds no evidence. With --exit-code 1: the firmware failed; 3: the rig
+    failed; 4: a run is not complete, has no test, or its files were changed.
 
     Example: blynk-ota report .blynk-ota/runs/20261123T203000-virtual
     """
@@ -73,6 +76,8 @@ def command(
     whole = all(run.whole for run in page.runs) and not any(test.flawed for test in page.tests)
     results += [] if whole else ["incomplete"]
     code = code_of(results + [word for word, _ in page.counts if word in CAME_TO])
+    for note in [*page.marks, *([] if whole else [NOT_WHOLE])]:
+        click.echo(f"blynk-ota: note: {note}", err=True)
     click.echo(json.dumps(_row(page, path, code)) if as_json else _line(page, path))
     sys.exit(code if exit_code else 0)
 
@@ -96,7 +101,4 @@ def _row(page: Page, path: Path, code: int) -> dict[str, Any]:
 
 def _line(page: Page, path: Path) -> str:
     counts = ", ".join(f"{number} {word}" for word, number in page.counts) or "no tests"
-    size = path.stat().st_size / 1e6
-    return "\n".join(
-        [*(f"note: {mark}" for mark in page.marks), f"{counts}: {path} ({size:.1f} MB)"]
-    )
+    return f"{counts}: {path} ({path.stat().st_size / 1e6:.1f} MB)"

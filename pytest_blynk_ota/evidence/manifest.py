@@ -24,8 +24,13 @@ CHUNK_BYTES = 1 << 20
 
 def manifest_of(root: Path) -> dict[str, Any]:
     """The manifest of a run as it stands now. Raises EvidenceError or OSError."""
-    files = {name: _entry(root / name) for name in _names(root) if not kind_of(root / name)}
-    return {"schema": MANIFEST_SCHEMA, "files": files}
+    return {"schema": MANIFEST_SCHEMA, "files": entries(root)}
+
+
+def entries(root: Path) -> dict[str, Any]:
+    """Digest and size of each file by its path, what may be written again left out. Raises as
+    :func:`manifest_of`."""
+    return {name: _entry(root / name) for name in _names(root) if not kind_of(root / name)}
 
 
 def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterator[Mark]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from pytest_blynk_ota.evidence.event import shown
 RESULTS = "results.jsonl"
 RESULTS_SCHEMA = 1
 LISTS = ("boards", "scenarios")
+LATER = ("scenarios", "evidence", "before")
+"""Keys that earlier versions did not write."""
 WORST_FIRST = ("firmware", "rig", "error", "xpassed", "passed", "xfailed", "skipped")
 """What one test can come to; of two phases of a test the worse word counts.
 
@@ -21,12 +24,23 @@ carried out, a worker that died.
 
 
 def result_of(counts: Mapping[str, int], complete: bool) -> str:
-    """The word in run.json: a firmware failure outweighs a rack error, and both a stopped run."""
+    """The word in run.json: a firmware failure outweighs a rack error, and both a stopped run.
+    A run without a test has shown nothing."""
     if counts.get("firmware"):
         return "firmware"
     if counts.get("rig"):
         return "rig"
-    return "incomplete" if counts.get("error") or not complete else "ok"
+    whole = complete and any(counts.values()) and not counts.get("error")
+    return "ok" if whole else "incomplete"
+
+
+def counted(told: Iterable[tuple[str, str]]) -> Counter[str]:
+    """How many tests came to what, of their ids and words; of one that ran several times the worst
+    counts."""
+    worst: dict[str, str] = {}
+    for test_id, word in told:
+        worst[test_id] = min(worst.get(test_id, word), word, key=WORST_FIRST.index)
+    return Counter(worst.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,8 @@ class TestResult:
         text: all that pytest says of the failure; None if there is none.
         rerun: a command that runs it again in the same way; None if none is known.
         scenarios: ids of the catalogue that the test is, as ``D22a``.
+        evidence: the digest of its folder; None if it has none, or in a run of schema 2.
+        before: the digest of the line before; see :mod:`pytest_blynk_ota.evidence.chain`.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
@@ -60,6 +76,8 @@ class TestResult:
     text: str | None = None
     rerun: str | None = None
     scenarios: tuple[str, ...] = ()
+    evidence: str | None = None
+    before: str | None = None
 
     def to_json(self) -> str:
         """One JSON line, without the line end."""
@@ -84,7 +102,7 @@ def _whats_wrong(row: Any) -> str:
     if not isinstance(row, dict):
         return f"expected an object, got {shown(row)}"
     for name, (expected, good) in FIELDS.items():
-        if name not in row and name != "scenarios":  # which earlier versions did not write
+        if name not in row and name not in LATER:
             return f"{name} is missing, expected {expected}"
         if name in row and not good(row[name]):
             return f"{name}: expected {expected}, got {shown(row[name])}"
@@ -105,10 +123,6 @@ def _text(value: Any) -> bool:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _word(value: Any) -> bool:
-    return isinstance(value, str) and value in WORST_FIRST
 
 
 def _text_or_null(value: Any) -> bool:
@@ -137,4 +151,6 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "message": ("text or null", _text_or_null),
     "text": ("text or null", _text_or_null),
     "rerun": ("text or null", _text_or_null),
+    "evidence": ("text or null", _text_or_null),
+    "before": ("text or null", _text_or_null),
 }

@@ -12,13 +12,14 @@ Runs of schema 1 have neither results nor a manifest: their tests have no words.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence import chain
+from pytest_blynk_ota.evidence.agree import RESULT_WORDS, RUN, Line, Said, disagreements, too_new
 from pytest_blynk_ota.evidence.bundle import EVENTS, Bundle, first_event, look_at, read_test
 from pytest_blynk_ota.evidence.event import shown
 from pytest_blynk_ota.evidence.files import (
@@ -33,10 +34,11 @@ from pytest_blynk_ota.evidence.files import (
 )
 from pytest_blynk_ota.evidence.manifest import MANIFEST, changes
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
-from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
+from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
 
-RUN = "run.json"
-RUN_SCHEMA = 2
+RUN_SCHEMA = 3
+LISTED = 2
+"""From this schema on a run has results and a manifest."""
 MAX_DEPTH = 5
 """How deep below a folder its runs are looked for: artifact/job/.blynk-ota/runs/NAME."""
 
@@ -195,15 +197,30 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
     """
     _must_be_a_run(folder)
     reader = _Reader(folder)
-    data = _run_data(reader)
-    listed = data.get("schema", RUN_SCHEMA) >= RUN_SCHEMA
-    results = _paired(folder, list(_results(reader))) if listed else []
-    _must_agree(reader, data, results)
+    raw = reader.json(RUN)
+    data = _known(reader, raw or {})
+    schema = data.get("schema", RUN_SCHEMA)
+    listed = schema >= LISTED
+    lines = list(_lines(reader)) if is_there(folder / RESULTS) or listed else []
+    said = Said(raw or {}, schema, lines)
+    if raw is not None:
+        reader.marks += disagreements(said)
+    results = _paired(folder, [line.result for line in lines]) if listed else []
     if check and listed:
         _compare(reader, killed="finished" not in data)
-    tests = [*_told(reader, results), *_untold(reader, results, data, listed)]
+    tests = [*_told(reader, results, said, check=check), *_untold(reader, results, said)]
+    if check and raw is not None:
+        reader.marks += _too_new(reader, said, tests)
     marks = sorted({*reader.marks, *(mark for test in tests for mark in test.marks)})
     return Run(folder, data, tuple(tests), tuple(marks), listed)
+
+
+def _too_new(reader: _Reader, said: Said, tests: Sequence[StoredTest]) -> Iterator[Mark]:
+    manifest, results = (is_there(reader.root / name) for name in (MANIFEST, RESULTS))
+    bound = said.schema < RUN_SCHEMA and any(
+        _started(test.folder).get("run") for test in tests if test.folder
+    )
+    yield from too_new(said, manifest=manifest, results=results, bound=bound)
 
 
 def run_of_one(folder: Path) -> Run:
@@ -262,10 +279,6 @@ def _must_be_a_run(folder: Path) -> None:
         raise EvidenceError(f"{folder}: holds no {RUN}, expected the folder of a run")
 
 
-RESULT_WORDS = ("ok", "incomplete", "rig", "firmware")
-"""What a run may come to, the best first."""
-
-
 def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: type(value) in kinds
 
@@ -290,6 +303,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "complete": ("true or false", _is(bool)),
     "result": ("ok, firmware, rig or incomplete", lambda value: value in RESULT_WORDS),
     "counts": ("an object of whole numbers", lambda value: _all_in(value, int)),
+    "results": ("an object: lines and last", _is(dict)),
+    "collected": ("a whole number", _is(int)),
+    "ended": ("a whole number", _is(int)),
+    "digest": ("text", _is(str)),
 }
 """What a reader may rely on. A key of a later version is kept as it is."""
 
@@ -302,9 +319,9 @@ def _all_in(value: Any, kind: type) -> bool:
     return type(value) is dict and all(type(one) is kind for one in value.values())
 
 
-def _run_data(reader: _Reader) -> dict[str, Any]:
+def _known(reader: _Reader, raw: Mapping[str, Any]) -> dict[str, Any]:
     """run.json with all that is not as it must be left out, and marked."""
-    data = reader.json(RUN) or {}
+    data = dict(raw)
     for name, (expected, good) in RUN_FIELDS.items():
         if name in data and not good(data[name]):
             reader.mark(RUN, Flaw.EDITED, f"{name}: expected {expected}, got {shown(data[name])}")
@@ -315,7 +332,7 @@ def _run_data(reader: _Reader) -> dict[str, Any]:
     return data
 
 
-def _results(reader: _Reader) -> Iterator[TestResult]:
+def _lines(reader: _Reader) -> Iterator[Line]:
     """The lines of results.jsonl; one that is none is marked and passed over."""
     path = reader.root / RESULTS
     try:
@@ -332,21 +349,11 @@ def _results(reader: _Reader) -> Iterator[TestResult]:
         if not line.strip():
             continue
         try:
-            yield TestResult.from_json(line.decode("utf-8"))
+            yield Line(number, line, TestResult.from_json(line.decode("utf-8")))
         except (ValueError, RecursionError) as error:
             torn = number == len(lines)
             what = "it ends in half a line" if torn else f"line {number}: {error}"
             reader.mark(RESULTS, Flaw.CUT if torn else Flaw.EDITED, what)
-
-
-def _must_agree(reader: _Reader, data: Mapping[str, Any], results: Sequence[TestResult]) -> None:
-    """Mark a run that says it came to less than one of its tests did, whatever the manifest says:
-    each of the two is believed alone, by an exit code here and by a reader of the page there."""
-    said = data.get("result")
-    came = result_of(Counter(result.word for result in results), True)
-    if said is not None and RESULT_WORDS.index(said) < RESULT_WORDS.index(came):
-        what = f"result: it says {said}, but the tests in {RESULTS} came to {came}"
-        reader.mark(RUN, Flaw.EDITED, what)
 
 
 def _paired(root: Path, results: Sequence[TestResult]) -> list[TestResult]:
@@ -386,30 +393,51 @@ def _compare(reader: _Reader, *, killed: bool) -> None:
         reader.mark(MANIFEST, Flaw.EDITED, str(error).removeprefix(f"{MANIFEST}: "))
 
 
-def _told(reader: _Reader, results: Iterable[TestResult]) -> Iterator[StoredTest]:
+def _told(
+    reader: _Reader, results: Iterable[TestResult], said: Said, *, check: bool
+) -> Iterator[StoredTest]:
     """The tests that have a line."""
+    taken: set[str] = set()
     for result in results:
         folder = reader.root / result.folder if result.folder else None
         marks = [mark for mark in reader.marks if folder and _lies_in(mark, result.folder)]
         if folder is not None and not is_folder(folder):
             marks.append(Mark(str(result.folder), Flaw.MISSING, f"the evidence of {result.id}"))
             folder = None
-        elif folder is not None and (stranger := _of_another_test(folder, result.id)):
-            marks.append(Mark(f"{result.folder}/events.jsonl", Flaw.FOREIGN, stranger))
+        elif folder is not None and result.folder in taken:
+            marks.append(Mark(RESULTS, Flaw.EDITED, f"two lines name {result.folder}"))
+        elif folder is not None and check:
+            marks += _of_another(folder, result, said)
+            if said.schema >= chain.SINCE and not marks:
+                marks += _changed(folder, result)
+        taken.add(str(result.folder))
         yield StoredTest(reader.root, result, result.id, folder, tuple(marks))
 
 
-def _untold(
-    reader: _Reader, results: Iterable[TestResult], data: Mapping[str, Any], listed: bool
-) -> Iterator[StoredTest]:
+def _changed(folder: Path, result: TestResult) -> Iterator[Mark]:
+    """Whether the evidence is what it was when the test ended."""
+    try:
+        found = chain.of_test(folder)
+    except (OSError, EvidenceError) as error:
+        yield Mark(str(result.folder), Flaw.UNREADABLE, str(error))
+        return
+    if result.evidence is None and result.word == "error":  # a worker that died told of none
+        return
+    if found != result.evidence:
+        what = f"its files are not those with which {RESULTS} says that the test ended"
+        yield Mark(str(result.folder), Flaw.EDITED, what)
+
+
+def _untold(reader: _Reader, results: Iterable[TestResult], said: Said) -> Iterator[StoredTest]:
     """The tests that have a folder and no line: those that ran when the run was cut short."""
     known = {result.folder for result in results}
+    listed = said.schema >= LISTED
     for folder in folders_in(reader.root / "tests"):
         name = f"tests/{folder.name}"
         if name in known:
             continue
         marks = [mark for mark in reader.marks if _lies_in(mark, name)]
-        running = listed and data.get("complete") is not True
+        running = listed and said.data.get("complete") is not True
         if running:
             what = "the test was running when the run was cut short: it has no result"
             marks.append(Mark(name, Flaw.CUT, what))
@@ -424,20 +452,32 @@ def _lies_in(mark: Mark, folder: str | None) -> bool:
     return folder is not None and mark.file.startswith(f"{folder}/")
 
 
-def _id_of(folder: Path) -> str | None:
+def _started(folder: Path) -> Mapping[str, Any]:
+    """What the first event of a test says: its id, and its run's; nothing if there is none."""
     event = first_event(folder)
-    said = event.data.get("id") if event and (event.source, event.kind) == TEST_STARTED else None
+    return event.data if event and (event.source, event.kind) == TEST_STARTED else {}
+
+
+def _id_of(folder: Path) -> str | None:
+    said = _started(folder).get("id")
     return said if isinstance(said, str) else None
 
 
 TEST_STARTED = ("test", "started")
 
 
-def _of_another_test(folder: Path, test_id: str) -> str:
-    said = _id_of(folder)
-    return (
-        f"its events are those of {said}, not of {test_id}" if said not in (None, test_id) else ""
-    )
+def _of_another(folder: Path, result: TestResult, said: Said) -> Iterator[Mark]:
+    """Whether the events of a folder are those of its test, and of this run."""
+    started = _started(folder)
+    file = f"{result.folder}/{EVENTS}"
+    if started.get("id", result.id) != result.id:
+        what = f"its events are those of {started['id']}, not of {result.id}"
+        yield Mark(file, Flaw.FOREIGN, what)
+    elif started and said.schema >= chain.SINCE and started.get("run") != said.data.get("id"):
+        of = started.get("run", "no run")
+        yield Mark(
+            file, Flaw.FOREIGN, f"its events are those of {of}, not of {said.data.get('id')}"
+        )
 
 
 def _without(error: Exception, path: Path) -> str:

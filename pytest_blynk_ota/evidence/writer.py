@@ -10,14 +10,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.errors import RigError
+from pytest_blynk_ota.errors import EvidenceError, RigError
+from pytest_blynk_ota.evidence import chain
+from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS, VERDICT, folder_name
 from pytest_blynk_ota.evidence.event import SCHEMA, Event
+from pytest_blynk_ota.evidence.files import read_json
 from pytest_blynk_ota.evidence.redact import Redactor
+from pytest_blynk_ota.evidence.results import RESULTS, TestResult
 from pytest_blynk_ota.evidence.timeline import Sink, Timeline
 
 MAX_TRIES = 10_000
@@ -30,12 +35,19 @@ class TestBundle:
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
     def __init__(
-        self, run: Path, test_id: str, redactor: Redactor, worker: str | None = None
+        self,
+        run: Path,
+        test_id: str,
+        redactor: Redactor,
+        worker: str | None = None,
+        run_id: str | None = None,
     ) -> None:
         self.id = redactor.text(test_id)  # a parameter of a test may be a secret
         self.folder = _claim(run / "tests", folder_name(self.id))
         self.timeline = Timeline(redactor=redactor, path=self.folder / EVENTS)
-        told: dict[str, Any] = {"worker": worker} if worker else {}
+        told: dict[str, Any] = {
+            key: value for key, value in (("worker", worker), ("run", run_id)) if value
+        }
         self.timeline.add("test", "started", id=test_id, **told)
 
     def finish(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
@@ -102,13 +114,46 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Append whole lines to a file that only this process writes, and have them on the disk.
+class Results:
+    """results.jsonl as it is written, each line with the digest of the one before.
+
+    Args:
+        run: the folder of the run; its run.json is there.
+
+    Attributes:
+        told: id and word of each line.
 
     Raises:
-        OSError: they cannot be written.
+        EvidenceError: run.json cannot be read.
     """
-    sink = Sink(path)
-    for line in lines:
-        sink.write(line)
-    sink.close()
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._last = chain.of_start(read_json(run / RUN))
+        self.told: list[tuple[str, str]] = []
+
+    def add(self, results: Iterable[TestResult]) -> None:
+        """Append whole lines, and have them on the disk.
+
+        Raises:
+            OSError: they cannot be written; the end of the run says so by its count.
+        """
+        lines = [self._line(result) for result in results]
+        sink = Sink(self._run / RESULTS)
+        for line in lines:
+            sink.write(line)
+        sink.close()
+
+    def _line(self, result: TestResult) -> str:
+        evidence = None
+        if result.folder is not None:
+            with contextlib.suppress(OSError, EvidenceError):  # a reader says that it has none
+                evidence = chain.of_test(self._run / result.folder)
+        line = replace(result, evidence=evidence, before=self._last).to_json()
+        self._last = chain.of_line(line.encode("utf-8", "backslashreplace"))
+        self.told.append((result.id, result.word))
+        return line
+
+    def end(self) -> dict[str, Any]:
+        """What run.json holds of them at the end of the run."""
+        return {"lines": len(self.told), "last": self._last}

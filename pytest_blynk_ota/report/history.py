@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.run import RUN, Run, StoredTest, read_run
+from pytest_blynk_ota.evidence.agree import RUN
+from pytest_blynk_ota.evidence.run import Run, StoredTest, read_run
 from pytest_blynk_ota.report.model import Good
 
 MAX_RUNS = 30

@@ -263,7 +263,7 @@ def test_a_run_that_stops_at_its_first_failure_is_not_complete(pytester, run_jso
 @pytest.mark.parametrize(
     ("counts", "complete", "result"),
     [
-        ({}, True, "ok"),
+        ({}, True, "incomplete"),
         ({"passed": 3, "skipped": 1}, True, "ok"),
         ({"passed": 3}, False, "incomplete"),
         ({"passed": 3, "error": 1}, True, "incomplete"),

@@ -90,6 +90,24 @@ def test_a_run_that_says_ok_and_that_it_was_stopped_is_no_good_run(tmp_path, rep
     assert report(run.path, "--exit-code").exit_code == 4
 
 
+def test_the_page_of_a_cut_run_is_a_page_and_says_that_it_is_not_whole(tmp_path, report):
+    run = Folder(tmp_path / "run", result="ok", complete=False)
+    run.add(word="passed")
+    for options in ((), ("--json",)):
+        done = report(run.path, *options)
+        assert done.exit_code == 0
+        assert "note: the run is not complete" in done.stderr
+        assert "evidence that is not whole; only with --exit-code" in done.stderr
+        assert "note" not in done.stdout
+
+
+def test_of_a_whole_run_there_is_nothing_to_note(tmp_path, report):
+    run = Folder(tmp_path / "run", result="ok")
+    run.add(word="passed")
+    seal(run.path)
+    assert report(run.path).stderr == ""
+
+
 def test_a_run_that_lost_its_manifest_is_no_good_run(tmp_path, report):
     run = Folder(tmp_path / "run", schema=2, result="ok")
     run.add(word="passed")
@@ -104,13 +122,13 @@ def test_a_test_that_its_worker_died_of_is_one_test_with_the_evidence_that_is_le
     run.add("test_b", word="error", rows=[(1.0, "test", "started", {"id": "test_it.py::test_b"})])
     lines = (run.path / "results.jsonl").read_text()
     (run.path / "results.jsonl").write_text(lines.replace('"tests/test_b"', "null"))
-    row = json.loads(report(run.path, "--json").output)
+    row = json.loads(report(run.path, "--json").stdout)
     assert (row["tests"], dict(row["counts"])) == (2, {"error": 1, "passed": 1})
 
 
 def test_json_tells_where_the_page_is_and_what_it_holds(run, report):
     run.add()
-    row = json.loads(report(run.path, "--json").output)
+    row = json.loads(report(run.path, "--json").stdout)
     assert row["report"] == str(run.path / "report.html")
     assert (row["tests"], row["counts"], row["code"]) == (1, {"firmware": 1}, 1)
 
@@ -124,7 +142,7 @@ def test_runs_below_a_folder_are_one_page(tmp_path, report):
         folder = Folder(tmp_path / "artifacts" / name, id=name)  # a run given twice counts once
         folder.add(name)
     done = report(tmp_path / "artifacts", "--json", "-o", tmp_path / "it.html")
-    assert json.loads(done.output)["tests"] == 2
+    assert json.loads(done.stdout)["tests"] == 2
 
 
 def test_the_report_of_a_run_is_said_with_its_path(run, monkeypatch):
