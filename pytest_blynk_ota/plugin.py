@@ -669,8 +669,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
         stopped = session.shouldstop or session.shouldfail
         tally = config.stash[TALLY]
-        tally.end()
         complete = exitstatus in runs.ENDED and not stopped and tally.all_ended
+        tally.end()
         try:
             runs.end(config.stash[RUN], tally, complete=complete)
         except OSError as error:  # a full disk costs the run its end, not the results

@@ -381,8 +381,9 @@ class Tally:
 
     def end(self) -> None:
         """Write what is left. A test that failed, and was stopped before its end, has failed."""
-        for test in self._open.values():
+        for (name, _), test in self._open.items():
             if test.word in BAD:
+                self._ended.add(name)
                 self._keep(test)
         self.write()
 

@@ -180,5 +180,6 @@ def counts(rows: Sequence[Row]) -> str:
 def last_line(rows: Sequence[Row], folder: str, *, complete: bool) -> str:
     """One line: what came out, and where the evidence is."""
     stopped = "" if complete else "stopped early; "
-    came = counts(rows) or ("no test ran" if complete else "no test came to its end")
+    nothing = "no test ran on the rig" if complete else "no test on the rig came to its end"
+    came = counts(rows) or nothing
     return f"blynk-ota: {stopped}{came}; evidence in {folder}"

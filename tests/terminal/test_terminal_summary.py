@@ -78,6 +78,17 @@ def test_the_whole_is_no_longer_than_a_few_screens_whatever_went_wrong(start):
     assert max(map(len, lines)) < 240
 
 
+@pytest.mark.parametrize(
+    ("complete", "said"),
+    [
+        (False, "stopped early; no test on the rig came to its end"),
+        (True, "no test ran on the rig"),
+    ],
+)
+def test_the_last_line_speaks_of_the_rig_for_others_may_have_passed(complete, said):
+    assert f"blynk-ota: {said}; evidence in x" == last_line([], "x", complete=complete)
+
+
 def test_the_last_line_says_that_a_run_was_stopped():
     assert "stopped early" in last_line([Row("a")], "runs/x", complete=False)
     assert last_line([Row("a")], "x", complete=True) == "blynk-ota: 1 passed; evidence in x"
