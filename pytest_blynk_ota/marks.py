@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
 from pytest_blynk_ota.errors import ConfigError
+from pytest_blynk_ota.plugin import MARKERS
 from pytest_blynk_ota.rig.needs import NEEDS
 from pytest_blynk_ota.rig.words import near
 
@@ -84,12 +85,31 @@ def check(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
         ConfigError: with every problem found.
     """
     problems = list(_session_timeouts(config))
+    registered = {_name(line) for line in config.getini("markers")}
     for item in items:
+        problems += _mistyped(item, registered)
         for name, rule in RULES.items():
             for marker in item.iter_markers(name):
                 problems += [f"{item.nodeid}: {name}: {problem}" for problem in rule(marker)]
     if problems:
         raise ConfigError("blynk-ota", list(dict.fromkeys(problems)))
+
+
+ALIKE = 0.85
+"""A marker that nobody registered, and that is so much like one of ours, is ours mistyped."""
+
+
+def _name(line: str) -> str:
+    """The name of a marker in the line by which it is registered."""
+    return line.partition(":")[0].partition("(")[0].strip()
+
+
+def _mistyped(item: pytest.Item, registered: Collection[str]) -> Iterator[str]:
+    """Markers that pytest only warns of: a test would go on without what it asks for."""
+    ours = [_name(line) for line in MARKERS]
+    for name in dict.fromkeys(marker.name for marker in item.iter_markers()):
+        if name not in registered and (hint := near(name, ours, ALIKE)):
+            yield f"{item.nodeid}: unknown marker {name!r}{hint}"
 
 
 def _session_timeouts(config: pytest.Config) -> Iterator[str]:
