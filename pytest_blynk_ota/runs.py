@@ -21,9 +21,9 @@ from pytest_blynk_ota.board.naming import label_of, names_a_port
 from pytest_blynk_ota.errors import EvidenceError, UsageError
 from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS
-from pytest_blynk_ota.evidence.chain import DIGEST, of_run
+from pytest_blynk_ota.evidence.chain import DIGEST, of_logs, of_run
 from pytest_blynk_ota.evidence.files import read_json
-from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
+from pytest_blynk_ota.evidence.manifest import MANIFEST, RACK_LOGS, manifest_of
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, counted, result_of
 from pytest_blynk_ota.evidence.writer import Results, write_json
 
@@ -133,7 +133,6 @@ def renew(folder: Path) -> None:
 
 BESIDE = (RESULTS, MANIFEST, "report.html", "summary.md")
 """Files that a run writes beside its run.json."""
-RACK_LOGS = "virtual-rack*.log"
 
 
 def _strangers(folder: Path) -> Iterator[Path]:
@@ -199,6 +198,7 @@ def end(folder: Path, tally: Tally, *, complete: bool) -> None:
         "rig_kind": tally.kind,
         "counts": dict(counts),
         **tally.told(),
+        "logs": of_logs(folder),
         "finished": _now(),
     }
     write_json(path, data | {DIGEST: of_run(data)})

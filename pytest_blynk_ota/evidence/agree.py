@@ -89,7 +89,7 @@ def _end(said: Said) -> Iterator[Mark]:
         yield _edited(f"{left[0]}: only the end of a run writes it, and there is no finished")
 
 
-ONLY_AT_THE_END = frozenset({"results", "collected", "ended", chain.DIGEST})
+ONLY_AT_THE_END = frozenset({"results", "collected", "ended", "logs", chain.DIGEST})
 
 
 def _exact(said: Said) -> Iterator[Mark]:

@@ -6,7 +6,8 @@ a line of results.jsonl  ``evidence``: the digest of all files of its test; ``be
                          the digest of the line before it; in the first line that of
                          run.json as it was when the run began
 run.json                 ``results``: how many lines, and the digest of the last one;
-                         ``digest``: that of all else in it
+                         ``logs``: that of the virtual racks' logs; ``digest``: that of
+                         all else in it
 =======================  ===========================================================
 
 Whoever changes one of them has to make all behind it anew: an accident does not, and a hand that
@@ -21,13 +22,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.evidence.manifest import entries
+from pytest_blynk_ota.evidence.manifest import entries_in, logs_in
 
 SINCE = 3
 """The schema of run.json that brought all of this."""
 DIGEST = "digest"
 AT_THE_END = frozenset({
-    "rig_kind", "complete", "result", "counts", "collected", "ended", "results", "finished", DIGEST,
+    "rig_kind", "complete", "result", "counts", "collected", "ended", "results", "logs", "finished",
+    DIGEST,
 })  # fmt: skip
 """Keys of run.json that the end of a run writes, or writes anew."""
 
@@ -53,7 +55,12 @@ def of_test(folder: Path) -> str:
     Raises:
         EvidenceError or OSError: one cannot be read.
     """
-    return _of(entries(folder))
+    return _of(entries_in(folder))
+
+
+def of_logs(run: Path) -> str:
+    """The digest of the logs of a run's virtual racks. Raises as :func:`of_test`."""
+    return _of(logs_in(run))
 
 
 def _of(data: Any) -> str:

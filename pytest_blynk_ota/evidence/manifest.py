@@ -1,4 +1,5 @@
-"""manifest.json: the digest of each file of a run, written when it ends.
+"""manifest.json: the digest of each file of a run, written when it ends. What else lies in its
+folder is somebody else's: the folder may be a project's own.
 
 It shows what was changed, lost or added afterwards, by accident or in good faith. It is no
 signature: who edits a file can write a manifest that fits.
@@ -7,7 +8,7 @@ signature: who edits a file can write a manifest that fits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from pytest_blynk_ota.evidence.marks import Flaw, Mark
 
 MANIFEST_SCHEMA = 1
 MANIFEST = "manifest.json"
-NOT_IN_IT = frozenset({MANIFEST, "report.html", "summary.md"})
-"""Itself, and what is written from the others and may be written again."""
+RACK_LOGS = "virtual-rack*.log"
+IN_IT = ("run.json", "results.jsonl", RACK_LOGS)
+"""And all in ``tests``; but not what is written from these, and may be written again."""
+TESTS = "tests"
+PAGE = "report.html"
+"""``blynk-ota report`` writes it into the folder of a test, too."""
 CHUNK_BYTES = 1 << 20
 
 
@@ -28,9 +33,22 @@ def manifest_of(root: Path) -> dict[str, Any]:
 
 
 def entries(root: Path) -> dict[str, Any]:
-    """Digest and size of each file by its path, what may be written again left out. Raises as
-    :func:`manifest_of`."""
-    return {name: _entry(root / name) for name in _names(root) if not kind_of(root / name)}
+    """Digest and size of each file of a run by its path. Raises as :func:`manifest_of`."""
+    return _entries(root, _names(root))
+
+
+def entries_in(folder: Path) -> dict[str, Any]:
+    """The same of all files in the folder of a test. Raises as :func:`manifest_of`."""
+    return _entries(folder, (name for name in walk(folder) if name != PAGE))
+
+
+def logs_in(root: Path) -> dict[str, Any]:
+    """The same of the logs of a run's virtual racks. Raises as :func:`manifest_of`."""
+    return _entries(root, (path.name for path in sorted(root.glob(RACK_LOGS))))
+
+
+def _entries(root: Path, names: Iterable[str]) -> dict[str, Any]:
+    return {name: _entry(root / name) for name in names if not kind_of(root / name)}
 
 
 def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterator[Mark]:
@@ -46,7 +64,9 @@ def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterato
     """
     expected = _files(manifest)
     inside = f"{under}/" if under else ""
-    there = set(_names(root / under, inside))
+    there = {name for name in _names(root) if name.startswith(inside)}
+    if not under:  # what an earlier version had in it
+        there |= set(expected) & {path.name for path in root.iterdir()}
     for name in sorted({name for name in expected if name.startswith(inside)} | there):
         if name not in there:
             yield Mark(name, Flaw.MISSING, "it was there when the run ended")
@@ -56,10 +76,16 @@ def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterato
             yield mark
 
 
-def _names(root: Path, inside: str = "") -> Iterator[str]:
-    for name in walk(root):
-        if inside or (name not in NOT_IN_IT and not name.endswith(".part")):
-            yield inside + name
+def _names(root: Path) -> Iterator[str]:
+    """The files of a run, as paths relative to it; links are named, and not followed."""
+    for pattern in IN_IT:
+        yield from (path.name for path in sorted(root.glob(pattern)))
+    if (root / TESTS).is_symlink():
+        yield TESTS
+    else:
+        for name in walk(root / TESTS):
+            if name.partition("/")[2] != PAGE:
+                yield f"{TESTS}/{name}"
 
 
 def _change(root: Path, name: str, entry: Mapping[str, Any]) -> Mark | None:

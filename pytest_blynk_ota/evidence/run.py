@@ -12,8 +12,10 @@ Runs of schema 1 have neither results nor a manifest: their tests have no words.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from pytest_blynk_ota.evidence.files import (
     read_bytes,
     read_json,
 )
-from pytest_blynk_ota.evidence.manifest import MANIFEST, changes
+from pytest_blynk_ota.evidence.manifest import MANIFEST, RACK_LOGS, changes
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
 
@@ -197,22 +199,29 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
     """
     _must_be_a_run(folder)
     reader = _Reader(folder)
-    raw = reader.json(RUN)
-    data = _known(reader, raw or {})
-    schema = data.get("schema", RUN_SCHEMA)
-    listed = schema >= LISTED
-    lines = list(_lines(reader)) if is_there(folder / RESULTS) or listed else []
-    said = Said(raw or {}, schema, lines)
-    if raw is not None:
+    data, said = _both(reader)
+    listed = said.schema >= LISTED
+    if said.data:
         reader.marks += disagreements(said)
-    results = _paired(folder, [line.result for line in lines]) if listed else []
+    results = _paired(folder, [line.result for line in said.lines]) if listed else []
     if check and listed:
         _compare(reader, killed="finished" not in data)
+    if check and said.schema >= chain.SINCE and said.ended:
+        _compare_logs(reader, data.get("logs"))
     tests = [*_told(reader, results, said, check=check), *_untold(reader, results, said)]
-    if check and raw is not None:
+    if check and said.data:
         reader.marks += _too_new(reader, said, tests)
     marks = sorted({*reader.marks, *(mark for test in tests for mark in test.marks)})
     return Run(folder, data, tuple(tests), tuple(marks), listed)
+
+
+def _both(reader: _Reader) -> tuple[dict[str, Any], Said]:
+    """What is known in run.json, and what it and results.jsonl say."""
+    raw = reader.json(RUN) or {}
+    data = _known(reader, raw)
+    schema = data.get("schema", RUN_SCHEMA)
+    expected = schema >= LISTED or is_there(reader.root / RESULTS)
+    return data, Said(raw, schema, list(_lines(reader)) if expected else [])
 
 
 def _too_new(reader: _Reader, said: Said, tests: Sequence[StoredTest]) -> Iterator[Mark]:
@@ -231,16 +240,21 @@ def run_of_one(folder: Path) -> Run:
 
 
 def marks_of_test(run: Path, name: str) -> list[Mark]:
-    """How the files of one test differ from the manifest of its run; none if there is none.
+    """How the files of one test differ from what its run holds of them; none if that is nothing.
 
     Raises:
         EvidenceError: there is a manifest, and it cannot be read.
     """
-    try:
-        manifest = read_json(run / MANIFEST)
-    except NoSuchFile:
-        return []
-    return list(changes(run, manifest, f"tests/{name}"))
+    marks: list[Mark] = []
+    with contextlib.suppress(NoSuchFile):
+        marks += changes(run, read_json(run / MANIFEST), f"tests/{name}")
+    _, said = _both(_Reader(run))
+    for line in said.lines:
+        if line.result.folder == f"tests/{name}":
+            marks += _of_another(run / "tests" / name, line.result, said)
+            if said.schema >= chain.SINCE and not marks:
+                marks += _changed(run / "tests" / name, line.result)
+    return marks
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -306,6 +320,7 @@ RUN_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "results": ("an object: lines and last", _is(dict)),
     "collected": ("a whole number", _is(int)),
     "ended": ("a whole number", _is(int)),
+    "logs": ("text", _is(str)),
     "digest": ("text", _is(str)),
 }
 """What a reader may rely on. A key of a later version is kept as it is."""
@@ -391,6 +406,19 @@ def _compare(reader: _Reader, *, killed: bool) -> None:
         reader.marks += changes(reader.root, manifest)
     except EvidenceError as error:
         reader.mark(MANIFEST, Flaw.EDITED, str(error).removeprefix(f"{MANIFEST}: "))
+
+
+def _compare_logs(reader: _Reader, told: str | None) -> None:
+    """Compare the logs of the virtual racks with the end of the run, where the manifest fits."""
+    if any(fnmatch(mark.file, RACK_LOGS) for mark in reader.marks):
+        return
+    try:
+        found = chain.of_logs(reader.root)
+    except (OSError, EvidenceError) as error:
+        reader.mark(RACK_LOGS, Flaw.UNREADABLE, str(error))
+        return
+    if found != told:
+        reader.mark(RACK_LOGS, Flaw.EDITED, "they are not those with which the run ended")
 
 
 def _told(

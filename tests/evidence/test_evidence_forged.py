@@ -27,6 +27,7 @@ def made(folder: Path, run_id: str, words: dict[str, str], *, complete: bool = T
     start = {"schema": RUN_SCHEMA, "id": run_id, "complete": False, "result": "incomplete"}
     del head["finished"]
     folder.mkdir()
+    (folder / "virtual-rack.log").write_text("ready\n")
     write_json(folder / "run.json", head | start)
     lines = Results(folder)
     for name, word in words.items():
@@ -67,10 +68,9 @@ def stopped(tmp_path):
 
 def codes(run: Path) -> tuple[int, int]:
     """What ``judge`` and ``report --exit-code`` answer."""
-    page = run.parent / "page.html"
     done = [
         CliRunner().invoke(judge.command, [str(run)]),
-        CliRunner().invoke(report.command, [str(run), "--exit-code", "-o", str(page)]),
+        CliRunner().invoke(report.command, [str(run), "--exit-code"]),
     ]
     assert all(isinstance(one.exception, SystemExit | None) for one in done), done
     return done[0].exit_code, done[1].exit_code
@@ -109,7 +109,8 @@ def all_but(run: Path, schema: int) -> None:
     """What a run of an older schema has not."""
     for name in ("manifest.json", "results.jsonl"):
         (run / name).unlink()
-    head(run, schema=schema, id=None, digest=None, results=None, collected=None, ended=None)
+    late = ("id", "digest", "results", "collected", "ended", "logs")
+    head(run, schema=schema, **dict.fromkeys(late))
 
 
 def swap(run: Path, name: str) -> None:
@@ -199,6 +200,8 @@ OF_GOOD = {
     "its id": lambda run: head(run, id="f" * 16),
     "its end": lambda run: head(run, finished=None, digest=None),
     "how many were collected": lambda run: head(run, collected=9),
+    "the rack's log": lambda run: (run / "virtual-rack.log").write_text("died\n"),
+    "no log of the rack": lambda run: (run / "virtual-rack.log").unlink(),
     "no digest": lambda run: head(run, digest=None),
     "run.json of another run": lambda run: shutil.copy(another(run) / "run.json", run),
 }
@@ -214,6 +217,7 @@ OF_STOPPED = {
 
 def test_a_run_that_nobody_touched_is_as_good_as_it_says(good, failed, stopped):
     assert codes(good) == (0, 0)
+    assert codes(good / "tests" / UPGRADE)[0] == 0
     assert codes(failed) == (0, 1)
     assert codes(stopped) == (0, 4)
     assert [read_run(run).marks for run in (good, failed, stopped)] == [(), (), ()]
@@ -244,6 +248,31 @@ def test_what_is_left_of_a_run_as_schema_1_has_no_good_end(good):
     assert codes(good) == (0, 4)
 
 
+def test_the_page_of_one_test_is_no_change_of_the_run(good):
+    codes(good / "tests" / UPGRADE)
+    assert (good / "tests" / UPGRADE / "report.html").exists()
+    assert codes(good) == codes(good) == (0, 0)
+
+
+def test_what_others_keep_in_the_folder_is_none_of_the_run(good):
+    """A run may be told to write into a project's own folder."""
+    (good / "src").mkdir()
+    for name in ("notes.txt", "src/main.c"):
+        (good / name).write_text("mine")
+    assert manifest_of(good) == json.loads((good / "manifest.json").read_text())
+    assert codes(good) == (0, 0)
+
+
+def test_a_file_that_an_earlier_manifest_names_beside_those_is_compared_all_the_same(good):
+    (good / "notes.txt").write_text("mine")
+    manifest = manifest_of(good)
+    manifest["files"]["notes.txt"] = {"sha256": "0" * 64, "bytes": 4}
+    write_json(good / "manifest.json", manifest)
+    assert [(mark.file, str(mark.flaw)) for mark in read_run(good).marks] == [
+        ("notes.txt", "edited")
+    ]
+
+
 @pytest.mark.parametrize("name", ["serial.log", "verdict.json", "events.jsonl"])
 def test_evidence_that_was_edited_is_named_without_a_manifest_too(good, name):
     (good / "manifest.json").unlink()
@@ -252,8 +281,18 @@ def test_evidence_that_was_edited_is_named_without_a_manifest_too(good, name):
     assert any(file.startswith(f"tests/{UPGRADE}") for file in marks)
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["manifest left", "manifest made anew"])
+@pytest.mark.parametrize("what", ["a log emptied", "logs swapped", "an event edited"])
+def test_one_test_of_a_run_that_was_forged_is_named_too(good, what, anew):
+    OF_GOOD[what](good)
+    if anew:
+        write_json(good / "manifest.json", manifest_of(good))
+    assert codes(good / "tests" / UPGRADE)[0] == 4
+
+
 def test_a_killed_run_shows_where_its_results_were_edited(good):
-    head(good, finished=None, digest=None, results=None, collected=None, ended=None, complete=False)
+    late = ("finished", "digest", "results", "collected", "ended", "logs")
+    head(good, complete=False, **dict.fromkeys(late))
     (good / "manifest.json").unlink()
     assert [mark.file for mark in read_run(good).marks] == ["run.json"]  # it was killed, it says
     rows(good, lambda lines: [lines[0] | {"word": "skipped"}, lines[1]])

@@ -329,7 +329,7 @@ def test_one_file_is_counted_as_one_and_more_than_fifty_are_not_all_named(run, p
     run.add()
     seal(run.path)
     for number in range(60):
-        (run.path / f"more{number}").write_text("")
+        (run.path / f"virtual-rack-gw{number}.log").write_text("")
     marks = page(run).marks
     assert len(marks) == 52
     assert marks[-2:] == ("and 10 more", "60 files are not as they were when the run ended")
