@@ -332,6 +332,15 @@ def _shown(digits: str) -> str:
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in bytes.fromhex(digits))
 
 
+def _spelled(text: str) -> Iterator[Made]:
+    """Letter by letter, with spaces between them or as a list."""
+    for pattern, letter in _SPELLED:
+        runs = [run.span() for run in pattern.finditer(text)]
+        if runs:
+            letters = _Parts(text, runs, letter)
+            yield "".join(letters.all()), partial(letters.spans, len)
+
+
 DECODERS: Sequence[tuple[Decoder, bool]] = (
     (_escapes("%", _PERCENT, _percent), False),
     (_escapes("\\", _BACKSLASH, _backslash), False),
