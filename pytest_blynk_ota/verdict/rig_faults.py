@@ -15,6 +15,7 @@ from pytest_blynk_ota import errors
 from pytest_blynk_ota.errors import FaultNotReached, OldNotSettled, RigError
 from pytest_blynk_ota.verdict.boots import POWER_ON
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.fault_kinds import kind_of, stalls
 from pytest_blynk_ota.verdict.operation import Ways
 from pytest_blynk_ota.verdict.outcome import Outcome
 from pytest_blynk_ota.verdict.rows import Case, loop_resets, new_first_start
@@ -339,7 +340,7 @@ def given_up_on_a_late_rig(case: Case, outcome: Outcome) -> None:
     and what it would have made of the file is not known."""
     story = case.story
     last = story.downloads[-1] if story.downloads else None
-    if outcome not in GIVEN_UP or last is None or last.fired or last.whole:
+    if outcome not in GIVEN_UP or last is None or last.whole or _has_cause(last):
         return
     sent = [t for t in story.offers() if t <= last.start]
     begin, end = (sent or [last.start])[-1], last.end if last.end is not None else story.until
@@ -350,6 +351,13 @@ def given_up_on_a_late_rig(case: Case, outcome: Outcome) -> None:
             f"stood still for {late * story.operation.speed:.1f} s of its time, on a host too busy "
             "for them: run fewer tests at once, or a slower rig"
         )
+
+
+def _has_cause(download: DownloadSeen) -> bool:
+    """Whether a fault may be why a device gave its download up. A bad certificate with which the
+    handshake came about is none: the device took it."""
+    taken = not any(knock.failed for knock in download.knocks)
+    return any(not taken or kind_of(text) != "tls" or stalls(text) for text in download.fired)
 
 
 GIVEN_UP = (Outcome.REJECTED, Outcome.DOWNLOAD_FAILED, Outcome.STALLED)

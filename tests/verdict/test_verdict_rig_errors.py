@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tale import SIZE, Tale, names
+from tale import planned as plan
 
 from pytest_blynk_ota.errors import (
     EvidenceError,
@@ -285,6 +286,28 @@ def given_up(late_s: float, *, fault: bool = False, before: bool = False) -> Tal
     if fault:
         tale.gets(SIZE // 2).fault("truncate after=50%")
     return tale.ends("device", "fin", SIZE // 2 if fault else 0).wait(5).comes_back("old").over()
+
+
+def shown(text: str, why: str = "") -> Tale:
+    """A device that left in the TLS handshake of a rig that stood still; ``why``: as it said."""
+    tale = Tale(op="offer", faults=(plan(text),)).offered()
+    tale.knocks(offer="o1", attempt=1).add(
+        "delivery", "fault", offer="o1", attempt=1, conn=tale.conn, index=0, fault=text,
+        at=0, phase="fired",
+    )  # fmt: skip
+    tale.wait(4).add("rig", "late", seconds=0.2)
+    tale.fails(why) if why else tale.add("delivery", "handshake", None, conn=tale.conn, why=None)
+    return tale.wait(12).comes_back("old").over()
+
+
+def test_a_certificate_that_the_device_took_is_no_reason_to_give_up_on_a_late_rig():
+    with pytest.raises(RigError, match=r"stood still for 4\.0 s of its time"):
+        shown("tls how=expired").judged()
+
+
+def test_a_certificate_that_the_device_refused_is_why_it_left_however_late_the_rig():
+    verdict = shown("tls how=expired", "certificate expired").judged()
+    assert verdict.outcome is Outcome.DOWNLOAD_FAILED
 
 
 def test_a_device_that_gives_up_on_a_rig_that_stood_still_is_no_outcome():
