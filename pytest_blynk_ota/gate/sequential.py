@@ -5,8 +5,9 @@ Annals of Mathematical Statistics 16 (1945), 117-186) between two failure rates:
 release has to pass, and one at which it must not. After each run the failures so far are held
 against two lines of the same slope. Wald's bounds on both errors are approximate, and a test that
 may go on for ever is of no use on a rack, so the walk is cut off, and what it then promises is
-worked out exactly, run by run, as by L. A. Aroian: Sequential Analysis, Direct Method, Technometrics
-10 (1968), 125-132. Lines and cut are moved until both errors are within what was asked.
+worked out exactly, run by run, as by L. A. Aroian: Sequential Analysis, Direct Method,
+Technometrics 10 (1968), 125-132. Lines and cut are moved until both errors are within what was
+asked.
 """
 
 from __future__ import annotations
