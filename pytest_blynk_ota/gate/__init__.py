@@ -1,1 +1,1 @@
-"""The release gate: a policy, statistics, a decision, and its attestation. It sees evidence only."""
+"""The release gate: policy, statistics, decision, attestation. It sees evidence only."""
