@@ -105,13 +105,17 @@ def _test_result(decision: Decision, sha256: str, run: TestedRun) -> Statement:
 
 
 def _rig(decision: Decision, run: TestedRun) -> Mapping[str, Any]:
-    used = next((rig for rig in decision.rigs if rig.name == run.rig), None)
-    if used is None:
-        raise EvidenceError(f"run {run.run}: its rig {run.rig} is not among those of the decision")
-    notes = {"blynkOtaRig": _text(used.name), "blynkOtaKind": _text(used.kind)}
-    if used.sha256 is not None:
-        return {"name": "rig", "digest": {"sha256": used.sha256}, "annotations": notes}
-    uri = UNKNOWN_RIG.format(name=quote(_text(used.name), safe=""))
+    """The rig of a run. Where its file was another from run to run, none of them is claimed."""
+    used = [rig for rig in decision.rigs if (rig.name, rig.kind) == (run.rig, run.rig_kind)]
+    if not used:
+        raise EvidenceError(
+            f"run {run.run}: its rig {run.rig} ({run.rig_kind}) is not among those of the decision"
+        )
+    notes = {"blynkOtaRig": _text(run.rig), "blynkOtaKind": _text(run.rig_kind)}
+    digests = {rig.sha256 for rig in used}
+    if len(digests) == 1 and None not in digests:
+        return {"name": "rig", "digest": {"sha256": used[0].sha256}, "annotations": notes}
+    uri = UNKNOWN_RIG.format(name=quote(_text(run.rig), safe=""))
     return {"name": "rig", "uri": uri, "annotations": notes}
 
 

@@ -25,6 +25,7 @@ class TestedRun:
     Attributes:
         run: its id; of schema 1, its name.
         rig: the rig's name.
+        rig_kind: what its boards say they are made of.
         manifest_sha256: of its ``manifest.json``.
         started, finished: ISO 8601, as run.json has it.
         roles: what the binary was in it: ``new``, ``old``.
@@ -37,6 +38,7 @@ class TestedRun:
 
     run: str
     rig: str
+    rig_kind: str
     manifest_sha256: str
     started: str
     finished: str
@@ -79,6 +81,7 @@ def tested(
     return TestedRun(
         run=run.id or run.name,
         rig=str(run.data.get("rig") or "unknown"),
+        rig_kind=str(run.data.get("rig_kind") or "unknown"),
         manifest_sha256=manifest_sha256,
         started=str(run.data.get("started") or "unknown"),
         finished=str(run.data.get("finished") or "unknown"),
