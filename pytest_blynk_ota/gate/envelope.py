@@ -119,11 +119,12 @@ def strict_json(data: bytes) -> Any:
     Raises:
         ValueError: it is none; in words.
     """
-    bad = next((at for at, byte in enumerate(data) if byte > 0x7E), None)
-    if bad is not None:
-        raise ValueError(f"byte 0x{data[bad]:02x} at {bad} is no ASCII")
     try:
-        return json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte 0x{data[error.start]:02x} at {error.start} is no ASCII") from None
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except _Twice as error:
         raise ValueError(f"the key {shown(str(error))} stands twice in one object") from None
     except RecursionError:
