@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,10 @@ def attestation_of(image: Path) -> Path:
 
 
 def attest(decision: Decision, key: SigningKey, out: Path, now: datetime) -> int:
-    """Sign what the gate decided and write it, one envelope a line; what stood there is replaced.
+    """Sign what the gate decided and write it, one envelope a line.
 
-    Without a pass there are test results alone: no old pass is left to be taken for one.
+    What stood there goes first, and without a pass only test results are written: no old pass is
+    left to be taken for one, whatever happens.
 
     Args:
         decision: the gate's; its runs are read from where it says they are.
@@ -47,14 +48,19 @@ def attest(decision: Decision, key: SigningKey, out: Path, now: datetime) -> int
     from pytest_blynk_ota.gate.attest import statements
     from pytest_blynk_ota.gate.envelope import seal
 
+    _writing(out, lambda: out.unlink(missing_ok=True))
     tested = [one for run in decision.runs for one in _tested(decision, run)]
     made = statements(decision, tested, now, __version__)
     data = b"".join(seal(one.text(), key) + b"\n" for one in made)
+    _writing(out, lambda: _write(out, data))
+    return len(made)
+
+
+def _writing(out: Path, what: Callable[[], None]) -> None:
     try:
-        _write(out, data)
+        what()
     except OSError as error:
         raise UsageError(f"{out}: {error.strerror or error}; name another file") from error
-    return len(made)
 
 
 def _tested(decision: Decision, used: RunUsed) -> Iterator[tuple[str, TestedRun]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,7 @@ from pytest_blynk_ota.cli.gate_keys import public_key, signing_key
 from pytest_blynk_ota.cli.gate_verify import command
 from pytest_blynk_ota.evidence.bundle import read_test, write_json
 from pytest_blynk_ota.evidence.manifest import manifest_of
-from pytest_blynk_ota.evidence.results import TestResult
+from pytest_blynk_ota.evidence.results import TestResult, result_of
 from pytest_blynk_ota.gate.decision import Decision, Line, RigUsed, RunUsed, Subject
 from pytest_blynk_ota.gate.envelope import canonical, seal
 
@@ -84,7 +86,7 @@ def a_run(folder: Path, image: bytes, words: dict[str, str] | None = None) -> Pa
         lines.append(row.to_json() + "\n")
     (folder / "results.jsonl").write_text("".join(lines))
     data = json.loads((folder / "run.json").read_text().replace(RECORDED_NEW, sha256(image)))
-    result = "firmware" if "firmware" in words.values() else "ok"
+    result = result_of(Counter(words.values()), complete=True)
     data |= {"schema": 2, "id": sha256(str(folder).encode())[:16], "result": result, "counts": {}}
     write_json(folder / "run.json", data)
     reseal(folder)
@@ -159,7 +161,5 @@ class Bench:
 
     def payloads(self) -> list[dict[str, Any]]:
         """The statements of the envelope, whoever signed them."""
-        import base64
-
         lines = self.envelope.read_bytes().splitlines()
         return [json.loads(base64.b64decode(json.loads(line)["payload"])) for line in lines]
