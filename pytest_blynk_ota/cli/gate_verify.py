@@ -69,7 +69,7 @@ def command(
         trusted,
         Subject(image.name, _sha256(image)),
         _sha256(policy) if policy else None,
-        [_seen(folder) for given in runs for folder in _runs_in(given)] if runs else None,
+        [seen(folder) for given in runs for folder in _runs_in(given)] if runs else None,
     )
     row = _row(envelope, image, trusted.keyid, found)
     if as_json:
@@ -97,7 +97,7 @@ def _runs_in(folder: Path) -> Sequence[Path]:
     return find_runs(folder) or [folder]
 
 
-def _seen(folder: Path) -> RunSeen:
+def seen(folder: Path) -> RunSeen:
     """A run as it stands. Raises EvidenceError if it is none, or has no manifest."""
     from pytest_blynk_ota.evidence.files import read_bytes
     from pytest_blynk_ota.evidence.manifest import MANIFEST

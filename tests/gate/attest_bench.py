@@ -24,12 +24,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pytest_blynk_ota.cli.gate_attest import attest, attestation_of
 from pytest_blynk_ota.cli.gate_keys import public_key, signing_key
-from pytest_blynk_ota.cli.gate_verify import command
+from pytest_blynk_ota.cli.gate_verify import code_of, command, seen
+from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.bundle import read_test, write_json
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.results import TestResult, result_of
 from pytest_blynk_ota.gate.decision import Decision, Line, RigUsed, RunUsed, Subject
 from pytest_blynk_ota.gate.envelope import canonical, seal
+from pytest_blynk_ota.gate.verify import verify
 
 STORED = Path(__file__).parents[1] / "data" / "evidence" / "schema1" / "run"
 UPGRADE = "test_update.py.test_an_upgrade-ecfede"
@@ -158,6 +160,20 @@ class Bench:
     def verify_all(self, **changes: Any) -> Result:
         """The same, with policy and evidence."""
         return self.verify("--policy", self.policy, "--run", self.run, **changes)
+
+    def code(self) -> int:
+        """The exit code with policy and evidence, without a process or a parser in between."""
+        try:
+            found = verify(
+                self.envelope.read_bytes(),
+                self.trusted(),
+                Subject(self.image.name, sha256(self.image.read_bytes())),
+                sha256(self.policy.read_bytes()),
+                [seen(self.run)],
+            )
+        except EvidenceError:
+            return 4
+        return code_of([one.what for one in found.differences])
 
     def payloads(self) -> list[dict[str, Any]]:
         """The statements of the envelope, whoever signed them."""
