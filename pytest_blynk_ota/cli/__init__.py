@@ -13,11 +13,18 @@ from typing import Any
 import rich_click as click
 
 from pytest_blynk_ota import __version__
-from pytest_blynk_ota.errors import BlynkOtaError, EvidenceError, RigError, UsageError
+from pytest_blynk_ota.errors import (
+    BadSignature,
+    BlynkOtaError,
+    EvidenceError,
+    RigError,
+    UsageError,
+)
 
 COMMANDS = {
     "cloud": "the local Blynk server on its own",
     "flash": "what a dump of a board's flash would boot, and why",
+    "gate": "check the attestation of a release",
     "image": "read, make and patch firmware images",
     "judge": "decide again from stored evidence",
     "mutants": "whether a suite finds the bugs that can be planted",
@@ -31,6 +38,7 @@ EXIT_CODES: tuple[tuple[type[BlynkOtaError], int], ...] = (
     (UsageError, 2),
     (RigError, 3),
     (EvidenceError, 4),
+    (BadSignature, 5),
 )
 INTERRUPTED = 128 + 2
 """As shells say it of a program that SIGINT has ended."""
