@@ -24,7 +24,7 @@ from pytest_blynk_ota.errors import (
 COMMANDS = {
     "cloud": "the local Blynk server on its own",
     "flash": "what a dump of a board's flash would boot, and why",
-    "gate": "check the attestation of a release",
+    "gate": "decide on a release by a policy; check what was attested",
     "image": "read, make and patch firmware images",
     "judge": "decide again from stored evidence",
     "mutants": "whether a suite finds the bugs that can be planted",

@@ -151,19 +151,20 @@ class RunSeen:
 
     Attributes:
         path: its folder.
+        rig_kind: what its boards are made of, by ``run.json``; what contradicts it is a problem.
         manifest_sha256: of ``manifest.json``; "" without.
         kinds: what its boards are made of, by their identity.
         problems: why nothing of it may make the gate pass; empty: nothing.
         notes: what is worth knowing.
         images: by sha256 of the images offered in it the version that they name.
-        tested: name and sha256 of what it was to test, by ``run.json``, for each board: New if it
-            was given as a file, else Old if that was, else New.
+        tested: name and sha256 of what it was to test, by ``run.json``, for each board
+            that was used: New if it was given as a file, else Old if that was, else New.
     """
 
     path: str
     id: str | None
     rig: str
-    rig_file: str | None
+    rig_kind: str
     kinds: frozenset[str]
     began: float
     ended: float
@@ -253,7 +254,7 @@ def run_seen(
         path=path,
         id=data.get("id"),
         rig=str(data.get("rig", "unknown")),
-        rig_file=data.get("rig_file"),
+        rig_kind=str(data.get("rig_kind", "unknown")),
         kinds=kinds or frozenset({"unknown"}),
         began=began or 0.0,
         ended=ended or 0.0,
@@ -267,13 +268,15 @@ def run_seen(
             for one in test.operations
             if one.offered and one.version
         },
-        tested=tuple(dict.fromkeys(_tested(data))),
+        tested=tuple(dict.fromkeys(_tested(data, {name for one in tests for name in one.boards}))),
     )
 
 
-def _tested(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _tested(data: Mapping[str, Any], boards: set[str]) -> Iterator[tuple[str, str]]:
     firmware = data.get("firmware")
-    for both in firmware.values() if isinstance(firmware, dict) else ():
+    for name, both in firmware.items() if isinstance(firmware, dict) else ():
+        if name not in boards:
+            continue
         files = [both[key] for key in ("new", "old") if _said(both.get(key), "path")]
         image = files[0] if files else both.get("new")
         if sha := _said(image, "sha256"):

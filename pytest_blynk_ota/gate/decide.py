@@ -13,7 +13,7 @@ from pytest_blynk_ota.gate.accept import Accepted, Binary, Note, accept
 from pytest_blynk_ota.gate.claims import Claim, RunSeen, iso
 from pytest_blynk_ota.gate.decision import Decision, RigUsed, RunUsed, Subject, Verdict
 from pytest_blynk_ota.gate.decision import Line as DecidedLine
-from pytest_blynk_ota.gate.judging import Judged, judge_line, worst
+from pytest_blynk_ota.gate.judging import FAILURES_TOLD, Judged, judge_line, worst
 from pytest_blynk_ota.gate.policy import Line, Policy, Waiver
 from pytest_blynk_ota.gate.properties import PREFIX
 from pytest_blynk_ota.gate.statistics import is_worse
@@ -22,6 +22,7 @@ from pytest_blynk_ota.gate.words import count, percent
 RIG_ERRORS = "errors of the rack"
 LAST_RELEASE = "last release"
 EVIDENCE = "evidence"
+OTHER_FAILURES = "other failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def _of_the_whole(case: _Case, judged: Sequence[Judged]) -> Iterator[DecidedLine
     yield from _any_line(case, judged)
     yield from _sound(case)
     yield from _rack(case)
+    yield from _other_failures(case, judged)
     yield from _last(case, judged)
 
 
@@ -174,6 +176,27 @@ def _rack(case: _Case) -> Iterator[DecidedLine]:
         yield DecidedLine(RIG_ERRORS, "incomplete", what, remedy)
     else:
         yield DecidedLine(RIG_ERRORS, "pass", what)
+
+
+def _other_failures(case: _Case, judged: Sequence[Judged]) -> Iterator[DecidedLine]:
+    """Failures of this binary that no line counts: of other scenarios, or on other boards."""
+    used = {id(claim) for one in judged for claim in one.used}
+    waived = [waiver.scenario for one in judged for waiver in one.waived]
+    others = [
+        claim
+        for claim in case.accepted.claims
+        if claim.outcome == "fail"
+        and id(claim) not in used
+        and case.now - claim.began <= case.policy.max_age_s
+        and not any(claim.of(one) for one in waived)
+    ]
+    if not others:
+        return
+    told = "; ".join(f"{one.id}: {one.message or one.word}" for one in others[:FAILURES_TOLD])
+    what = f"{count(len(others), 'failure')} of this binary that no line counts: {told}"
+    fails = case.policy.other_failures == "fail"
+    remedy = 'mend it, or say other_failures = "warn" in the policy' if fails else ""
+    yield DecidedLine(OTHER_FAILURES, "fail" if fails else "pass", what, remedy)
 
 
 def _last(case: _Case, judged: Sequence[Judged]) -> Iterator[DecidedLine]:
@@ -227,7 +250,8 @@ def _decision(
     case: _Case, verdict: Verdict, lines: Sequence[DecidedLine], judged: Sequence[Judged]
 ) -> Decision:
     used = [claim for one in judged for claim in one.used]
-    runs = case.accepted.runs
+    mine = {claim.run for claim in case.accepted.claims}
+    runs = [run for run in case.accepted.runs if any(one.run in mine for one in run.claims)]
     return Decision(
         verdict=verdict,
         subject=Subject(case.binary.name, case.binary.sha256),
@@ -235,15 +259,11 @@ def _decision(
         lines=tuple(lines),
         properties=tuple(_properties(judged)),
         policy_sha256=case.policy.sha256,
-        rigs=tuple(dict.fromkeys(RigUsed(run.rig, _kind(run), None) for run in runs)),
+        rigs=tuple(dict.fromkeys(RigUsed(run.rig, run.rig_kind, None) for run in runs)),
         runs=tuple(RunUsed(run.path, run.id, run.manifest_sha256) for run in runs),
         since=iso(min(one.began for one in used)) if used else None,
         until=iso(max(one.ended for one in used)) if used else None,
     )
-
-
-def _kind(run: RunSeen) -> str:
-    return "mixed" if len(run.kinds) > 1 else next(iter(run.kinds), "unknown")
 
 
 def _properties(judged: Sequence[Judged]) -> Iterator[str]:

@@ -141,12 +141,13 @@ def _counts(
     if claim.outcome not in ("pass", "fail"):
         apart[_no_result(claim)] += 1
         return False
-    reason = _not_of(claim, line, chip, now)
-    if not reason and claim.outcome == "pass":
-        reason = _proves_nothing(claim, line, binary)
+    if claim.outcome == "pass":
+        reason = _proves_nothing(claim, line, binary) or _not_of(claim, line, chip, now)
         reason = reason or ("of a run with something wrong" if claim.run in blocked else "")
-    elif not reason and not _takes_part(claim, line, binary):
-        reason = f"not tested as {line.tested_as}"
+    else:
+        reason = _not_of(claim, line, chip, now)
+        if not reason and not _takes_part(claim, line, binary):
+            reason = f"not tested as {line.tested_as}"
     if reason:
         apart[reason] += 1
     return not reason

@@ -103,6 +103,8 @@ class Policy:
         rig_errors: the part of all results that may be errors of the rack.
         derived: derivations whose evidence counts for the binary.
         judge_again: whether each stored verdict is decided again.
+        max_age_s: of evidence, where a line does not say it, in seconds.
+        other_failures: what failures do that no line asks about.
         worse: what it does that New fails more often than the last release; None: not compared.
         worse_confidence: with which that has to be shown.
     """
@@ -114,6 +116,8 @@ class Policy:
     rig_errors: float
     derived: tuple[str, ...]
     judge_again: bool
+    max_age_s: float
+    other_failures: str = "fail"
     worse: str | None = None
     worse_confidence: float = 0.95
 
@@ -159,6 +163,8 @@ def _policy(file: File, sha256: str) -> Policy:
         file.policy.rig_errors,
         tuple(file.policy.derived),
         file.policy.judge_again,
+        file.policy.max_age,
+        file.policy.other_failures,
         last.worse if last else None,
         last.confidence if last else 0.95,
     )

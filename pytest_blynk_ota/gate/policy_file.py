@@ -140,6 +140,7 @@ class Head(Table):
     rig_errors: Percent = 0.1
     derived: list[Annotated[str, _one_of("derivation", ["version"])]] = []
     judge_again: Bool = True
+    other_failures: Annotated[Literal["fail", "warn"], _one_of("word", ["fail", "warn"])] = "fail"
 
 
 class Sequential(Table):
