@@ -6,18 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError, UsageError
-from pytest_blynk_ota.evidence.bundle import EVENTS, VERDICT, many_objects, read_test
+from pytest_blynk_ota.evidence.bundle import EVENTS, VERDICT, many_objects
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.files import is_there, read_bytes
 from pytest_blynk_ota.evidence.manifest import MANIFEST
-from pytest_blynk_ota.evidence.run import Run, StoredTest, find_runs, read_run
+from pytest_blynk_ota.evidence.run import StoredTest, find_runs, read_run
 from pytest_blynk_ota.gate.claims import RunSeen, TestSeen, epoch, parts_of, run_seen
 
 MARKS = (b'"kind": "operation"', b'"kind": "identity"')
@@ -41,7 +42,7 @@ def read_runs(folders: Sequence[Path], *, judge_again: bool) -> list[RunSeen]:
     found = [run for folder in folders for run in _runs_in(folder)]
     work = partial(_read, judge_again=judge_again)
     workers = min(len(found), os.cpu_count() or 1)
-    if workers < 2 or not judge_again or _bytes(found) < MANY_BYTES:
+    if workers < 2 or _bytes(found) < MANY_BYTES:
         return [work(one) for one in enumerate(found)]
     with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(work, enumerate(found)))
@@ -63,9 +64,11 @@ def _bytes(runs: Sequence[Path]) -> int:
 
 def _read(numbered: tuple[int, Path], *, judge_again: bool) -> RunSeen:
     number, folder = numbered
-    run = read_run(folder)
+    found: dict[str, _Found] = {}
+    look = partial(_look, found)
     with many_objects():
-        tests = [_seen(run, test, judge_again) for test in run.tests]
+        run = read_run(folder, look=look)
+        tests = [_seen(test, _found_of(found, test), judge_again) for test in run.tests]
     return run_seen(
         number,
         str(folder),
@@ -83,82 +86,116 @@ def _digest_of(path: Path) -> str:
         return ""
 
 
-def _seen(run: Run, test: StoredTest, judge_again: bool) -> TestSeen:
-    result, folder = test.result, test.folder
-    digest = first = last = None
+@dataclass(slots=True)
+class _Found:
+    """What the gate needs of a test's files, from the bytes that the manifest vouches for."""
+
+    digest: str | None = None
     events: Sequence[Event] = ()
     verdicts: Sequence[Mapping[str, Any]] | None = None
-    flaws: list[str] = []
-    if folder is not None:
-        try:
-            data = read_bytes(folder / EVENTS)
-            digest = hashlib.sha256(data).hexdigest()
-            if judge_again:
-                events, verdicts = _judged(folder, data, flaws)
-            else:
-                events, verdicts = _skimmed(folder, data, flaws)
-        except (EvidenceError, ValueError, RecursionError) as error:
-            flaws.append(str(error).removeprefix(f"{folder}/"))
-    if events:
-        first, last = (events[0].t, events[0].wall), (events[-1].t, events[-1].wall)
-    identities, operations, apart = parts_of(events, verdicts)
+    flaws: list[str] = field(default_factory=list)
+
+
+def _look(found: dict[str, _Found], name: str, data: bytes, digest: str) -> None:
+    folder, _, file = name.rpartition("/")
+    reads = READS.get(file)
+    if reads is None:
+        return
+    of_test = found.setdefault(folder, _Found())
+    try:
+        reads(of_test, data, digest)
+    except (ValueError, RecursionError) as error:
+        of_test.flaws.append(f"{file}: {error}")
+
+
+def _skim(found: _Found, data: bytes, digest: str) -> None:
+    """Keep the events that the gate needs: the first, the last, and those with one of ``MARKS``.
+
+    Raises:
+        ValueError: a line is no event.
+    """
+    found.digest = digest
+    body = data.rstrip(b"\n")
+    ends = {body.find(b"\n") if b"\n" in body else len(body), len(body)}
+    for mark in MARKS:
+        at = body.find(mark)
+        while at >= 0:
+            end = body.find(b"\n", at)
+            end = len(body) if end < 0 else end
+            ends.add(end)
+            at = body.find(mark, end)
+    lines = [body[body.rfind(b"\n", 0, end) + 1 : end] for end in sorted(ends)]
+    found.events = events = [Event.of(json.loads(line)) for line in lines]
+    last, count = events[-1], body.count(b"\n") + 1
+    if (last.source, last.kind) != FINISHED:
+        found.flaws.append(f"{EVENTS}: the end of the test is missing")
+    if last.seq != count:
+        found.flaws.append(f"{EVENTS}: it has {count} lines, the last is #{last.seq}")
+
+
+def _stored(found: _Found, data: bytes, _: str) -> None:
+    """Keep the stored verdicts.
+
+    Raises:
+        ValueError: they are none.
+    """
+    rows = json.loads(data)
+    verdicts = rows.get("verdicts") if isinstance(rows, dict) else None
+    if not isinstance(verdicts, list) or not all(isinstance(one, dict) for one in verdicts):
+        raise ValueError("verdicts: expected a list of objects")
+    found.verdicts = verdicts
+
+
+READS: Mapping[str, Callable[[_Found, bytes, str], None]] = {EVENTS: _skim, VERDICT: _stored}
+
+
+def _found_of(found: Mapping[str, _Found], test: StoredTest) -> _Found:
+    """What was found in a test's folder; it has to be as much as the test says of itself."""
+    if test.folder is None:
+        return _Found()
+    of_test = found.get(
+        f"tests/{test.folder.name}", _Found(flaws=["its files are not vouched for"])
+    )
+    said = of_test.events[-1].data.get("verdicts") if of_test.events else None
+    if said != (None if of_test.verdicts is None else len(of_test.verdicts)):
+        of_test.flaws.append(f"{VERDICT}: it does not hold the {said} that the test ended with")
+    return of_test
+
+
+def _seen(test: StoredTest, found: _Found, judge_again: bool) -> TestSeen:
+    result, events = test.result, found.events
+    flaws = found.flaws
+    if judge_again and test.folder is not None:
+        flaws = [*flaws, *_judged(test)]
+    identities, operations, apart = parts_of(events, found.verdicts)
     return TestSeen(
         id=test.id,
         word=test.word,
         message=test.message,
-        folder=folder.relative_to(run.folder).as_posix() if folder else "",
+        folder=f"tests/{test.folder.name}" if test.folder else "",
         scenarios=result.scenarios if result else (),
         boards=result.boards if result else (),
         began=epoch(result.started) if result else None,
-        digest=digest,
-        first=first,
-        last=last,
+        digest=found.digest,
+        first=(events[0].t, events[0].wall) if events else None,
+        last=(events[-1].t, events[-1].wall) if events else None,
         identities=identities,
         operations=operations,
         flaws=(*flaws, *apart),
     )
 
 
-def _skimmed(
-    folder: Path, data: bytes, flaws: list[str]
-) -> tuple[Sequence[Event], Sequence[Mapping[str, Any]]]:
-    """The events that the gate needs, and the verdicts as stored.
-
-    Raises:
-        ValueError: a line is no event.
-    """
-    lines = data.rstrip(b"\n").split(b"\n")
-    needed = [
-        line
-        for at, line in enumerate(lines)
-        if at in (0, len(lines) - 1) or any(mark in line for mark in MARKS)
-    ]
-    events = [Event.of(json.loads(line)) for line in needed]
-    verdicts = json.loads(read_bytes(folder / VERDICT)).get("verdicts")
-    last = events[-1]
-    if (last.source, last.kind) != FINISHED:
-        flaws.append(f"{EVENTS}: the end of the test is missing")
-    elif not isinstance(verdicts, list) or last.data.get("verdicts") != len(verdicts):
-        flaws.append(f"{VERDICT}: it does not hold what the test ended with")
-    if last.seq != len(lines):
-        flaws.append(f"{EVENTS}: it has {len(lines)} lines, the last is #{last.seq}")
-    return events, [one for one in verdicts or () if isinstance(one, dict)]
-
-
-def _judged(
-    folder: Path, data: bytes, flaws: list[str]
-) -> tuple[Sequence[Event], Sequence[Mapping[str, Any]]]:
-    """All events, and the verdicts, which are decided again and have to be the same.
-
-    Raises:
-        EvidenceError: they cannot be read.
-    """
+def _judged(test: StoredTest) -> Iterator[str]:
+    """What is wrong with a test's verdicts, decided again from its events."""
     from pytest_blynk_ota.verdict.again import judge_again
 
-    bundle = read_test(folder)
-    flaws += [str(mark) for mark in bundle.marks]
+    try:
+        bundle = test.read()
+    except EvidenceError as error:
+        yield str(error)
+        return
+    yield from map(str, bundle.marks)
     for again in judge_again(bundle.events, bundle.verdicts, ended=bundle.ended):
         if not again.same:
             why = next(iter(again.differs.values()), again.error or "no verdict was stored")
-            flaws.append(f"operation {again.number}, judged again: {why}")
-    return bundle.events, bundle.verdicts or ()
+            yield f"operation {again.number}, judged again: {why}"

@@ -31,7 +31,7 @@ from pytest_blynk_ota.evidence.files import (
     read_bytes,
     read_json,
 )
-from pytest_blynk_ota.evidence.manifest import MANIFEST, changes
+from pytest_blynk_ota.evidence.manifest import MANIFEST, Look, changes
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult, result_of
 
@@ -164,12 +164,13 @@ class _Reader:
         return None
 
 
-def read_run(folder: Path, *, check: bool = True) -> Run:
+def read_run(folder: Path, *, check: bool = True, look: Look | None = None) -> Run:
     """Read the folder of a run.
 
     Args:
         folder: what pytest called its evidence.
         check: whether each file is compared with the manifest, which reads all of them.
+        look: is shown each file that is as the manifest says, so that none is read twice.
 
     Raises:
         EvidenceError: it is no folder of a run, or of a version that is not known here.
@@ -181,7 +182,7 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
     results = _paired(folder, list(_results(reader))) if listed else []
     _must_agree(reader, data, results)
     if check and listed:
-        _compare(reader, killed="finished" not in data)
+        _compare(reader, look, killed="finished" not in data)
     tests = [*_told(reader, results), *_untold(reader, results, data, listed)]
     marks = sorted({*reader.marks, *(mark for test in tests for mark in test.marks)})
     return Run(folder, data, tuple(tests), tuple(marks), listed)
@@ -339,7 +340,7 @@ def _paired(root: Path, results: Sequence[TestResult]) -> list[TestResult]:
     ]
 
 
-def _compare(reader: _Reader, *, killed: bool) -> None:
+def _compare(reader: _Reader, look: Look | None, *, killed: bool) -> None:
     """Compare all files with the manifest. A killed run has none, and only that can be said."""
     if killed and not (reader.root / MANIFEST).exists():
         reader.mark(
@@ -352,7 +353,7 @@ def _compare(reader: _Reader, *, killed: bool) -> None:
     if manifest is None:
         return
     try:
-        reader.marks += changes(reader.root, manifest)
+        reader.marks += changes(reader.root, manifest, look=look)
     except EvidenceError as error:
         reader.mark(MANIFEST, Flaw.EDITED, str(error))
 

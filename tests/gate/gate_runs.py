@@ -58,9 +58,16 @@ def timeline(
     return [replace(one, seq=seq) for seq, one in enumerate(rows, 1)]
 
 
-def verdict_of(events: Sequence[Event]) -> dict[str, Any]:
-    """What the judge says of the one operation today."""
-    return {"operation": 1, **Judge(list(events))(1).to_json()}
+VERDICTS: dict[tuple[str, bool], dict[str, Any]] = {}
+
+
+def verdict_of(like: str, events: Sequence[Event]) -> dict[str, Any]:
+    """What the judge says of the one operation today: the same whenever and of whatever it was, but
+    for the numbers of events behind one that is put in."""
+    key = like, any(one.kind == "identity" for one in events)
+    if key not in VERDICTS:
+        VERDICTS[key] = {"operation": 1, **Judge(list(events))(1).to_json()}
+    return VERDICTS[key]
 
 
 class RunFolder:
@@ -123,7 +130,7 @@ class RunFolder:
         folder.mkdir(parents=True)
         (folder / "events.jsonl").write_text("".join(one.to_json() + "\n" for one in events))
         (folder / "verdict.json").write_text(
-            json.dumps({"schema": 1, "verdicts": [verdict_of(events)]})
+            json.dumps({"schema": 1, "verdicts": [verdict_of(like, events)]})
         )
         self.results.append(
             {
