@@ -26,8 +26,8 @@ LONGER = (1.0, 1.1, 1.25, 1.5, 2.0)
 HEADROOM = 0.94
 """Errors are kept to so much of what was asked, for which a simulation of 100,000 releases, half of
 them bad, has to show it too: three standard deviations of 5 % are 0.3 %."""
-MAX_WALK_RUNS = 20_000
-"""More are not worked out exactly: it would take seconds."""
+MAX_WORK = 30_000
+"""Runs times failures of the fixed count: beyond, what a walk promises takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +130,21 @@ def fixed_count(good: float, bad: float, false_pass: float, false_fail: float) -
         ValueError: the numbers contradict each other.
     """
     _check(good, bad, false_pass, false_fail)
-    for allowed in range(10_000):
+
+    def at(allowed: int) -> Fixed | None:
         runs = _fewest(allowed, bad, false_pass)
-        if runs > MAX_RUNS:
+        fine = 1 - binomial_cdf(allowed, runs, good) <= false_fail
+        return Fixed(runs, allowed) if fine else None
+
+    low, high = -1, 0
+    while at(high) is None:
+        low, high = high, 2 * high + 1
+        if _fewest(high, bad, false_pass) > MAX_RUNS // 10:
             return None
-        if 1 - binomial_cdf(allowed, runs, good) <= false_fail:
-            return Fixed(runs, allowed)
-    return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if at(middle) else (middle, high)
+    return at(high)
 
 
 def _fewest(allowed: int, bad: float, false_pass: float) -> int:
@@ -165,7 +173,7 @@ def plan(good: float, bad: float, false_pass: float, false_fail: float) -> Walk 
     Arguments and errors raised as of :func:`fixed_count`.
     """
     fixed = fixed_count(good, bad, false_pass, false_fail)
-    if fixed is None or fixed.runs * LONGER[0] > MAX_WALK_RUNS:
+    if fixed is None or fixed.runs * (fixed.allowed + 1) > MAX_WORK:
         return None
     best: tuple[float, Walk] | None = None
     for longer in LONGER:
