@@ -162,14 +162,15 @@ def _sound(case: _Case) -> Iterator[DecidedLine]:
 
 
 def _rack(case: _Case) -> Iterator[DecidedLine]:
-    results = [one for one in case.accepted.claims if one.outcome != "none"]
-    broken = [one for one in results if one.outcome == "broken"]
-    if not results:
+    broken = [one for one in case.accepted.claims if one.outcome == "broken"]
+    passes = sum(one.outcome == "pass" for one in case.accepted.claims)
+    if not broken:
         return
-    share, limit = len(broken) / len(results), case.policy.rig_errors
+    # Failures are left out: many of them are no sign of a rack that works.
+    share, limit = len(broken) / (len(broken) + passes), case.policy.rig_errors
     what = (
-        f"{len(broken)} of {count(len(results), 'result')} ({percent(share)}) were errors of the "
-        f"rack or of the test, {percent(limit)} may be"
+        f"{count(len(broken), 'error')} of the rack or of a test beside "
+        f"{count(passes, 'pass', 'passes')} ({percent(share)} of them), {percent(limit)} may be"
     )
     if share > limit:
         remedy = f"mend the rack, and run again; the first: {broken[0].id}: {broken[0].message}"

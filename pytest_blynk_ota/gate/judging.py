@@ -212,19 +212,19 @@ def _shares(
 
 
 def _present(line: Line, what: str, used: Sequence[Claim], chip: str) -> Share:
-    """Whether a scenario of a pool was run as often as it has to be; what came out, counts for the
-    pool."""
-    missing = line.repetitions - len(used)
+    """Whether a scenario of a pool passed as often as it has to; its failures are the pool's."""
+    passes = sum(one.outcome == "pass" for one in used)
+    missing = line.repetitions - passes
+    text = f"{what}: {passes} of {len(used)} passed"
     return Share(
         what,
         "incomplete" if missing > 0 else "pass",
         len(used),
-        sum(one.outcome == "fail" for one in used),
+        len(used) - passes,
         line.repetitions,
         0.0,
         1.0,
-        f"{what}: {count(len(used), 'run')}"
-        + (f", {line.repetitions} asked for" if missing > 0 else ""),
+        text + (f", {line.repetitions} asked for" if missing > 0 else ""),
         _remedy(line, what, missing, chip) if missing > 0 else "",
     )
 
@@ -232,8 +232,9 @@ def _present(line: Line, what: str, used: Sequence[Claim], chip: str) -> Share:
 def _share(line: Line, what: str, used: Sequence[Claim], demand: Demand, chip: str) -> Share:
     runs, failures = len(used), sum(one.outcome == "fail" for one in used)
     verdict, why, short = _verdict(used, demand)
-    if verdict == "pass" and runs < line.repetitions:
-        verdict, why, short = "incomplete", "", line.repetitions - runs
+    missing = line.repetitions - (runs - failures)
+    if verdict == "pass" and demand.walk is not None and missing > 0:
+        verdict, why, short = "incomplete", "", missing
     low, high = interval(failures, runs, SHOWN_CONFIDENCE) if runs else (0.0, 1.0)
     remedy = _remedy(line, what, short, chip) if verdict == "incomplete" else ""
     if verdict == "fail":
@@ -255,18 +256,31 @@ def _verdict(used: Sequence[Claim], demand: Demand) -> tuple[Verdict, str, int]:
         if not said:
             return "fail", f"clear after {count(runs, 'run')}, {failures} of them failed", 0
     else:
-        first = failed[: demand.runs]
-        if sum(first) > demand.allowed:
+        said, missing = _counted(failed, demand)
+        if said is None:
+            return "incomplete", "", missing
+        if not said:
             return "fail", "", 0
-        if len(first) < demand.runs:
-            return "incomplete", "", demand.runs - len(first)
     if demand.rate is None or demand.confidence is None:
         return ("pass" if sum(failed) <= demand.allowed else "fail"), "", 0
-    # What was decided early is not taken back by chance, but by failures that came after it.
+    # What was decided is not taken back by chance, but by failures that came after it.
     bound = upper_bound(sum(failed), len(failed), demand.confidence)
     if bound > demand.rate + ROUNDING:
         return "fail", "of all results, those behind the decision too", 0
     return "pass", "", 0
+
+
+def _counted(failed: Sequence[bool], demand: Demand) -> tuple[bool | None, int]:
+    """What a count that was fixed in advance says, in the order of the results, as soon as those
+    that are still to come cannot change it; and how many passes are missing."""
+    missing, spare = demand.runs - demand.allowed, demand.allowed
+    for one in failed:
+        missing, spare = missing - (not one), spare - one
+        if spare < 0:
+            return False, 0
+        if missing <= 0:
+            return True, 0
+    return None, missing
 
 
 def _told(

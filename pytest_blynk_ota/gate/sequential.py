@@ -229,4 +229,10 @@ def _tables(lines: Lines, last: int, allowed: int) -> tuple[tuple[int, ...], tup
     numbers: Sequence[int] = range(allowed + 1)
     passes = [math.ceil((one + lines.below) / lines.slope) for one in numbers]
     fails = [math.floor((one - lines.above) / lines.slope) for one in numbers]
-    return tuple(min(one, last) for one in passes), tuple(max(one, 0) for one in fails)
+    # In the last runs it passes once no failure can change it any more: so that one failure more
+    # always takes one run more, and no failure is ever of use.
+    ends = [last - (allowed - one) for one in numbers]
+    return (
+        tuple(min(one, end) for one, end in zip(passes, ends, strict=True)),
+        tuple(max(one, 0) for one in fails),
+    )
