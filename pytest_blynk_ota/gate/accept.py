@@ -4,7 +4,7 @@ argument."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_blynk_ota.gate.claims import Claim, RunSeen, clock
@@ -142,20 +142,29 @@ def _of_run(run: RunSeen, now: float) -> Iterator[Note]:
 
 
 def _copies(runs: Sequence[RunSeen]) -> Iterator[Note]:
-    """Tests whose events are those of another test, byte for byte: no two runs see the same."""
-    by_digest: dict[str, list[Claim]] = defaultdict(list)
-    for run in runs:
-        for claim in run.claims:
-            if claim.digest is not None:
-                by_digest[claim.digest].append(claim)
+    """Tests whose events are those of another test, or began and ended in the same microseconds: no
+    two tests do."""
     paths = {claim.run: run.path for run in runs for claim in run.claims}
-    copied: Counter[tuple[str, str]] = Counter()
-    for first, *others in by_digest.values():
-        copied.update((paths[one.run], paths[first.run]) for one in others)
-    for (path, of), number in sorted(copied.items()):
-        tests = count(number, "test")
-        what = f"the evidence of {tests} is that of {of}, byte for byte: it was copied"
-        yield Note(path, what, True, "leave the copy out")
+    for told, key in COPIES:
+        same: dict[Hashable, list[Claim]] = defaultdict(list)
+        for run in runs:
+            for claim in run.claims:
+                if (value := key(claim)) is not None:
+                    same[value].append(claim)
+        copied: Counter[tuple[str, str]] = Counter()
+        for first, *others in same.values():
+            copied.update((paths[one.run], paths[first.run]) for one in others)
+        for (path, of), number in sorted(copied.items()):
+            what = f"the evidence of {count(number, 'test')} is that of {of}, {told}: it was copied"
+            yield Note(path, what, True, "leave the copy out")
+        if copied:
+            return
+
+
+COPIES: Sequence[tuple[str, Callable[[Claim], Hashable]]] = (
+    ("byte for byte", lambda claim: claim.digest),
+    ("to the microsecond", lambda claim: claim.moments),
+)
 
 
 def _strangers(runs: Sequence[RunSeen], binary: Binary) -> Iterator[Note]:

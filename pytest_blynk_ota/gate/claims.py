@@ -112,6 +112,7 @@ class Claim:
         offered: sha256 of images that were offered.
         arrived: sha256 of offered images that ran at the end of their update.
         named: sha256 of the firmware of its boards, by ``run.json``.
+        moments: monotonic and wall seconds of its first and last event.
     """
 
     run: int
@@ -132,6 +133,7 @@ class Claim:
     arrived: frozenset[str]
     named: frozenset[str]
     operations: tuple[Operation, ...]
+    moments: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def of(self, scenario: str) -> bool:
         """Whether it is of a scenario; ``D22`` is also each of its parts ``D22a``, ``D22b``, …"""
@@ -387,6 +389,7 @@ def _claim(
         ),
         named=frozenset(_named(data, names)),
         operations=operations,
+        moments=(test.first, test.last) if test.first and test.last else None,
     )
 
 
