@@ -118,6 +118,10 @@ def decide_command(
     now = datetime.now(UTC)
     codes = []
     for binary in _binaries(binaries, seen, policy, "--binary"):
+        if before is not None and before.binary.sha256 == binary.sha256:
+            raise UsageError(
+                f"--last: the last release is {binary.name} itself: nothing to compare"
+            )
         judgement = decide(policy, seen, binary, now.timestamp(), before)
         codes.append(_code(judgement))
         if as_json:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -164,10 +164,11 @@ def _found_of(found: Mapping[str, _Found], test: StoredTest) -> _Found:
 
 def _seen(test: StoredTest, found: _Found, judge_again: bool) -> TestSeen:
     result, events = test.result, found.events
-    flaws = found.flaws
+    flaws, verdicts = found.flaws, found.verdicts
     if judge_again and test.folder is not None:
-        flaws = [*flaws, *_judged(test)]
-    identities, operations, apart = parts_of(events, found.verdicts)
+        apart, verdicts = _judged(test)
+        flaws = [*flaws, *apart]
+    identities, operations, apart = parts_of(events, verdicts)
     return TestSeen(
         id=test.id,
         word=test.word,
@@ -185,17 +186,21 @@ def _seen(test: StoredTest, found: _Found, judge_again: bool) -> TestSeen:
     )
 
 
-def _judged(test: StoredTest) -> Iterator[str]:
-    """What is wrong with a test's verdicts, decided again from its events."""
+def _judged(test: StoredTest) -> tuple[list[str], list[Mapping[str, Any]]]:
+    """What is wrong with a test's verdicts, decided again from its events; and the verdicts of
+    today, which may hold findings that nobody looked for then."""
     from pytest_blynk_ota.verdict.again import judge_again
 
     try:
         bundle = test.read()
     except EvidenceError as error:
-        yield str(error)
-        return
-    yield from map(str, bundle.marks)
+        return [str(error)], []
+    flaws = [str(mark) for mark in bundle.marks]
+    verdicts: list[Mapping[str, Any]] = []
     for again in judge_again(bundle.events, bundle.verdicts, ended=bundle.ended):
+        if again.now is not None:
+            verdicts.append({**again.now, "operation": again.number})
         if not again.same:
             why = next(iter(again.differs.values()), again.error or "no verdict was stored")
-            yield f"operation {again.number}, judged again: {why}"
+            flaws.append(f"operation {again.number}, judged again: {why}")
+    return flaws, verdicts

@@ -244,11 +244,11 @@ def run_seen(
     began, ended = epoch(data.get("started")), epoch(data.get("finished"))
     problems = [
         *marks,
-        *(f"{test.folder}: {flaw}" for test in tests for flaw in test.flaws),
-        *mixed,
         *_of_the_run(data, boards),
         *_miscounted(data, tests),
+        *mixed,
         *_clocks(tests, began, ended),
+        *(f"{test.folder}: {flaw}" for test in tests for flaw in test.flaws),
     ]
     claims = tuple(_claim(number, one, boards, data, began or 0.0) for one in tests)
     kinds = frozenset(one.kind for one in boards.values())

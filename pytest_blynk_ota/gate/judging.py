@@ -191,6 +191,11 @@ def _proves_nothing(claim: Claim, line: Line, binary: Binary) -> str:
     part = {"old": claim.ran, "new": claim.arrived, "either": claim.ran | claim.arrived}
     if part[line.tested_as] & binary.hashes:
         return ""
+    if claim.arrived & binary.refused:
+        return (
+            "in which an image made from it was installed, which the policy does not let stand for "
+            "it (derived)"
+        )
     if claim.touched & binary.hashes and line.tested_as == "either":
         return "in which the binary was offered and never ran"
     return {"old": "in which it did not do the update", "new": "in which it was not installed"}.get(

@@ -9,7 +9,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 
 from pydantic import ValidationError
 
@@ -84,8 +84,7 @@ class Waiver:
 
     def expired(self, now: float) -> bool:
         """Whether the day is over, at so many seconds since the epoch."""
-        end = datetime.combine(self.until, time(), UTC) + timedelta(days=1)
-        return now >= end.timestamp()
+        return datetime.fromtimestamp(now, UTC).date() > self.until
 
     def __str__(self) -> str:
         on = f" on {', '.join(self.chips)}" if self.chips else ""

@@ -1,6 +1,7 @@
 """``blynk-ota gate`` on folders of runs: a good release, a bad one, and evidence that is not what
 it seems."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -8,12 +9,31 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from gate_runs import DAY_S, HOUR_S, NEW, OLD, OTHER, STALLED, RunFolder, iso
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from gate_runs import (
+    DAY_S,
+    HOUR_S,
+    NEW,
+    OLD,
+    OTHER,
+    STALLED,
+    UPGRADED,
+    RunFolder,
+    iso,
+    recorded,
+)
 
 from pytest_blynk_ota.cli import app
 from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, UsageError
 from pytest_blynk_ota.evidence.bundle import write_json
 from pytest_blynk_ota.evidence.manifest import manifest_of
+from pytest_blynk_ota.firmware.derive import restamped
 
 POLICY = """
 [policy]
@@ -442,6 +462,110 @@ def test_an_expired_waiver_is_named(tmp_path, gate, policy):
     assert "has expired, and does not count" in done.output
 
 
+# --- the binary itself
+
+
+@pytest.fixture
+def app_bin(tmp_path):
+    """A real image."""
+    path = tmp_path / "app.bin"
+    words = ["image", "make", "old", "--chip", "esp32c3", "-o", str(path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return path
+
+
+def derived_run(tmp_path, app_bin, name="run1"):
+    """A run with one binary: New was made from it, under the version that the recording names."""
+    began = next(one for one in recorded(UPGRADED) if one.kind == "operation")
+    version = began.data["images"]["new"]["version"]
+    made = hashlib.sha256(restamped(app_bin.read_bytes(), version)).hexdigest()
+    return good(tmp_path, name, new=made, old=sha256(app_bin))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_was_made_from_the_binary_stands_for_it_only_by_the_policy(
+    tmp_path, gate, policy, app_bin
+):
+    run = derived_run(tmp_path, app_bin).seal()
+    new = POLICY + 'tested_as = "new"\n'
+    policy.write_text(new)
+    done = gate(run, binary=str(app_bin))
+    assert done.exit_code == 4
+    assert "which the policy does not let stand for it" in done.output
+    policy.write_text(new.replace('max_age = "7d"', 'max_age = "7d"\nderived = ["version"]'))
+    assert gate(run, binary=str(app_bin)).exit_code == 0
+    assert gate(run, binary=sha256(app_bin)).exit_code == 4  # its bytes are not at hand
+
+
+def test_what_only_bears_the_version_of_a_derived_image_does_not_stand_for_the_binary(
+    tmp_path, gate, policy, app_bin
+):
+    policy.write_text(
+        POLICY.replace('max_age = "7d"', 'max_age = "7d"\nderived = ["version"]')
+        + 'tested_as = "new"\n'
+    )
+    run = good(tmp_path, new=OTHER, old=sha256(app_bin)).seal()
+    assert gate(run, binary=str(app_bin)).exit_code == 4
+
+
+def test_one_changed_byte_makes_another_binary(tmp_path, gate, app_bin):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    assert gate(run, binary=str(app_bin)).exit_code == 0
+    data = bytearray(app_bin.read_bytes())
+    data[-1] ^= 1
+    app_bin.write_bytes(data)
+    assert gate(run, binary=str(app_bin)).exit_code == 4
+
+
+@pytest.fixture
+def key(tmp_path):
+    """A key pair: the private file and the public one."""
+    private = Ed25519PrivateKey.generate()
+    files = tmp_path / "k.pem", tmp_path / "k.pub.pem"
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files[0].touch(mode=0o600)
+    files[0].write_bytes(pem)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    files[1].write_bytes(public)
+    return files
+
+
+def verified(app_bin, key, policy, run):
+    words = [f"{app_bin}.intoto.jsonl", "--key", key[1], "--image", app_bin, "--policy", policy]
+    return CliRunner().invoke(app, ["gate", "verify", *map(str, words), "--run", str(run)])
+
+
+def test_a_pass_is_signed_and_verified(tmp_path, gate, policy, app_bin, key):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    done = gate(run, "--sign", key[0], binary=str(app_bin))
+    assert done.exit_code == 0, done.output
+    assert verified(app_bin, key, policy, run).exit_code == 0
+    policy.write_text(POLICY + "# another\n")
+    assert verified(app_bin, key, policy, run).exit_code == 4
+
+
+def test_a_failure_leaves_no_old_pass_behind(tmp_path, gate, policy, app_bin, key):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    gate(run, "--sign", key[0], binary=str(app_bin))
+    bad = good(tmp_path, "bad", new=sha256(app_bin))
+    bad.add("bad", word="firmware", like=STALLED)
+    done = gate(bad.seal(), "--sign", key[0], binary=str(app_bin))
+    assert done.exit_code == 1
+    assert verified(app_bin, key, policy, bad.path).exit_code == 1
+
+
+def test_nothing_is_signed_on_a_guess(tmp_path, gate, key):
+    run = good(tmp_path).seal()
+    assert isinstance(gate(run, "--sign", key[0], binary=None).exception, UsageError)
+    assert isinstance(gate(run, "--sign", key[0]).exception, UsageError)  # where to?
+
+
+# --- mistakes
+
+
 def test_a_folder_without_runs_is_a_mistake(tmp_path, gate):
     (tmp_path / "empty").mkdir()
     assert isinstance(gate(tmp_path / "empty").exception, UsageError)
@@ -460,6 +584,25 @@ def test_a_file_that_is_no_image_is_a_mistake(tmp_path, gate):
     done = gate(good(tmp_path).seal(), binary=str(tmp_path / "app.bin"))
     assert isinstance(done.exception, BlynkOtaError)
     assert "app.bin" in str(done.exception)
+
+
+def test_a_release_is_not_compared_with_itself(tmp_path, gate):
+    run = good(tmp_path).seal()
+    assert isinstance(gate(run, "--last", run).exception, UsageError)
+
+
+def test_a_finding_that_nobody_looked_for_then_counts_today(tmp_path, gate, policy, monkeypatch):
+    monkeypatch.setattr("pytest_blynk_ota.verdict.again.FINDINGS_SINCE", {2: frozenset({"hang"})})
+    policy.write_text(POLICY.replace("runs = 2", "runs = 1") + '[findings]\nhang = "fail"\n')
+    run = folder(tmp_path)
+    path = run.add("t0", like=STALLED) / "verdict.json"
+    stored = json.loads(path.read_text())
+    assert [one["name"] for one in stored["verdicts"][0]["findings"]] == ["hang"]
+    stored["verdicts"][0] |= {"findings": [], "rules": 1}
+    path.write_text(json.dumps(stored))
+    done = gate(run.seal(), binary=OLD)
+    assert done.exit_code == 1
+    assert "findings that the policy does not allow: hang (1 update)" in done.output
 
 
 def test_the_last_release_is_compared_with(tmp_path, gate, policy):

@@ -196,6 +196,12 @@ def test_a_waiver_holds_through_its_last_day():
     assert waiver.expired(midnight)
 
 
+def test_a_waiver_for_ever_is_no_error():
+    assert (
+        not read(HEAD + LINE + WAIVER.replace("2026-12-24", "9999-12-31")).waivers[0].expired(0.0)
+    )
+
+
 def test_the_sample_policy_is_one():
     policy = read_policy((ROOT / "policies" / "release.toml").read_bytes(), "release.toml")
     assert policy.lines[0].demand.runs == 59
