@@ -23,7 +23,8 @@
     │   └── Undecided           the evidence allows more than one outcome
     ├── NotReached              a moment that a test waited for did not come: the firmware's fault
     ├── LineNotSeen             a line that a test expects did not come: the firmware's fault
-    └── EvidenceError           stored evidence is cut, edited or foreign
+    ├── EvidenceError           stored evidence is cut, edited or foreign
+    └── BadSignature            an attestation is not, byte for byte, what its key has signed
 """
 
 from __future__ import annotations
@@ -186,3 +187,7 @@ class LineNotSeen(BlynkOtaError, AssertionError):
 
 class EvidenceError(BlynkOtaError):
     """Raised when stored evidence is incomplete, edited or of another kind."""
+
+
+class BadSignature(BlynkOtaError):
+    """Raised when an attestation is not what the given key signed, or is written in another way."""

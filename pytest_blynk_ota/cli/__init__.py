@@ -13,12 +13,19 @@ from typing import Any
 import rich_click as click
 
 from pytest_blynk_ota import __version__
-from pytest_blynk_ota.errors import BlynkOtaError, EvidenceError, RigError, UsageError
+from pytest_blynk_ota.errors import (
+    BadSignature,
+    BlynkOtaError,
+    EvidenceError,
+    RigError,
+    UsageError,
+)
 
 COMMANDS = {
     "cloud": "the local Blynk server on its own",
     "demo": "four updates on a board made of software, and the report",
     "flash": "what a dump of a board's flash would boot, and why",
+    "gate": "decide on a release by a policy; check what was attested",
     "image": "read, make and patch firmware images",
     "init": "the first tests of a project",
     "judge": "decide again from stored evidence",
@@ -33,6 +40,7 @@ EXIT_CODES: tuple[tuple[type[BlynkOtaError], int], ...] = (
     (UsageError, 2),
     (RigError, 3),
     (EvidenceError, 4),
+    (BadSignature, 5),
 )
 INTERRUPTED = 128 + 2
 """As shells say it of a program that SIGINT has ended."""

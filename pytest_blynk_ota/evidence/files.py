@@ -128,11 +128,13 @@ def folders_in(path: Path) -> list[Path]:
 
 def walk(root: Path) -> Iterator[str]:
     """Each thing in a folder that is no folder, as a path relative to it; links are named."""
+    cut = len(str(root).rstrip("/")) + 1
     for folder, names, files in os.walk(root, followlinks=False):
         names.sort()
         links = [name for name in names if Path(folder, name).is_symlink()]
+        inside = folder[cut:] + "/" if folder[cut:] else ""
         for name in sorted([*files, *links]):
-            yield Path(folder, name).relative_to(root).as_posix()
+            yield inside + name
 
 
 def _error(path: Path, error: OSError) -> EvidenceError:

@@ -8,7 +8,9 @@ signature: who edits a file can write a manifest that fits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ TESTS = "tests"
 PAGE = "report.html"
 """``blynk-ota report`` writes it into the folder of a test, too."""
 CHUNK_BYTES = 1 << 20
+Look = Callable[[str, bytes, str], None]
+"""Takes the name of a file in the run's folder, its bytes and their SHA-256."""
 
 
 def manifest_of(root: Path) -> dict[str, Any]:
@@ -51,13 +55,16 @@ def _entries(root: Path, names: Iterable[str]) -> dict[str, Any]:
     return {name: _entry(root / name) for name in names if not kind_of(root / name)}
 
 
-def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterator[Mark]:
+def changes(
+    root: Path, manifest: Mapping[str, Any], under: str = "", look: Look | None = None
+) -> Iterator[Mark]:
     """How the files of a run differ from its manifest.
 
     Args:
         root: the folder of the run.
         manifest: what ``manifest.json`` holds.
         under: only what lies in this folder of it, such as ``tests/x``.
+        look: is shown each file that is as it was, with the very bytes that were compared.
 
     Raises:
         EvidenceError: it is no manifest.
@@ -72,7 +79,7 @@ def changes(root: Path, manifest: Mapping[str, Any], under: str = "") -> Iterato
             yield Mark(name, Flaw.MISSING, "it was there when the run ended")
         elif name not in expected:
             yield Mark(name, Flaw.EXTRA, "it was not there when the run ended")
-        elif mark := _change(root, name, expected[name]):
+        elif mark := _change(root, name, expected[name], look):
             yield mark
 
 
@@ -88,19 +95,42 @@ def _names(root: Path) -> Iterator[str]:
                 yield f"{TESTS}/{name}"
 
 
-def _change(root: Path, name: str, entry: Mapping[str, Any]) -> Mark | None:
+def _change(root: Path, name: str, entry: Mapping[str, Any], look: Look | None) -> Mark | None:
+    path = f"{root}/{name}"  # a run has tens of thousands of files: no objects for their paths
     try:
-        if kind := kind_of(root / name):
-            return Mark(name, Flaw.FOREIGN, f"it is {kind}, it was a file when the run ended")
-        size = (root / name).stat().st_size
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            what = f"it is {kind_of(root / name)}, it was a file when the run ended"
+            return Mark(name, Flaw.FOREIGN, what)
+        size = found.st_size
         if size != entry["bytes"]:
             flaw = Flaw.CUT if size < entry["bytes"] else Flaw.EDITED
             return Mark(name, flaw, f"it has {size} bytes, it had {entry['bytes']}")
-        if _entry(root / name)["sha256"] != entry["sha256"]:
+        if look is None and size > CHUNK_BYTES:
+            same = _entry(root / name)["sha256"] == entry["sha256"]
+        else:
+            data = _whole(path, size)
+            digest = hashlib.sha256(data).hexdigest()
+            same = digest == entry["sha256"]
+            if same and look is not None:
+                look(name, data, digest)
+        if not same:
             return Mark(name, Flaw.EDITED, "its content is not what it was when the run ended")
     except OSError as error:
         return Mark(name, Flaw.UNREADABLE, error.strerror or str(error))
     return None
+
+
+def _whole(path: str, size: int) -> bytes:
+    """All bytes of a file. Never of a link that took its place since. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        data = os.read(file, size + 1)
+        while part := os.read(file, CHUNK_BYTES):
+            data += part
+        return data
+    finally:
+        os.close(file)
 
 
 def _entry(path: Path) -> dict[str, Any]:

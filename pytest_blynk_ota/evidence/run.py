@@ -34,7 +34,7 @@ from pytest_blynk_ota.evidence.files import (
     read_bytes,
     read_json,
 )
-from pytest_blynk_ota.evidence.manifest import MANIFEST, RACK_LOGS, changes
+from pytest_blynk_ota.evidence.manifest import MANIFEST, RACK_LOGS, Look, changes
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
 
@@ -187,12 +187,13 @@ class _Reader:
         return None
 
 
-def read_run(folder: Path, *, check: bool = True) -> Run:
+def read_run(folder: Path, *, check: bool = True, look: Look | None = None) -> Run:
     """Read the folder of a run.
 
     Args:
         folder: what pytest called its evidence.
         check: whether each file is compared with the manifest, which reads all of them.
+        look: is shown each file that is as the manifest says, so that none is read twice.
 
     Raises:
         EvidenceError: it is no folder of a run.
@@ -205,7 +206,7 @@ def read_run(folder: Path, *, check: bool = True) -> Run:
         reader.marks += disagreements(said)
     results = _paired(folder, [line.result for line in said.lines]) if listed else []
     if check and listed:
-        _compare(reader, killed="finished" not in data)
+        _compare(reader, look, killed="finished" not in data)
     if check and said.schema >= chain.SINCE and said.ended:
         _compare_logs(reader, data.get("logs"))
     tests = [*_told(reader, results, said, check=check), *_untold(reader, results, said)]
@@ -390,7 +391,7 @@ def _paired(root: Path, results: Sequence[TestResult]) -> list[TestResult]:
     ]
 
 
-def _compare(reader: _Reader, *, killed: bool) -> None:
+def _compare(reader: _Reader, look: Look | None, *, killed: bool) -> None:
     """Compare all files with the manifest. A killed run has none, and only that can be said."""
     if killed and not (reader.root / MANIFEST).exists():
         reader.mark(
@@ -403,7 +404,7 @@ def _compare(reader: _Reader, *, killed: bool) -> None:
     if manifest is None:
         return
     try:
-        reader.marks += changes(reader.root, manifest)
+        reader.marks += changes(reader.root, manifest, look=look)
     except EvidenceError as error:
         reader.mark(MANIFEST, Flaw.EDITED, str(error).removeprefix(f"{MANIFEST}: "))
 

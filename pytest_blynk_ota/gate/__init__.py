@@ -1,0 +1,1 @@
+"""The release gate: policy, statistics, decision, attestation. It sees evidence only."""

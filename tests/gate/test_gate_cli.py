@@ -1,0 +1,622 @@
+"""``blynk-ota gate`` on folders of runs: a good release, a bad one, and evidence that is not what
+it seems."""
+
+import hashlib
+import json
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from gate_runs import (
+    DAY_S,
+    HOUR_S,
+    NEW,
+    OLD,
+    OTHER,
+    STALLED,
+    UPGRADED,
+    RunFolder,
+    iso,
+    recorded,
+)
+
+from pytest_blynk_ota.cli import app
+from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, UsageError
+from pytest_blynk_ota.evidence.bundle import write_json
+from pytest_blynk_ota.evidence.manifest import manifest_of
+from pytest_blynk_ota.firmware.derive import restamped
+
+POLICY = """
+[policy]
+name = "release"
+max_age = "7d"
+
+[[line]]
+name = "updates"
+scenarios = ["H1"]
+chips = ["esp32c3"]
+runs = 2
+"""
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def gate(policy):
+    """Run the command; its result."""
+
+    def run(*words, rules=policy, binary=NEW):
+        named = ["--binary", binary] if binary else []
+        given = ["gate", *map(str, words), "--policy", str(rules), *named]
+        return CliRunner().invoke(app, given)
+
+    return run
+
+
+def folder(tmp_path, name="run1", **more):
+    return RunFolder(tmp_path / name, **{"at": time.time() - HOUR_S, **more})
+
+
+def good(tmp_path, name="run1", tests=2, **more):
+    """A run whose tests passed."""
+    run = folder(tmp_path, name, **more)
+    for number in range(tests):
+        run.add(f"t{number}")
+    return run
+
+
+def test_a_good_release_passes(tmp_path, gate):
+    done = gate(good(tmp_path).seal())
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"PASS: {NEW[:12]} (sha256 {NEW[:12]}…) by policy 'release'")
+    assert "updates: on esp32c3: H1: 2 of 2 passed" in done.output
+
+
+def test_a_bad_release_fails_and_says_by_what(tmp_path, gate):
+    run = good(tmp_path)
+    run.add("bad", word="firmware", like=STALLED)
+    done = gate(run.seal())
+    assert done.exit_code == 1
+    assert "FAIL" in done.output
+    assert "test_it.py::bad: expected UPGRADED, got STALLED" in done.output
+
+
+def test_too_little_is_incomplete_and_says_what_would_do(tmp_path, gate):
+    done = gate(good(tmp_path, tests=1).seal())
+    assert done.exit_code == 4
+    assert "run H1 on a real esp32c3, 1 more time without a failure" in done.output
+
+
+def test_what_only_the_rack_is_in_the_way_of_is_its_own_code(tmp_path, gate):
+    run = good(tmp_path)
+    for number in range(3):
+        run.add(f"lost{number}", word="rig")
+    done = gate(run.seal())
+    assert done.exit_code == 3
+    assert "3 errors of the rack or of a test beside 2 passes" in done.output
+
+
+def test_several_runs_count_together(tmp_path, gate):
+    runs = tmp_path / "runs"
+    good(runs, "one", tests=1).seal()
+    good(runs, "two", tests=1, at=time.time() - 2 * HOUR_S).seal()
+    assert gate(runs).exit_code == 0
+
+
+def test_a_script_gets_numbers(tmp_path, gate):
+    done = gate(good(tmp_path).seal(), "--json")
+    told = json.loads(done.output)
+    assert (told["verdict"], told["code"], told["policy"]) == ("pass", 0, "release")
+    share = told["judged"][0]["shares"][0]
+    assert (share["runs"], share["failures"], share["needed"]) == (2, 0, 2)
+    assert share["failure_rate"][0] == 0.0
+    assert 0.8 < share["failure_rate"][1] < 0.85  # Clopper-Pearson, 0 of 2
+
+
+def test_the_binary_is_the_one_that_the_runs_were_given(tmp_path, gate):
+    done = gate(good(tmp_path).seal(), binary=None)
+    assert done.exit_code == 0
+    assert "app.bin" in done.output
+
+
+def test_of_two_binaries_one_has_to_be_named(tmp_path, gate):
+    one, two = good(tmp_path).seal(), good(tmp_path, "run2", new=OTHER).seal()
+    done = gate(one, two, binary=None)
+    assert isinstance(done.exception, UsageError)
+    assert NEW in str(done.exception)
+    assert OTHER in str(done.exception)
+
+
+def test_a_policy_is_explained_without_runs(gate):
+    done = gate("--explain")
+    assert done.exit_code == 0
+    assert "updates: on real boards, each of esp32c3: 2 runs of H1" in done.output
+
+
+def test_a_policy_with_mistakes_is_refused_before_anything_is_read(tmp_path, gate):
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(POLICY + "runns = 2\n")
+    done = gate(tmp_path / "policy.toml", rules=wrong)
+    assert done.exit_code != 0
+    done = gate("--explain", rules=wrong)
+    assert isinstance(done.exception, ConfigError)
+
+
+def test_the_verdicts_are_believed_if_the_policy_says_so(tmp_path, gate, policy):
+    policy.write_text(POLICY.replace('max_age = "7d"', 'max_age = "7d"\njudge_again = false'))
+    assert gate(good(tmp_path).seal()).exit_code == 0
+
+
+def test_what_a_terminal_would_obey_is_shown(tmp_path, gate):
+    run = good(tmp_path)
+    run.add("bad", word="firmware", like=STALLED, message="\x1b[2J\x1b[1;32mPASS\x1b[0m")
+    assert "\x1b" not in gate(run.seal()).output
+
+
+def test_lines_for_other_chips_are_told_and_not_judged(tmp_path, gate, policy):
+    policy.write_text(POLICY + '[[line]]\nname = "s3"\nscenarios = ["H1"]\nchips = ["esp32s3"]\n')
+    done = gate(good(tmp_path).seal())
+    assert done.exit_code == 0
+    assert "s3: is for esp32s3" in done.output
+
+
+def test_a_binary_for_a_chip_that_nobody_asks_about_is_incomplete(tmp_path, gate):
+    run = good(tmp_path, chip="esp32s3").seal()
+    done = gate(run)
+    assert done.exit_code == 4
+    assert "asks for nothing on esp32s3" in done.output
+
+
+# --- evidence that is not what it seems: each is named, and none passes
+
+
+def edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def a_failure_called_a_pass(run):
+    run.add("bad", word="firmware", like=STALLED)
+    run.seal()
+    edited(run.path / "results.jsonl", '"firmware"', '"passed"')
+
+
+def a_failure_called_a_pass_under_a_new_manifest(run):
+    a_failure_called_a_pass(run)
+    run.reseal()
+
+
+def a_failure_taken_out_under_a_new_manifest(run):
+    run.add("bad", word="firmware", like=STALLED)
+    run.seal()
+    shutil.rmtree(run.path / "tests" / "bad")
+    lines = (run.path / "results.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "results.jsonl").write_text("".join(lines[:-1]))
+    run.reseal()
+
+
+def a_verdict_edited_under_a_new_manifest(run):
+    run.seal()
+    edited(run.path / "tests/t0/verdict.json", '"UPGRADED"', '"REVERTED"')
+    run.reseal()
+
+
+def one_byte_of_the_events(run):
+    run.seal()
+    path = run.path / "tests/t0/events.jsonl"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def a_virtual_board_called_real(run):
+    run.head["rig_kind"] = "virtual"
+    run.seal()
+
+
+def a_board_that_was_two(run):
+    run.identity = {**run.identity, "mac": "34:85:18:00:00:02"}
+    run.add("t9")
+    run.seal()
+
+
+def a_run_that_was_killed(run):
+    run.seal()
+    data = json.loads((run.path / "run.json").read_text())
+    del data["finished"]
+    (run.path / "run.json").write_text(json.dumps(data))
+    (run.path / "manifest.json").unlink()
+
+
+def a_run_that_was_stopped(run):
+    run.head["complete"] = False
+    run.seal()
+
+
+def a_run_without_a_manifest(run):
+    run.seal()
+    (run.path / "manifest.json").unlink()
+
+
+def a_file_more(run):
+    run.seal()
+    (run.path / "tests/t0/more.txt").write_text("x")
+
+
+def a_file_less(run):
+    run.seal()
+    (run.path / "tests/t0/verdict.json").unlink()
+
+
+def a_link(run):
+    run.seal()
+    path = run.path / "tests/t0/events.jsonl"
+    elsewhere = run.path.parent / "elsewhere.jsonl"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def a_line_twice(run):
+    run.results = run.results[:1] * 2
+    shutil.rmtree(run.path / "tests" / "t1")
+    run.seal()
+
+
+def a_test_copied_under_another_name(run):
+    shutil.rmtree(run.path / "tests" / "t1")
+    shutil.copytree(run.path / "tests" / "t0", run.path / "tests" / "t1")
+    edited(run.path / "tests/t1/events.jsonl", "test_it.py::t0", "test_it.py::t1")
+    run.seal()
+
+
+def a_clock_that_jumped_in_a_test(run):
+    path = run.path / "tests/t0/events.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in lines[len(lines) // 2 :]:
+        row["wall"] += 3600
+    path.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    run.seal()
+
+
+def an_end_before_the_beginning(run):
+    run.head["finished"] = iso(run.at - HOUR_S)
+    run.seal()
+
+
+def a_beginning_after_its_tests(run):
+    run.head["started"] = iso(run.at + 600)
+    run.seal()
+
+
+def a_beginning_without_a_zone(run):
+    run.head["started"] = "2026-11-27T10:00:00"
+    run.seal()
+
+
+def a_test_that_lost_its_end(run):
+    path = run.path / "tests/t0/events.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    run.seal()
+
+
+def an_event_taken_out(run):
+    path = run.path / "tests/t0/events.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:20] + lines[21:]))
+    run.seal()
+
+
+def events_of_another_test(run):
+    edited(run.path / "tests/t0/events.jsonl", "test_it.py::t0", "test_it.py::other")
+    run.seal()
+
+
+def words_that_say_nothing(run):
+    edited_row = run.results[0]
+    edited_row["word"] = "xpassed"
+    run.seal()
+
+
+def a_run_of_the_old_format(run):
+    run.head["schema"] = 1
+    run.seal()
+
+
+BLOCKED = [
+    (a_failure_called_a_pass, "results.jsonl: cut: it has"),
+    (a_failure_called_a_pass_under_a_new_manifest, "counts 1 firmware, results.jsonl holds 0"),
+    (a_failure_taken_out_under_a_new_manifest, "counts 1 firmware, results.jsonl holds 0"),
+    (a_verdict_edited_under_a_new_manifest, "judged again: outcome: stored 'REVERTED'"),
+    (one_byte_of_the_events, "its content is not what it was"),
+    (a_virtual_board_called_real, "run.json says that its boards are virtual"),
+    (a_board_that_was_two, "the name c3-a stood for 2 boards"),
+    (a_run_that_was_killed, "it was killed, or still goes on"),
+    (a_run_that_was_stopped, "it was stopped on its way"),
+    (a_run_without_a_manifest, "manifest.json: missing"),
+    (a_file_more, "more.txt: extra"),
+    (a_file_less, "verdict.json: missing"),
+    (a_link, "foreign"),
+    (a_line_twice, "byte for byte: it was copied"),
+    (a_test_copied_under_another_name, "to the microsecond: it was copied"),
+    (a_clock_that_jumped_in_a_test, "the wall clock jumped by 3600.0 s"),
+    (an_end_before_the_beginning, "the clock jumped"),
+    (a_beginning_after_its_tests, "before its run did: the clock jumped"),
+    (a_beginning_without_a_zone, "does not say when it began"),
+    (a_test_that_lost_its_end, "the end of the test is missing"),
+    (an_event_taken_out, "expected event #"),
+    (events_of_another_test, "its events are those of test_it.py::other"),
+    (words_that_say_nothing, "1 result xpassed"),
+    (a_run_of_the_old_format, "it is of an old format"),
+]
+
+
+@pytest.mark.parametrize(("does", "said"), BLOCKED, ids=lambda one: getattr(one, "__name__", ""))
+def test_evidence_that_is_not_what_it_seems_is_named_and_does_not_pass(tmp_path, gate, does, said):
+    run = good(tmp_path)
+    does(run)
+    done = gate(run.path)
+    assert done.exit_code in (1, 4), done.output
+    assert said in done.output
+
+
+@pytest.mark.parametrize(("does", "said"), BLOCKED, ids=lambda one: getattr(one, "__name__", ""))
+def test_nor_does_it_where_verdicts_are_believed(tmp_path, gate, policy, does, said):
+    if does is a_verdict_edited_under_a_new_manifest:
+        pytest.skip("that is what believing them means")
+    policy.write_text(POLICY.replace('max_age = "7d"', 'max_age = "7d"\njudge_again = false'))
+    run = good(tmp_path)
+    does(run)
+    assert gate(run.path).exit_code in (1, 4)
+
+
+def test_a_bad_run_beside_a_good_one_keeps_the_gate_from_passing(tmp_path, gate):
+    fine, bad = good(tmp_path).seal(), good(tmp_path, "run2", at=time.time() - 2 * HOUR_S)
+    one_byte_of_the_events(bad)
+    assert gate(fine).exit_code == 0
+    done = gate(fine, bad.path)
+    assert done.exit_code == 4
+    assert "! " + str(bad.path) in done.output
+
+
+def test_a_run_given_twice_counts_once(tmp_path, gate):
+    run = good(tmp_path, tests=1).seal()
+    done = gate(run, run)
+    assert done.exit_code == 4
+    assert "again: it counts once" in done.output
+
+
+def test_a_run_that_was_copied_counts_once_and_under_another_id_not_at_all(tmp_path, gate):
+    run = good(tmp_path, tests=1).seal()
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    assert "it counts once" in gate(run, copy).output
+    edited(copy / "run.json", '"id": "', '"id": "0')
+    write_json(copy / "manifest.json", manifest_of(copy))
+    done = gate(run, copy)
+    assert done.exit_code == 4
+    assert "byte for byte: it was copied" in done.output
+
+
+def test_a_run_replayed_from_last_month_is_too_old(tmp_path, gate):
+    done = gate(good(tmp_path, at=time.time() - 30 * DAY_S).seal())
+    assert done.exit_code == 4
+    assert "2 results older than 7 days" in done.output
+
+
+def test_evidence_of_another_binary_is_named(tmp_path, gate):
+    done = gate(good(tmp_path, new=OTHER).seal())
+    assert done.exit_code == 4
+    assert f"2 results are not of {NEW[:12]}…: {OTHER[:12]}…: they do not count" in done.output
+
+
+def test_a_virtual_rig_does_not_stand_for_a_real_one(tmp_path, gate):
+    done = gate(good(tmp_path, kind="virtual").seal())
+    assert done.exit_code == 4
+    assert "2 results not on real boards" in done.output
+
+
+def test_real_and_virtual_boards_in_one_run_are_told_apart(tmp_path, gate):
+    run = good(tmp_path, rig_kind="mixed", tests=1)
+    run.identity, run.board = (
+        {"kind": "virtual", "chip": "esp32c3", "mac": "02:b1:6e:00:00:01"},
+        "v",
+    )
+    run.head["firmware"]["v"] = run.head["firmware"]["c3-a"]
+    run.add("t9")
+    done = gate(run.seal())
+    assert done.exit_code == 4
+    assert "boards of several kinds ran in it: real, virtual" in done.output
+    assert "1 result not on real boards" in done.output
+
+
+def test_evidence_from_tomorrow_does_not_pass(tmp_path, gate):
+    done = gate(good(tmp_path, at=time.time() + DAY_S).seal())
+    assert done.exit_code == 4
+    assert "which is to come" in done.output
+
+
+def test_an_expired_waiver_is_named(tmp_path, gate, policy):
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).date()
+    policy.write_text(
+        POLICY.replace('["H1"]', '["H1", "H2"]')
+        + f'[[waiver]]\nline = "updates"\nscenario = "H2"\nreason = "r"\nowner = "o"\n'
+        f"until = {yesterday}\n"
+    )
+    done = gate(good(tmp_path).seal())
+    assert done.exit_code == 4
+    assert "has expired, and does not count" in done.output
+
+
+# --- the binary itself
+
+
+@pytest.fixture
+def app_bin(tmp_path):
+    """A real image."""
+    path = tmp_path / "app.bin"
+    words = ["image", "make", "old", "--chip", "esp32c3", "-o", str(path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return path
+
+
+def derived_run(tmp_path, app_bin, name="run1"):
+    """A run with one binary: New was made from it, under the version that the recording names."""
+    began = next(one for one in recorded(UPGRADED) if one.kind == "operation")
+    version = began.data["images"]["new"]["version"]
+    made = hashlib.sha256(restamped(app_bin.read_bytes(), version)).hexdigest()
+    return good(tmp_path, name, new=made, old=sha256(app_bin))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_was_made_from_the_binary_stands_for_it_only_by_the_policy(
+    tmp_path, gate, policy, app_bin
+):
+    run = derived_run(tmp_path, app_bin).seal()
+    new = POLICY + 'tested_as = "new"\n'
+    policy.write_text(new)
+    done = gate(run, binary=str(app_bin))
+    assert done.exit_code == 4
+    assert "which the policy does not let stand for it" in done.output
+    policy.write_text(new.replace('max_age = "7d"', 'max_age = "7d"\nderived = ["version"]'))
+    assert gate(run, binary=str(app_bin)).exit_code == 0
+    assert gate(run, binary=sha256(app_bin)).exit_code == 4  # its bytes are not at hand
+
+
+def test_what_only_bears_the_version_of_a_derived_image_does_not_stand_for_the_binary(
+    tmp_path, gate, policy, app_bin
+):
+    policy.write_text(
+        POLICY.replace('max_age = "7d"', 'max_age = "7d"\nderived = ["version"]')
+        + 'tested_as = "new"\n'
+    )
+    run = good(tmp_path, new=OTHER, old=sha256(app_bin)).seal()
+    assert gate(run, binary=str(app_bin)).exit_code == 4
+
+
+def test_one_changed_byte_makes_another_binary(tmp_path, gate, app_bin):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    assert gate(run, binary=str(app_bin)).exit_code == 0
+    data = bytearray(app_bin.read_bytes())
+    data[-1] ^= 1
+    app_bin.write_bytes(data)
+    assert gate(run, binary=str(app_bin)).exit_code == 4
+
+
+@pytest.fixture
+def key(tmp_path):
+    """A key pair: the private file and the public one."""
+    private = Ed25519PrivateKey.generate()
+    files = tmp_path / "k.pem", tmp_path / "k.pub.pem"
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files[0].touch(mode=0o600)
+    files[0].write_bytes(pem)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    files[1].write_bytes(public)
+    return files
+
+
+def verified(app_bin, key, policy, run):
+    words = [f"{app_bin}.intoto.jsonl", "--key", key[1], "--image", app_bin, "--policy", policy]
+    return CliRunner().invoke(app, ["gate", "verify", *map(str, words), "--run", str(run)])
+
+
+def test_a_pass_is_signed_and_verified(tmp_path, gate, policy, app_bin, key):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    done = gate(run, "--sign", key[0], binary=str(app_bin))
+    assert done.exit_code == 0, done.output
+    assert verified(app_bin, key, policy, run).exit_code == 0
+    policy.write_text(POLICY + "# another\n")
+    assert verified(app_bin, key, policy, run).exit_code == 4
+
+
+def test_a_failure_leaves_no_old_pass_behind(tmp_path, gate, policy, app_bin, key):
+    run = good(tmp_path, new=sha256(app_bin)).seal()
+    gate(run, "--sign", key[0], binary=str(app_bin))
+    bad = good(tmp_path, "bad", new=sha256(app_bin))
+    bad.add("bad", word="firmware", like=STALLED)
+    done = gate(bad.seal(), "--sign", key[0], binary=str(app_bin))
+    assert done.exit_code == 1
+    assert verified(app_bin, key, policy, bad.path).exit_code == 1
+
+
+def test_nothing_is_signed_on_a_guess(tmp_path, gate, key):
+    run = good(tmp_path).seal()
+    assert isinstance(gate(run, "--sign", key[0], binary=None).exception, UsageError)
+    assert isinstance(gate(run, "--sign", key[0]).exception, UsageError)  # where to?
+
+
+# --- mistakes
+
+
+def test_a_folder_without_runs_is_a_mistake(tmp_path, gate):
+    (tmp_path / "empty").mkdir()
+    assert isinstance(gate(tmp_path / "empty").exception, UsageError)
+    run = good(tmp_path).seal()
+    assert isinstance(gate(run / "tests" / "t0").exception, UsageError)
+
+
+@pytest.mark.parametrize("said", ["nothing-there.bin", NEW[:-1], NEW.upper(), ""])
+def test_a_binary_that_is_none_is_a_mistake(tmp_path, gate, said):
+    done = gate(good(tmp_path).seal(), "--binary", said, binary=None)
+    assert isinstance(done.exception, UsageError)
+
+
+def test_a_file_that_is_no_image_is_a_mistake(tmp_path, gate):
+    (tmp_path / "app.bin").write_bytes(b"no image")
+    done = gate(good(tmp_path).seal(), binary=str(tmp_path / "app.bin"))
+    assert isinstance(done.exception, BlynkOtaError)
+    assert "app.bin" in str(done.exception)
+
+
+def test_a_release_is_not_compared_with_itself(tmp_path, gate):
+    run = good(tmp_path).seal()
+    assert isinstance(gate(run, "--last", run).exception, UsageError)
+
+
+def test_a_finding_that_nobody_looked_for_then_counts_today(tmp_path, gate, policy, monkeypatch):
+    monkeypatch.setattr("pytest_blynk_ota.verdict.again.FINDINGS_SINCE", {2: frozenset({"hang"})})
+    policy.write_text(POLICY.replace("runs = 2", "runs = 1") + '[findings]\nhang = "fail"\n')
+    run = folder(tmp_path)
+    path = run.add("t0", like=STALLED) / "verdict.json"
+    stored = json.loads(path.read_text())
+    assert [one["name"] for one in stored["verdicts"][0]["findings"]] == ["hang"]
+    stored["verdicts"][0] |= {"findings": [], "rules": 1}
+    path.write_text(json.dumps(stored))
+    done = gate(run.seal(), binary=OLD)
+    assert done.exit_code == 1
+    assert "findings that the policy does not allow: hang (1 update)" in done.output
+
+
+def test_the_last_release_is_compared_with(tmp_path, gate, policy):
+    policy.write_text(
+        POLICY.replace("runs = 2", "runs = 9\nfailures_allowed = 8") + "[last_release]\n"
+    )
+    new = good(tmp_path, tests=1)
+    for number in range(8):
+        new.add(f"bad{number}", word="firmware", like=STALLED)
+    before = RunFolder(tmp_path / "last", new=OLD, old=OTHER, at=time.time() - 60 * DAY_S)
+    for number in range(9):
+        before.add(f"t{number}")
+    run = new.seal()
+    assert "none was given" in gate(run).output
+    done = gate(run, "--last", before.seal())
+    assert done.exit_code == 1
+    assert "8 of 9 failed, 0 of 9 of the last release: it fails more often" in done.output
