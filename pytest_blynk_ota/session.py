@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -114,6 +115,7 @@ class Session:
             else find_rig(options.rig, options.root)
         )
         self.config: RigConfig = load(self.path, options.extensions)
+        self.rig_file_sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self.kitchen = Kitchen(options.root, options.root / ".blynk-ota" / "images")
         self._permit = options.permit()
         self.redactor = Redactor()
@@ -358,6 +360,7 @@ def run_data(session: Session) -> dict[str, Any]:
         "rig": session.config.rig.name,
         "rig_kind": runs.UNKNOWN,  # until the boards have said it themselves
         "rig_file": str(session.path),
+        "rig_file_sha256": session.rig_file_sha256,
         "firmware": {
             name: {
                 "old": _identity(known.old, session.options.old),

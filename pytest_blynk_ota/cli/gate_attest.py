@@ -81,12 +81,13 @@ def _tested(decision: Decision, used: RunUsed) -> Iterator[tuple[str, TestedRun]
     if run.marks:
         raise EvidenceError(f"{folder}: {run.marks[0]}")
     for binary in (decision.subject.sha256, *decision.stand_ins):
-        found = tested(run, sha256, binary, _events_of)
+        found = tested(run, sha256, binary, events_of)
         if found is not None:
             yield binary, found
 
 
-def _events_of(test: StoredTest) -> bytes:
+def events_of(test: StoredTest) -> bytes:
+    """The events of a test; none where it has no folder. Raises EvidenceError."""
     from pytest_blynk_ota.evidence.bundle import EVENTS
     from pytest_blynk_ota.evidence.files import read_bytes
 

@@ -99,15 +99,20 @@ def _runs_in(folder: Path) -> Sequence[Path]:
 
 def seen(folder: Path) -> RunSeen:
     """A run as it stands. Raises EvidenceError if it is none, or has no manifest."""
+    from pytest_blynk_ota.cli.gate_attest import events_of
     from pytest_blynk_ota.evidence.files import read_bytes
     from pytest_blynk_ota.evidence.manifest import MANIFEST
     from pytest_blynk_ota.evidence.run import read_run
+    from pytest_blynk_ota.gate.tested import tested
     from pytest_blynk_ota.gate.verify import RunSeen
 
     run = read_run(folder)
-    manifest = read_bytes(folder / MANIFEST)
-    flaws = [str(mark) for mark in run.marks]
-    return RunSeen(str(folder), hashlib.sha256(manifest).hexdigest(), tuple(flaws))
+    manifest = hashlib.sha256(read_bytes(folder / MANIFEST)).hexdigest()
+
+    def has(sha256: str) -> bool:
+        return tested(run, manifest, sha256, events_of) is not None
+
+    return RunSeen(str(folder), manifest, tuple(str(mark) for mark in run.marks), has)
 
 
 def code_of(whats: Sequence[str]) -> int:
@@ -128,6 +133,7 @@ def _row(envelope: Path, image: Path, keyid: str, found: Verified) -> Mapping[st
         "code": code,
         "differences": differences,
         "unchecked": found.unchecked,
+        "others": found.others,
     }
     return row | {"runs": [*_results(found)]} | (_summary(found.summary) if found.summary else {})
 
@@ -195,6 +201,8 @@ def _lines(row: Mapping[str, Any]) -> Iterator[str]:
             f"  {run['result']}: run {run['run']} of {run['started']} on rig {run['rig']} "
             f"({run['rig_kind']}): {counts}"
         )
+    for path in row["others"]:
+        yield f"  {path}: is about other binaries"
     for what in row["unchecked"]:
         yield f"  not compared: the {what}; give {COMPARE_WITH[what]}"
 

@@ -13,6 +13,7 @@ Runs of schema 1 have neither results nor a manifest: their tests have no words.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
@@ -294,6 +295,9 @@ def _must_be_a_run(folder: Path) -> None:
         raise EvidenceError(f"{folder}: holds no {RUN}, expected the folder of a run")
 
 
+SHA256 = re.compile("[0-9a-f]{64}")
+
+
 def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: type(value) in kinds
 
@@ -304,6 +308,10 @@ RUN_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "rig": ("text", _is(str)),
     "rig_kind": ("text", _is(str)),
     "rig_file": ("text", _is(str)),
+    "rig_file_sha256": (
+        "64 hexadecimal digits",
+        lambda value: type(value) is str and SHA256.fullmatch(value) is not None,
+    ),
     "firmware": (
         "an object: by board old and new",
         lambda value: _objects(value) and all(_objects(both) for both in value.values()),

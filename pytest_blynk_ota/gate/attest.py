@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -36,41 +37,47 @@ def statements(
 
     Args:
         decision: the gate's.
-        tested: what the decision's runs say of its subject, and of the images that stand in for it.
+        tested: what the decision's runs say of its subject, and of the images that stand in for
+            it. A run that says nothing of them is in none.
         now: with a time zone.
         version: of this package.
 
     Raises:
-        EvidenceError: a run of the decision says nothing of its subject, or none does.
+        EvidenceError: no run of the decision says anything of its subject.
     """
-    _must_cover(decision, tested)
+    decision = replace(decision, derived_from=_original(decision, tested))
+    _must_belong(decision, tested)
     results = [_test_result(decision, sha256, run) for sha256, run in tested]
     if decision.verdict != "pass":
         return results
     return [*results, _summary(decision, tested, results, now, version)]
 
 
-def _must_cover(decision: Decision, tested: Tested) -> None:
+def _must_belong(decision: Decision, tested: Tested) -> None:
     known = {decision.subject.sha256, *decision.stand_ins}
-    strange = [sha256 for sha256, _ in tested if sha256 not in known]
-    if strange:
-        raise EvidenceError(f"the evidence is of {strange[0]}, which the decision does not name")
-    wanted = {run.manifest_sha256 for run in decision.runs}
-    found = {run.manifest_sha256 for _, run in tested}
-    for missing in wanted - found:
-        run = next(run for run in decision.runs if run.manifest_sha256 == missing)
-        raise EvidenceError(
-            f"{run.path}: no board of this run had {decision.subject.sha256}, or its files were "
-            f"changed since the decision: nothing can be attested of it"
-        )
-    if not found or found - wanted:
+    runs = {run.manifest_sha256 for run in decision.runs}
+    if any(sha256 not in known or run.manifest_sha256 not in runs for sha256, run in tested):
         raise EvidenceError("the evidence to attest is not that of the decision")
+    if not tested:
+        raise EvidenceError(
+            f"no test of the evidence had {decision.subject.name}, sha256 "
+            f"{decision.subject.sha256}: there is nothing to attest"
+        )
+
+
+def _original(decision: Decision, tested: Tested) -> str | None:
+    """What the subject was made from, by the decision or by a run that made it."""
+    made = [run.derived_from for sha256, run in tested if sha256 == decision.subject.sha256]
+    return decision.derived_from or next((one for one in made if one), None)
 
 
 def _statement(kind: str, binary: Mapping[str, Any], predicate: Mapping[str, Any]) -> Statement:
     """One statement, read back as any reader does."""
     row = {"_type": STATEMENT, "subject": [binary], "predicateType": kind, "predicate": predicate}
-    return parsed(canonical(row))
+    try:
+        return parsed(canonical(row))
+    except ValueError as error:
+        raise EvidenceError(f"{binary['name']}: nothing can be attested: {error}") from error
 
 
 def _test_result(decision: Decision, sha256: str, run: TestedRun) -> Statement:
@@ -105,16 +112,17 @@ def _test_result(decision: Decision, sha256: str, run: TestedRun) -> Statement:
 
 
 def _rig(decision: Decision, run: TestedRun) -> Mapping[str, Any]:
-    """The rig of a run. Where its file was another from run to run, none of them is claimed."""
-    used = [rig for rig in decision.rigs if (rig.name, rig.kind) == (run.rig, run.rig_kind)]
+    """The rig of a run, with the digest of its file by the run, or else by the decision. Where the
+    decision knows several files of that name, none of them is claimed."""
+    used = {rig.sha256 for rig in decision.rigs if (rig.name, rig.kind) == (run.rig, run.rig_kind)}
     if not used:
         raise EvidenceError(
             f"run {run.run}: its rig {run.rig} ({run.rig_kind}) is not among those of the decision"
         )
     notes = {"blynkOtaRig": _text(run.rig), "blynkOtaKind": _text(run.rig_kind)}
-    digests = {rig.sha256 for rig in used}
-    if len(digests) == 1 and None not in digests:
-        return {"name": "rig", "digest": {"sha256": used[0].sha256}, "annotations": notes}
+    sha256 = run.rig_sha256 or (next(iter(used)) if len(used) == 1 else None)
+    if sha256 is not None:
+        return {"name": "rig", "digest": {"sha256": sha256}, "annotations": notes}
     uri = UNKNOWN_RIG.format(name=quote(_text(run.rig), safe=""))
     return {"name": "rig", "uri": uri, "annotations": notes}
 

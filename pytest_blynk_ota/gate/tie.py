@@ -8,61 +8,99 @@ the application's ELF file, where the image prints it and no other image of the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 
-MARKS = (b'"operation"', b'"restored"', b'"flash"', b'"elf_sha256"')
-"""One of these stands in each line that counts: the others need not be parsed."""
+LINES = re.compile(rb'^.*"(?:operation|restored|identity|flash|elf_sha256)".*$', re.MULTILINE)
+"""Each line that counts has one of these words: the others need not be parsed."""
 MIN_ELF_CHARS = 8
 """So many digits of the ELF hash are printed at least (ESP-IDF, APP_RETRIEVE_LEN_ELF_SHA)."""
+ROLES = {"new": "offered", "old": "running"}
+"""What an image can be in an operation, to the key that names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
-    """Which witnesses said that a binary ran.
+class Seen:
+    """What the events of one test say of one binary.
 
     Attributes:
         slot: the slot that was booted held it, by its hash.
         elf: its ELF hash was printed.
+        roles: what it was in the test's operations: ``new``, ``old``.
+        others: whether other images were offered or running in them.
+        kinds: what boards said they are made of.
     """
 
     slot: bool = False
     elf: bool = False
+    roles: frozenset[str] = frozenset()
+    others: bool = False
+    kinds: frozenset[str] = frozenset()
 
 
-def tie_of(data: bytes, sha256: str) -> Tie:
-    """What ties a binary to what ran in one test.
+@dataclass(slots=True)
+class _Reader:
+    sha256: str
+    images: dict[str | None, Mapping[str, Any]] = field(default_factory=dict)
+    slot: bool = False
+    elf: bool = False
+    part: dict[str, set[str]] = field(default_factory=lambda: {role: set() for role in ROLES})
+    kinds: set[str] = field(default_factory=set)
+
+    def take(self, event: Event) -> None:
+        match (event.source, event.kind):
+            case ("ota", "operation"):
+                self._operation(event)
+            case ("ota", "restored"):  # what was offered before is gone
+                self.images.pop(event.board, None)
+            case ("flash", "read"):
+                images = self.images.get(event.board, {})
+                self.slot = self.slot or _in_slot(event.data, images, self.sha256)
+            case ("uart", "app"):
+                images = self.images.get(event.board, {})
+                self.elf = self.elf or _printed(event.data, images, self.sha256)
+            case ("rig", "identity"):
+                self.kinds.add(str(event.data.get("kind")))
+
+    def _operation(self, event: Event) -> None:
+        images = _images(event.data.get("images"))
+        self.images[event.board] = images
+        for role, key in ROLES.items():
+            name = event.data.get(key)
+            sha256 = images.get(name, {}).get("sha256") if isinstance(name, str) else None
+            if isinstance(sha256, str):
+                self.part[role].add(sha256)
+
+    def seen(self) -> Seen:
+        roles = frozenset(role for role, all_of in self.part.items() if self.sha256 in all_of)
+        others = set().union(*self.part.values()) - {self.sha256}
+        return Seen(self.slot, self.elf, roles, bool(others), frozenset(self.kinds))
+
+
+def seen_in(data: bytes, sha256: str) -> Seen:
+    """What the events of a test say of a binary.
 
     Args:
         data: the test's ``events.jsonl``. Lines that are no events are passed over: no tie is
             ever made of less than a whole event.
         sha256: of the binary.
     """
-    slot = elf = False
-    images: dict[str | None, Mapping[str, Any]] = {}
+    reader = _Reader(sha256)
     for event in _events(data):
-        key = (event.source, event.kind)
-        if key == ("ota", "operation"):
-            images[event.board] = _images(event.data.get("images"))
-        elif key == ("ota", "restored"):  # what was offered before is gone
-            images.pop(event.board, None)
-        elif key == ("flash", "read"):
-            slot = slot or _in_slot(event.data, images.get(event.board, {}), sha256)
-        elif key == ("uart", "app"):
-            elf = elf or _printed(event.data, images.get(event.board, {}), sha256)
-    return Tie(slot, elf)
+        reader.take(event)
+    return reader.seen()
 
 
 def _events(data: bytes) -> Iterator[Event]:
-    for line in data.split(b"\n"):
-        if any(mark in line for mark in MARKS):
-            try:
-                yield Event.of(json.loads(line))
-            except (ValueError, RecursionError):
-                continue
+    for line in LINES.findall(data):
+        try:
+            yield Event.of(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
 
 
 def _images(found: Any) -> Mapping[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ told: it is what anybody may have written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -60,11 +60,14 @@ class RunSeen:
         path: its folder.
         manifest_sha256: of its manifest as it stands now.
         flaws: how its files differ from that manifest, and whatever else is wrong with it.
+        has: whether a binary, by its SHA-256, took part in one of its tests; asked of a run that
+            the attestation does not name.
     """
 
     path: str
     manifest_sha256: str
-    flaws: tuple[str, ...] = ()
+    flaws: tuple[str, ...]
+    has: Callable[[str], bool]
 
 
 @dataclass(slots=True)
@@ -76,12 +79,14 @@ class Verified:
         summary: the gate's pass, if there is one and all signatures hold.
         results: the test results, if all signatures hold.
         unchecked: what was not compared, for want of what to compare with.
+        others: runs that were given, and are about other binaries.
     """
 
     differences: list[Difference] = field(default_factory=list)
     summary: SummaryStatement | None = None
     results: list[TestResultStatement] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
 
 def verify(
@@ -98,7 +103,8 @@ def verify(
         key: the public key that must have signed each line.
         image: the binary at hand.
         policy_sha256: of the policy that must have been used; None: not compared.
-        runs: the evidence that it must rest on, all of it; None: not compared.
+        runs: the evidence that it must rest on, all of it; None: not compared. Runs of other
+            binaries may be among it.
     """
     found = Verified()
     try:
@@ -221,8 +227,13 @@ def _resting_on(found: Verified, runs: Sequence[RunSeen] | None) -> Iterator[Dif
         found.unchecked.append("evidence")
         return
     attested = {one.predicate.evidence.digest.sha256: one for one in found.results}
+    images = {one.binary.digest.sha256 for one in _all(found)}
     for run in runs:
-        if run.manifest_sha256 not in attested:
+        if run.manifest_sha256 in attested:
+            pass
+        elif not any(run.has(sha256) for sha256 in images):
+            found.others.append(run.path)
+        else:
             text = f"{run.path}: the attestation does not rest on it: its manifest has the sha256 "
             yield Difference(What.EVIDENCE, text + run.manifest_sha256)
         for flaw in run.flaws:

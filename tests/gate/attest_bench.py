@@ -38,6 +38,7 @@ UPGRADE = "test_update.py.test_an_upgrade-ecfede"
 STALL = "test_update.py.test_a_stall-a09eb0"
 RACK = "test_update.py.test_a_rack_that_dies-530788"
 NOW = datetime(2026, 11, 27, 3, 0, 0, tzinfo=UTC)
+RIG_FILE = "ab" * 32
 RECORDED_NEW = "02dd30223d36331dc66e87b9af1f487342570eef081aac40b5cdfb21a71ba45c"
 """The image that the stored run had as New."""
 
@@ -67,7 +68,18 @@ def reseal(run: Path) -> str:
     return sha256((run / "manifest.json").read_bytes())
 
 
-def a_run(folder: Path, image: bytes, words: dict[str, str] | None = None) -> Path:
+def with_identity(events: str, kind: str) -> str:
+    """The events with what the board says of itself in the second place, as today's have it."""
+    rows = [json.loads(line) for line in events.splitlines()]
+    said = {"source": "rig", "kind": "identity", "board": "c3-a"}
+    told = {"kind": kind, "chip": "esp32c3", "mac": "02:b1:6e:07:88:dc", "flash_bytes": 4194304}
+    rows.insert(1, rows[0] | said | {"data": told})
+    return "".join(json.dumps(row | {"seq": at}) + "\n" for at, row in enumerate(rows, 1))
+
+
+def a_run(
+    folder: Path, image: bytes, words: dict[str, str] | None = None, kind: str = "virtual"
+) -> Path:
     """The stored run as today's format has it, its New being ``image``."""
     words = words or {UPGRADE: "passed", STALL: "passed"}
     shutil.copytree(STORED, folder)
@@ -77,7 +89,8 @@ def a_run(folder: Path, image: bytes, words: dict[str, str] | None = None) -> Pa
             shutil.rmtree(test)
             continue
         events = test / "events.jsonl"
-        events.write_text(events.read_text().replace(RECORDED_NEW, sha256(image)))
+        text = with_identity(events.read_text(), kind)
+        events.write_text(text.replace(RECORDED_NEW, sha256(image)))
         row = TestResult(
             id=read_test(test).events[0].data["id"],
             folder=f"tests/{test.name}",
@@ -89,7 +102,14 @@ def a_run(folder: Path, image: bytes, words: dict[str, str] | None = None) -> Pa
     (folder / "results.jsonl").write_text("".join(lines))
     data = json.loads((folder / "run.json").read_text().replace(RECORDED_NEW, sha256(image)))
     result = result_of(Counter(words.values()), complete=True)
-    data |= {"schema": 2, "id": sha256(str(folder).encode())[:16], "result": result, "counts": {}}
+    data |= {
+        "schema": 2,
+        "id": sha256(str(folder).encode())[:16],
+        "rig_kind": kind,
+        "rig_file_sha256": RIG_FILE,
+        "result": result,
+        "counts": {},
+    }
     write_json(folder / "run.json", data)
     reseal(folder)
     return folder
@@ -122,7 +142,7 @@ class Bench:
             lines=(Line("upgrade on esp32c3", "pass", "2 of 2 runs passed"),),
             properties=("BLYNKOTA_UPGRADE",),
             policy_sha256=sha256(self.policy.read_bytes()),
-            rigs=(RigUsed("virtual", "virtual", "ab" * 32),),
+            rigs=(RigUsed("virtual", "virtual", None),),
             runs=(self.used(self.run),),
             since="2026-11-26T16:18:12+00:00",
             until="2026-11-26T16:18:22+00:00",
