@@ -49,7 +49,8 @@ def attest(decision: Decision, key: SigningKey, out: Path, now: datetime) -> int
     from pytest_blynk_ota.gate.envelope import seal
 
     _writing(out, lambda: out.unlink(missing_ok=True))
-    tested = [one for run in decision.runs for one in _tested(decision, run)]
+    runs = {run.manifest_sha256: run for run in decision.runs}  # a copy counts once
+    tested = [one for run in runs.values() for one in _tested(decision, run)]
     made = statements(decision, tested, now, __version__)
     data = b"".join(seal(one.text(), key) + b"\n" for one in made)
     _writing(out, lambda: _write(out, data))
@@ -80,7 +81,7 @@ def _tested(decision: Decision, used: RunUsed) -> Iterator[tuple[str, TestedRun]
     run = read_run(folder, check=True)
     if run.marks:
         raise EvidenceError(f"{folder}: {run.marks[0]}")
-    for binary in (decision.subject.sha256, *decision.stand_ins):
+    for binary in dict.fromkeys((decision.subject.sha256, *decision.stand_ins)):
         found = tested(run, sha256, binary, events_of)
         if found is not None:
             yield binary, found

@@ -53,7 +53,7 @@ def _read(path: Path, *, private: bool) -> Secret:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if private and stat.S_ISREG(mode) and mode & OTHERS_MAY:
+            if private and mode & OTHERS_MAY:
                 raise UsageError(
                     f"{path}: everybody on this host may read or write this private key; expected "
                     f"chmod 600 {path}, and a new key if others could have read it"

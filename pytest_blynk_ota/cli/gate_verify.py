@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +81,23 @@ def command(
     sys.exit(row["code"])
 
 
-def _read(path: Path, limit: int = -1) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+def _read(path: Path, limit: int) -> bytes:
+    with _opened(path) as file:
+        return file.read(limit)
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(_read(path)).hexdigest()
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
 
 
 def _runs_in(folder: Path) -> Sequence[Path]:

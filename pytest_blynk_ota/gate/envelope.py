@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from securesystemslib.dsse import Envelope
@@ -48,8 +49,8 @@ def seal(payload: bytes, key: SigningKey) -> bytes:
     return canonical(envelope.to_dict())
 
 
-def lines_of(data: bytes) -> Sequence[bytes]:
-    """The lines of a file of envelopes.
+def lines_of(data: bytes) -> Iterator[bytes]:
+    """The lines of a file of envelopes, one after the other: there may be millions of bad ones.
 
     Raises:
         BadSignature: it is empty, too large, or does not end as a line does.
@@ -60,7 +61,7 @@ def lines_of(data: bytes) -> Sequence[bytes]:
         raise BadSignature(f"it is larger than {MAX_FILE_BYTES} bytes")
     if not data.endswith(b"\n"):
         raise BadSignature("it ends in half a line")
-    return data[:-1].split(b"\n")
+    yield from (line[:-1] for line in io.BytesIO(data))
 
 
 def opened(line: bytes, key: SSlibKey) -> bytes:

@@ -6,6 +6,7 @@ or without: errors are raised where no key is at hand.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -226,6 +227,7 @@ def weakness(public: bytes) -> str:
     return ""
 
 
+@functools.cache
 def _known() -> frozenset[bytes]:
     seeds = (Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)) for seed in KNOWN_SEEDS)
     return frozenset(key.public_key().public_bytes_raw() for key in seeds)

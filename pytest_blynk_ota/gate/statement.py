@@ -27,6 +27,7 @@ Text = Annotated[str, Field(min_length=1, max_length=4096)]
 TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 Time = Annotated[str, Field(pattern=TIME)]
 """RFC 3339 in UTC, as in-toto's Timestamp."""
+VERIFIER = "^pkg:pypi/pytest-blynk-ota@[0-9A-Za-z.+!-]+$"
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -154,7 +155,7 @@ class TestResults(Strict):
 class Verifier(Strict):
     """Who decided, in which version, by which policy."""
 
-    id: Text
+    id: Annotated[str, Field(pattern=VERIFIER)]
     policies: list[PolicyFile] = Field(min_length=1, max_length=1)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attest_bench import Bench
+from attest_bench import UPGRADE, Bench
 
 from pytest_blynk_ota.evidence.manifest import NOT_IN_IT
 
@@ -83,7 +83,7 @@ def _all(bench: Bench, positions: int) -> Iterator[Place]:
 def main(positions: int) -> int:
     """Try all; returns the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), words={UPGRADE: "passed"})
         bench.sign()
         assert bench.code() == 0, "the untouched release is refused"
         begun, count, bad = time.monotonic(), Counter(), 0

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 
 import pytest
 from attest_bench import NOW, private_pem
@@ -126,6 +127,24 @@ def test_what_is_not_the_signed_envelope_in_its_one_form_is_refused_in_words(nam
     assert str(raised.value).isprintable()
 
 
+def test_what_the_key_signed_as_another_type_is_not_taken_for_a_statement():
+    envelope = Envelope(PAYLOAD, "application/json", {})
+    envelope.sign(OURS.signer)
+    assert envelope.verify([OURS.public], 1)
+    with pytest.raises(BadSignature, match="payloadType"):
+        opened(canonical(envelope.to_dict()), OURS.public)
+    with pytest.raises(BadSignature, match="signature is not"):
+        opened(canonical(envelope.to_dict() | {"payloadType": PAYLOAD_TYPE}), OURS.public)
+
+
+def test_what_the_key_signed_as_it_is_without_its_type_is_not_taken_for_a_statement():
+    signature = OURS.signer.sign(PAYLOAD)
+    with pytest.raises(BadSignature, match="signature is not"):
+        opened(
+            signed(sig=base64.b64encode(bytes.fromhex(signature.signature)).decode()), OURS.public
+        )
+
+
 SPARE = seal(PAYLOAD if len(PAYLOAD) % 3 else PAYLOAD + b" ", OURS)
 
 
@@ -149,7 +168,17 @@ def test_spare_bits_in_the_payload_are_refused_though_they_decode_to_the_same():
 )
 def test_a_file_that_is_no_file_of_whole_lines_is_refused(data, words):
     with pytest.raises(BadSignature, match=words):
-        lines_of(data)
+        list(lines_of(data))
+
+
+def test_a_file_of_many_empty_lines_is_not_taken_apart_before_the_first_is_refused():
+    """64 million of them would be half a gigabyte."""
+    tracemalloc.start()
+    try:
+        assert next(iter(lines_of(b"\n" * (8 << 20)))) == b""
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(max_size=300))

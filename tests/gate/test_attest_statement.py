@@ -1,7 +1,9 @@
 """What is attested: statements of in-toto, what ties a binary to what ran, and derived images."""
 
+import errno
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta, timezone
 
@@ -86,11 +88,13 @@ def test_what_the_tests_came_to_makes_the_result(tmp_path, words, result, lists)
     assert tuple(len(said[f"{name}Tests"]) for name in ("passed", "warned", "failed")) == lists
 
 
-def test_a_test_that_ran_twice_is_in_one_list_the_worst(bench):
+@pytest.mark.parametrize("words", [("passed", "firmware"), ("firmware", "passed")])
+def test_a_test_that_ran_twice_is_in_one_list_the_worst(bench, words):
     results = bench.run / "results.jsonl"
     first, second = results.read_text().splitlines()
-    again = {**json.loads(second), "folder": None, "word": "firmware"}
-    results.write_text("\n".join([first, second, json.dumps(again)]) + "\n")
+    twice = [json.loads(second) | {"word": words[0]}]
+    twice.append(json.loads(second) | {"word": words[1], "folder": None})
+    results.write_text("\n".join([first, *map(json.dumps, twice)]) + "\n")
     run = json.loads((bench.run / "run.json").read_text())
     (bench.run / "run.json").write_text(json.dumps({**run, "result": "firmware"}))
     reseal(bench.run)
@@ -139,15 +143,37 @@ def test_a_run_of_another_binary_is_left_out_and_may_be_given_to_verify(bench, t
     assert f"{other}: is about other binaries" in done.output
 
 
-def test_a_new_that_was_made_from_old_is_attested_as_derived(bench):
+@pytest.mark.parametrize(
+    ("old_path", "new_path", "derived"),
+    [
+        ("build/app.bin", None, True),
+        ("build/old.bin", "build/app.bin", False),
+        (None, None, False),  # both were made from recipes
+    ],
+)
+def test_a_new_that_was_made_from_old_is_attested_as_derived(bench, old_path, new_path, derived):
     run = json.loads((bench.run / "run.json").read_text())
-    old = run["firmware"]["c3-a"]["old"]
-    old["path"] = "build/app.bin"
+    firmware = run["firmware"]["c3-a"]
+    firmware["old"]["path"], firmware["new"]["path"] = old_path, new_path
     (bench.run / "run.json").write_text(json.dumps(run))
     reseal(bench.run)
     bench.sign()
     for one in bench.payloads():
-        assert one["subject"][0]["annotations"]["blynkOtaDerivedFrom"] == old["sha256"]
+        said = one["subject"][0]["annotations"].get("blynkOtaDerivedFrom")
+        assert said == (firmware["old"]["sha256"] if derived else None)
+
+
+def test_a_run_that_is_given_twice_is_attested_once(bench, tmp_path):
+    copy = shutil.copytree(bench.run, tmp_path / "copy")
+    bench.sign(runs=(bench.used(bench.run), bench.used(bench.run), bench.used(copy)))
+    assert len(bench.payloads()) == 2
+    assert bench.verify("--run", bench.run, "--run", copy).exit_code == 0
+
+
+def test_an_image_that_stands_in_for_itself_is_attested_once(bench):
+    bench.sign(stand_ins=(bench.decision().subject.sha256,))
+    assert len(bench.payloads()) == 2
+    assert bench.verify_all().exit_code == 0
 
 
 def test_evidence_that_was_changed_since_the_decision_cannot_be_attested(bench):
@@ -293,6 +319,18 @@ def test_the_same_decision_is_signed_to_the_same_bytes(bench):
     assert bench.sign().read_bytes() == first
 
 
+def test_a_full_disk_leaves_neither_half_a_file_nor_an_old_pass(bench, monkeypatch):
+    bench.sign()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytest_blynk_ota.cli.gate_attest.os.fsync", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        bench.sign()
+    assert not list(bench.root.glob("app.bin.*"))
+
+
 def test_where_nothing_can_be_attested_no_old_pass_is_left(bench):
     bench.sign()
     (bench.run / "tests" / UPGRADE / "serial.log").unlink()
@@ -434,6 +472,7 @@ BROKEN = {
     "nothing on the tie": (1, ["subject", 0, "annotations", "blynkOtaTiedBy"], None),
     "a tie that is no number": (1, ["subject", 0, "annotations", "blynkOtaTiedBy", "slot"], "1"),
     "a tie below zero": (1, ["subject", 0, "annotations", "blynkOtaTiedBy", "slot"], -1),
+    "the verifier of others": (1, ["predicate", "verifier", "id"], "pkg:pypi/other@1"),
     "no policy": (1, ["predicate", "verifier", "policies"], []),
     "no property": (1, ["predicate", "properties"], []),
     "not the gate's property": (1, ["predicate", "properties"], ["BLYNKOTA_UPGRADE"]),
@@ -458,6 +497,7 @@ def test_what_is_no_statement_of_ours_is_refused_though_it_is_signed(bench, name
     done = bench.verify_all()
     assert done.exit_code == 4
     assert f"statement: line {number + 1}: " in done.output
+    assert "written in another way" not in done.output  # the mistake itself is named
 
 
 def test_a_statement_that_was_written_in_another_way_is_refused(bench):
