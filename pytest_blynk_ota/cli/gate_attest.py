@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.evidence.run import StoredTest
     from pytest_blynk_ota.gate.decision import Decision, RunUsed
     from pytest_blynk_ota.gate.keys import SigningKey
+    from pytest_blynk_ota.gate.statement import Statement
     from pytest_blynk_ota.gate.tested import TestedRun
 
 SUFFIX = ".intoto.jsonl"
@@ -39,22 +40,31 @@ def attest(decision: Decision, key: SigningKey, out: Path, now: datetime) -> int
         now: with a time zone.
 
     Returns:
-        How many envelopes it holds.
+        How many envelopes it holds. 0, and no file: there is no pass, and no sound evidence.
 
     Raises:
-        EvidenceError: a run cannot be read, or is not what the decision was made on.
+        EvidenceError: of a pass, a run cannot be read, or is not what the decision was made on.
         UsageError: the file cannot be written.
     """
-    from pytest_blynk_ota.gate.attest import statements
     from pytest_blynk_ota.gate.envelope import seal
 
     _writing(out, lambda: out.unlink(missing_ok=True))
+    try:
+        data = b"".join(seal(one.text(), key) + b"\n" for one in _made(decision, now))
+    except EvidenceError:
+        if decision.verdict == "pass":
+            raise
+        return 0
+    _writing(out, lambda: _write(out, data))
+    return data.count(b"\n")
+
+
+def _made(decision: Decision, now: datetime) -> Sequence[Statement]:
+    from pytest_blynk_ota.gate.attest import statements
+
     runs = {run.manifest_sha256: run for run in decision.runs}  # a copy counts once
     tested = [one for run in runs.values() for one in _tested(decision, run)]
-    made = statements(decision, tested, now, __version__)
-    data = b"".join(seal(one.text(), key) + b"\n" for one in made)
-    _writing(out, lambda: _write(out, data))
-    return len(made)
+    return statements(decision, tested, now, __version__)
 
 
 def _writing(out: Path, what: Callable[[], None]) -> None:

@@ -134,6 +134,8 @@ def strict_json(data: bytes) -> Any:
 
 def _whats_wrong(line: bytes) -> str:
     """Why a line is not of the form, in words. It decides nothing: the line is refused."""
+    if not line:
+        return "it is an empty line"
     try:
         row = strict_json(line)
     except ValueError as error:

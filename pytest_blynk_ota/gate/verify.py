@@ -132,28 +132,28 @@ def _texts(data: bytes, key: SSlibKey) -> Sequence[bytes]:
 
 def _sort(found: Verified, texts: Sequence[bytes]) -> Iterator[Difference]:
     """Sort the statements into ``found``; they must make one whole."""
-    summaries: list[SummaryStatement] = []
+    statements: list[Statement] = []
     for number, text in enumerate(texts, 1):
         try:
-            one: Statement = parsed(text)
+            statements.append(parsed(text))
         except ValueError as error:
             yield Difference(What.STATEMENT, f"line {number}: {error}")
-            continue
-        if isinstance(one, SummaryStatement):
-            summaries.append(one)
-        else:
-            found.results.append(one)
+    summaries = [one for one in statements if isinstance(one, SummaryStatement)]
+    found.results += [one for one in statements if isinstance(one, TestResultStatement)]
     if len(summaries) > 1:
         yield Difference(What.STATEMENT, f"it holds {len(summaries)} summaries, expected one")
     elif summaries:
         found.summary = summaries[0]
         yield from _whole(summaries[0], found.results)
+        if statements[-1] is not summaries[0]:
+            yield Difference(What.STATEMENT, "the summary is not the last line")
 
 
 def _whole(
     summary: SummaryStatement, results: Sequence[TestResultStatement]
 ) -> Iterator[Difference]:
-    """The summary's test results must all be there, once, and be of its subject and policy."""
+    """The summary's test results must all be there, once, in its order, of its subject and policy:
+    so the last line says what each byte of the others is."""
     named = [one.digest.sha256 for one in summary.predicate.inputs]
     there = [digest_of(one) for one in results]
     for number, digest in enumerate(there, 1):
@@ -164,6 +164,8 @@ def _whole(
     if lost := [digest for digest in named if digest not in there]:
         text = f"{len(lost)} of {len(named)} test results that the summary rests on are not there"
         yield Difference(What.STATEMENT, text)
+    if named != there and sorted(named) == sorted(there):
+        yield Difference(What.STATEMENT, "the test results are not in the summary's order")
     for result in results:
         if wrong := _does_not_belong(result, summary):
             run = result.predicate.evidence.annotations.run

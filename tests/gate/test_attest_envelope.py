@@ -106,7 +106,7 @@ REFUSED = {
     "an escape": (LINE.replace(b"payload", b"p\\u0061yload", 1), "written in another way"),
     "another order": (json.dumps(dict(reversed(row().items())), separators=(",", ":")).encode(),
                       "written in another way"),
-    "nothing": (b"", "no envelope"),
+    "nothing": (b"", "an empty line"),
     "NaN": (b'{"payload":NaN}', "NaN is no JSON"),
     "endless": (b'{"payload":' + b"9" * 5000 + b"}", "no envelope"),
     "deep": (b"[" * 200_000, "nested too deep"),
