@@ -64,6 +64,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file stands at a path, and no link to one."""
+    try:
+        return kind_of(path) == ""
+    except EvidenceError:
+        return False
+
+
 def is_there(path: Path) -> bool:
     """Whether anything stands at a path; what it is, is another question."""
     try:

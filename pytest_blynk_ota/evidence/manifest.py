@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.files import kind_of, walk
+from pytest_blynk_ota.evidence.files import is_there, kind_of, walk
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 
 MANIFEST_SCHEMA = 1
@@ -80,6 +80,24 @@ def changes(
         elif name not in expected:
             yield Mark(name, Flaw.EXTRA, "it was not there when the run ended")
         elif mark := _change(root, name, expected[name], look):
+            yield mark
+
+
+def changes_of(root: Path, manifest: Mapping[str, Any], names: Iterable[str]) -> Iterator[Mark]:
+    """How some files of a run differ from its manifest; no other file is looked at.
+
+    Raises:
+        EvidenceError: it is no manifest.
+    """
+    expected = _files(manifest)
+    for name in names:
+        there = is_there(root / name)
+        if name not in expected:
+            if there:
+                yield Mark(name, Flaw.EXTRA, "it was not there when the run ended")
+        elif not there:
+            yield Mark(name, Flaw.MISSING, "it was there when the run ended")
+        elif mark := _change(root, name, expected[name], None):
             yield mark
 
 
