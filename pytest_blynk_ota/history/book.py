@@ -119,7 +119,7 @@ def parsed(data: bytes) -> tuple[Sequence[Line], Sequence[Flaw]]:
     """The lines of a file, and those that are none."""
     lines: list[Line] = []
     flaws: list[Flaw] = []
-    for one in parse_all(data):
+    for _, one in parse_all(data):
         if isinstance(one, Flaw):
             flaws.append(one)
         else:

@@ -295,14 +295,15 @@ class Flaw:
     text: str
 
 
-def parse_all(data: bytes) -> Iterator[Line | Flaw]:
-    """The lines of a file; a flaw for each that is none, and for a last one that was cut."""
+def parse_all(data: bytes) -> Iterator[tuple[int, Line | Flaw]]:
+    """The lines of a file by their numbers; a flaw for each that is none, and for a last one that
+    was cut."""
     lines = data.split(b"\n")
     for number, text in enumerate(lines, 1):
         if not text or text.isspace():
             continue
         try:
-            yield parse(text)
+            yield number, parse(text)
         except ValueError as error:
             cut = number == len(lines)
-            yield Flaw(number, f"it ends in half a line ({error})" if cut else str(error))
+            yield number, Flaw(number, f"it ends in half a line ({error})" if cut else str(error))
