@@ -250,14 +250,16 @@ def trend(db: sqlite3.Connection, which: Filter, by: str = "day") -> Sequence[Pe
         f"WHERE n IN ((many + 1) / 2, many / 2 + 1) GROUP BY period) "
         f"SELECT t.period, count(DISTINCT t.run), {COUNTS}, "
         f"median, min(t.at) AS first FROM t LEFT JOIN medians USING (period) "
-        f"GROUP BY t.period ORDER BY first, t.period",
+        f"GROUP BY t.period",
         values,
     ).fetchall()
     name = NAMES.get(by, _as_it_is)
-    return [
-        Period(*name(db, period), runs, _counts(counts), median)
-        for period, runs, *counts, median, _ in rows
+    found = [
+        (first, Period(*name(db, period), runs, _counts(counts), median))
+        for period, runs, *counts, median, first in rows
     ]
+    found.sort(key=lambda row: (row[0], row[1].name, row[1].run or ""))
+    return [period for _, period in found]
 
 
 def _as_it_is(db: sqlite3.Connection, period: Any) -> tuple[str, str | None]:
@@ -381,10 +383,10 @@ def _said(db: sqlite3.Connection, rig: str, board: str, at: float | None) -> str
 def cases(db: sqlite3.Connection, which: Filter, latest: int = 30) -> Sequence[Case]:
     """Each test with its latest results, by name."""
     where, values = _asked(which)
-    base = f"SELECT t.*, r.run AS name FROM tests t JOIN runs r ON r.id = t.run WHERE {where}"
+    base = f"SELECT * FROM tests t WHERE {where}"
     rows = db.execute(
         f'WITH t AS MATERIALIZED ({base}), ranked AS (SELECT "case", word, at, row_number() OVER '
-        f'(PARTITION BY "case" ORDER BY at DESC, name DESC, attempt DESC) AS n FROM t), '
+        f'(PARTITION BY "case" ORDER BY at DESC, word DESC) AS n FROM t), '
         f'strips AS (SELECT "case", json_group_array(json_array(n, word, at)) AS strip '
         f'FROM ranked WHERE n <= :latest GROUP BY "case") '
         f'SELECT c.test, {COUNTS}, strip FROM t JOIN cases c ON c.id = t."case" '
