@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 from pytest_blynk_ota.evidence.manifest import manifest_of
-from pytest_blynk_ota.evidence.results import TestResult
+from pytest_blynk_ota.evidence.results import WORST_FIRST, TestResult
 from pytest_blynk_ota.history.line import ResultLine, RunLine
 
 OLD, NEW, NEWER = "0d" * 32, "1e" * 32, "2f" * 32
@@ -102,3 +104,31 @@ def result_line(run: str = RUN_ID, word: str = "passed", **more: Any) -> ResultL
 def text_of(lines: Iterable[RunLine | ResultLine]) -> str:
     """Lines as a file holds them."""
     return "".join(f"{line.to_json()}\n" for line in lines)
+
+
+RESULTS = st.builds(
+    result_line,
+    run=st.sampled_from(["a", "b", "c"]),
+    word=st.sampled_from(WORST_FIRST),
+    test=st.sampled_from(["t.py::one", "t.py::two"]),
+    board=st.sampled_from(["c3-a", "c3-b", ""]),
+    attempt=st.integers(1, 3),
+    at=st.sampled_from([at(days / 4) for days in range(5)]),
+    seconds=st.sampled_from([0, 1.5, 100]),
+    old=st.sampled_from([None, OLD]),
+    new=st.sampled_from([None, NEW, NEWER]),
+    message=st.none() | st.text(min_size=1, max_size=3),
+)
+RUNS = st.sampled_from(["a", "b", "c"]).flatmap(
+    lambda run: st.sampled_from(
+        [
+            run_line(run, started=at(ord(run) / 100)),
+            run_line(run, started=at(ord(run) / 100), finished=None, complete=False, tests=0),
+        ]
+    )
+)
+LINES = st.tuples(
+    st.lists(RESULTS, max_size=12, unique_by=lambda line: line.key),
+    st.lists(RUNS, max_size=3),
+).map(lambda both: [*both[1], *both[0]])
+"""Lines of a few runs, in which no two contradict each other."""

@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from history_runs import NEW, NEWER, OLD, at, result_line, run_line, text_of
+from history_runs import LINES, result_line, run_line, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_blynk_ota.evidence.results import WORST_FIRST
 from pytest_blynk_ota.history import index as the_index
 from pytest_blynk_ota.history import queries
 from pytest_blynk_ota.history.book import Book
@@ -49,31 +48,6 @@ def made_of(files):
 
 EXAMPLES = 40
 """Each makes several files and databases."""
-RESULTS = st.builds(
-    result_line,
-    run=st.sampled_from(["a", "b", "c"]),
-    word=st.sampled_from(WORST_FIRST),
-    test=st.sampled_from(["t.py::one", "t.py::two"]),
-    board=st.sampled_from(["c3-a", "c3-b", ""]),
-    attempt=st.integers(1, 3),
-    at=st.sampled_from([at(days / 4) for days in range(5)]),
-    seconds=st.sampled_from([0, 1.5, 100]),
-    old=st.sampled_from([None, OLD]),
-    new=st.sampled_from([None, NEW, NEWER]),
-    message=st.none() | st.text(min_size=1, max_size=3),
-)
-RUNS = st.sampled_from(["a", "b", "c"]).flatmap(
-    lambda run: st.sampled_from(
-        [
-            run_line(run, started=at(ord(run) / 100)),
-            run_line(run, started=at(ord(run) / 100), finished=None, complete=False, tests=0),
-        ]
-    )
-)
-LINES = st.tuples(
-    st.lists(RESULTS, max_size=12, unique_by=lambda line: line.key),
-    st.lists(RUNS, max_size=3),
-).map(lambda both: [*both[1], *both[0]])
 
 
 @settings(max_examples=EXAMPLES)
