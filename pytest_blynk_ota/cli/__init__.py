@@ -22,10 +22,12 @@ from pytest_blynk_ota.errors import (
 )
 
 COMMANDS = {
+    "clean": "remove old runs, and keep their results",
     "cloud": "the local Blynk server on its own",
     "demo": "four updates on a board made of software, and the report",
     "flash": "what a dump of a board's flash would boot, and why",
     "gate": "decide on a release by a policy; check what was attested",
+    "history": "what all runs came to: trend, flakes, slowest tests, worst boards",
     "image": "read, make and patch firmware images",
     "init": "the first tests of a project",
     "judge": "decide again from stored evidence",
