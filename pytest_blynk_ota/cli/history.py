@@ -21,12 +21,17 @@ from pytest_blynk_ota.errors import UsageError
 if TYPE_CHECKING:
     from pytest_blynk_ota.history.fresh import Fresh
     from pytest_blynk_ota.history.queries import Filter
+    from pytest_blynk_ota.report.past import Past
 
 FOLDER = Path(".blynk-ota") / "history"
 INCOMPLETE = 4
 MAX_NOTES = 10
 """So many notes are printed; a number tells of the others."""
 DAYS = re.compile(r"(\d{1,5})d")
+PAGE = "history.html"
+DAY_S = 86_400
+MAX_DAYS = 183
+"""A longer history has its curves by week."""
 BY = ("day", "week", "month", "run", "firmware")
 
 
@@ -266,6 +271,80 @@ def boards(folder: Path, as_json: bool, least: int, limit: int, **which: Any) ->
             click.echo(json.dumps(told | last))
     else:
         _tell(list(text.boards(rows)), len(found) - len(rows), "more")
+
+
+@command.command("page")
+@filtered
+@LEAST
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page. Default: history.html in the folder of the history.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["day", "week", "month"]),
+    help="What a point of the curves is. Default: a day, of more than half a year a week.",
+)
+def page(
+    folder: Path, as_json: bool, least: int, output: Path | None, by: str | None, **which: Any
+) -> None:
+    """Make one page of it all: curves, flakes, boards, slow tests, each test's latest results.
+
+    It opens from the file and needs no network.
+
+    Example: blynk-ota history page -o night.html --since 90d
+    """
+    from pytest_blynk_ota.report import past, write
+
+    with _asked(folder, which) as (fresh, asked):
+        made = _past(fresh, asked, by, least, about=_about(which))
+    path = output or folder / PAGE
+    try:
+        write.write_whole(path, past.render(made))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; name another file with -o") from error
+    size, tests, found = path.stat().st_size, len(made.cases), len(made.flakes)
+    runs = made.overview.runs
+    row = {"page": str(path), "bytes": size, "runs": runs, "tests": tests, "flakes": found}
+    flips = "1 flips" if found == 1 else f"{found} flip"
+    told = f"{tests} tests of {runs} runs, {flips}: {path} ({size / 1e6:.1f} MB)"
+    click.echo(json.dumps(row) if as_json else told)
+
+
+def _past(fresh: Fresh, asked: Filter, by: str | None, least: int, about: str) -> Past:
+    """All that the page shows."""
+    from pytest_blynk_ota.history import queries
+    from pytest_blynk_ota.report.past import Past
+
+    db = fresh.index.db
+    overview = queries.overview(db, asked)
+    days = ((overview.last or 0) - (overview.first or 0)) / DAY_S
+    by = by or ("day" if days <= MAX_DAYS else "week")
+    going = [f"{run} still goes on, and is not counted yet" for run in fresh.going]
+    return Past(
+        about=about,
+        overview=overview,
+        by=by,
+        periods=queries.trend(db, asked, by),
+        flakes=queries.flakes(db, asked),
+        boards=queries.boards(db, asked, least),
+        slowest=queries.slowest(db, asked, least),
+        cases=queries.cases(db, asked),
+        notes=[*fresh.notes, *queries.shortages(db), *going],
+    )
+
+
+def _about(which: dict[str, Any]) -> str:
+    """Which results were asked for, in words; "" if all."""
+    told = {name: value for name, value in which.items() if value is not None}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:%Y-%m-%d %H:%M} UTC"
+        if isinstance(value, datetime)
+        else f"{name.replace('_', ' ')} {value}"
+        for name, value in told.items()
+    )
 
 
 @contextmanager

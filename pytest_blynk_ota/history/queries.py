@@ -134,6 +134,7 @@ class Period:
         name: of the period: its first day; a run's start; a firmware's version and SHA-256.
         run: the id of the run, where periods are runs.
         runs: how many runs it has results of.
+        first: when its first test began, in seconds since 1970.
         median: seconds of the middle one of what was judged; None if nothing was.
     """
 
@@ -142,6 +143,7 @@ class Period:
     runs: int
     counts: Counts
     median: float | None
+    first: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +257,10 @@ def trend(db: sqlite3.Connection, which: Filter, by: str = "day") -> Sequence[Pe
     ).fetchall()
     name = NAMES.get(by, _as_it_is)
     found = [
-        (first, Period(*name(db, period), runs, _counts(counts), median))
+        Period(*name(db, period), runs, _counts(counts), median, first)
         for period, runs, *counts, median, first in rows
     ]
-    found.sort(key=lambda row: (row[0], row[1].name, row[1].run or ""))
-    return [period for _, period in found]
+    return sorted(found, key=lambda one: (one.first, one.name, one.run or ""))
 
 
 def _as_it_is(db: sqlite3.Connection, period: Any) -> tuple[str, str | None]:

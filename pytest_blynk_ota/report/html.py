@@ -34,6 +34,7 @@ SCRIPTS = (
     "page/timeline.js",
     "page/log.js",
     "page/table.js",
+    "page/theme.js",
     "page/page.js",
 )
 
@@ -45,40 +46,42 @@ def render(page: Page, beside: Path | None = None) -> str:
         page: what it shows.
         beside: the folder that it will stand in; evidence below it becomes a link.
     """
-    template = _environment().from_string(_part("page/page.html.j2"))
+    template = environment().from_string(part("page/page.html.j2"))
     return template.render(
         page=page,
         policy=POLICY,
-        styles=Markup(_inline(STYLES)),
-        scripts=Markup(_inline(SCRIPTS)),
+        styles=Markup(inline(STYLES)),
+        scripts=Markup(inline(SCRIPTS)),
         words=WORDS,
         link=lambda test: _link(test, beside),
         index=Markup(as_script({"lanes": [LANE_NAMES[name] for name in LANES]})),
-        licence=_part("vendored/LICENSE-uPlot"),
+        licence=part("vendored/LICENSE-uPlot"),
     )
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates in which all text is escaped."""
+    made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["data"] = Markup  # made by columns.pack(), which cannot end its element
-    environment.filters["span"] = _span
-    environment.filters["clock"] = _clock
-    environment.filters["breaks"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
-    return environment
+    made.filters["data"] = Markup  # made by columns.pack(), which cannot end its element
+    made.filters["span"] = _span
+    made.filters["clock"] = _clock
+    made.filters["breaks"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    return made
 
 
 @cache
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A file of the pages."""
     return (files("pytest_blynk_ota.report") / name).read_text(encoding="utf-8")
 
 
 @cache
-def _inline(names: tuple[str, ...]) -> str:
+def inline(names: tuple[str, ...]) -> str:
     """Our own and vendored files as they are: they hold nothing that ends their element."""
-    return "\n".join(_part(name) for name in names)
+    return "\n".join(part(name) for name in names)
 
 
 def _span(seconds: float | None) -> str:

@@ -61,7 +61,7 @@ def _says_the_same(one: Run, other: Run) -> bool:
 
 def write_page(page: Page, path: Path) -> None:
     """Write the page whole: a reader never sees half of it. Raises OSError."""
-    _whole(path, html.render(page, path.parent))
+    write_whole(path, html.render(page, path.parent))
 
 
 def write_beside(folder: Path) -> Path:
@@ -72,12 +72,13 @@ def write_beside(folder: Path) -> Path:
         OSError: a file cannot be written.
     """
     page = read([folder])
-    _whole(folder / SUMMARY, markdown.render(page))
+    write_whole(folder / SUMMARY, markdown.render(page))
     write_page(page, folder / PAGE)
     return folder / PAGE
 
 
-def _whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that is there as a whole or as it was. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{path.name}.{os.getpid()}.part")
     half.write_text(text, encoding="utf-8", newline="\n")

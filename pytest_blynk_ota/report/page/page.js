@@ -219,7 +219,8 @@
     "-": () => shown.line && shown.line.zoom(2), 0: () => shown.line && shown.line.all(),
     ArrowLeft: () => shown.line && shown.line.pan(-0.2), ArrowRight: () => shown.line && shown.line.pan(0.2),
   };
-  const anywhere = { "?": () => help.showModal(), t: () => theme(true) };
+  const theme = Theme.create(() => shown && shown.line && shown.line.restyle());
+  const anywhere = { "?": () => help.showModal(), t: theme };
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     const field = event.target.closest && event.target.closest("input, select, textarea");
@@ -236,33 +237,6 @@
   });
   document.getElementById("ask").addEventListener("click", () => help.showModal());
   help.querySelector("button").addEventListener("click", () => help.close());
-
-  // Theme: as the system, light, dark.
-  const THEMES = ["system", "light", "dark"], themeButton = document.getElementById("theme");
-  const stored = (value) => {
-    try {
-      if (value === undefined) return localStorage.getItem("blynk-ota-theme");
-      localStorage.setItem("blynk-ota-theme", value);
-    } catch { /* a page from a file may have no storage */ }
-    return null;
-  };
-  const dark = [...document.styleSheets[0].cssRules].find((rule) => (rule.conditionText || "").includes("prefers-color-scheme"));
-  const WHEN_DARK = { system: "(prefers-color-scheme: dark)", light: "not all", dark: "all" };
-  function theme(turn) {
-    let now = stored() || html.dataset.theme || "system";
-    if (!THEMES.includes(now)) now = "system";
-    if (turn) {
-      now = THEMES[(THEMES.indexOf(html.dataset.theme || "system") + 1) % THEMES.length];
-      stored(now);
-    }
-    dark.media.mediaText = WHEN_DARK[now];
-    if (now === "system") delete html.dataset.theme;
-    else html.dataset.theme = now;
-    themeButton.firstElementChild.textContent = now;
-    if (shown && shown.line) shown.line.restyle();
-  }
-  themeButton.addEventListener("click", () => theme(true));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(false));
 
   // Copy a command or a path.
   for (const holder of document.querySelectorAll(".copy")) {
@@ -297,7 +271,6 @@
     }
   });
   addEventListener("hashchange", route);
-  theme(false);
   route();
   window.blynkOta = { shown: () => shown, ready: () => shown && shown.ready };
 })();
