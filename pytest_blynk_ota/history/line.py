@@ -27,6 +27,7 @@ MAX_ATTEMPT = 1_000_000
 MAX_SECONDS = 1e12
 MAX_TESTS = 2**53
 DECODER = json.JSONDecoder()
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half a pair of UTF-16 may begin so; no database takes it as text."""
 
@@ -112,7 +113,7 @@ Line = RunLine | ResultLine
 
 
 def _written(kind: str, fields: Mapping[str, Any]) -> str:
-    text = json.dumps({"schema": SCHEMA, "kind": kind, **fields}, ensure_ascii=False)
+    text = ENCODER.encode({"schema": SCHEMA, "kind": kind, **fields})
     return text.encode("utf-8", "backslashreplace").decode()
 
 

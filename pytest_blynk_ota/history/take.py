@@ -140,10 +140,16 @@ def page_of(results: Results) -> tuple[Page, list[str]]:
     if results.ended:
         _must_be_a_time(results.folder, "finished", data["finished"])
         _must_be_as_written(results)
-    page = Page(data["id"], _run_line(results))
+    run = _run_line(results)
+    page = Page(run.run, run)
+    firmware = {
+        boards: _firmware(data, boards) for boards in {one.boards for one in results.results}
+    }
     tries: Counter[tuple[str, str]] = Counter()
     for result in results.results:
-        line = _result_line(page.id, data, result, tries)
+        line = _result_line(run, result, firmware[result.boards])
+        tries[line.test, line.board] += 1
+        line = line._replace(attempt=tries[line.test, line.board])
         page.results[line.key] = line
     return page, [str(mark) for mark in results.marks]
 
@@ -197,35 +203,32 @@ def _images(data: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _result_line(
-    run: str, data: Mapping[str, Any], result: TestResult, tries: Counter[tuple[str, str]]
+    run: RunLine, result: TestResult, firmware: tuple[str | None, str | None]
 ) -> ResultLine:
-    test, board = _short(result.id) or UNKNOWN, _short(",".join(result.boards))
-    tries[test, board] += 1
-    old, new = _firmware(data, result.boards)
     return ResultLine(
-        run=run,
-        test=test,
-        rig=_short(data["rig"]),
-        board=board,
-        attempt=tries[test, board],
-        at=_began(result, data),
+        run=run.run,
+        test=_short(result.id) or UNKNOWN,
+        rig=run.rig,
+        board=_short(",".join(result.boards)),
+        attempt=1,
+        at=_began(result, run),
         word=result.word,
         seconds=result.seconds,
-        old=old,
-        new=new,
+        old=firmware[0],
+        new=firmware[1],
         worker=_short(result.worker) if result.worker else None,
         message=_short(result.message, MAX_MESSAGE_CHARS) if result.message else None,
         scenarios=list(result.scenarios),
     )
 
 
-def _began(result: TestResult, data: Mapping[str, Any]) -> str:
+def _began(result: TestResult, run: RunLine) -> str:
     """When a test began; when its run did where that is not on record."""
     started = result.started
     try:
         seconds_of(started or "")
     except (ValueError, OverflowError):
-        return str(data["started"])
+        return run.started
     return str(started)
 
 
