@@ -71,6 +71,7 @@ class Book:
             self.folder.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(self.folder / LOCK, timeout=PATIENCE_S):
                 yield
+                on_disk(self.folder)
         except filelock.Timeout as error:
             raise UsageError(
                 f"{self.folder}: waited {PATIENCE_S:g} s for its lock; another process adds to "
@@ -113,6 +114,15 @@ class Book:
         if others:
             raise EvidenceError(f"{path}: holds run {others[0]}, expected {run} alone")
         return found.get(run, Page(run)), flaws
+
+
+def on_disk(folder: Path) -> None:
+    """Have the names of a folder's files on the disk: evidence may be removed next."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(held)
+    finally:
+        os.close(held)
 
 
 def parsed(data: bytes) -> tuple[Sequence[Line], Sequence[Flaw]]:

@@ -10,13 +10,14 @@ Sets of equal lines give equal answers, in whatever order and in however many fi
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.evidence.files import read_bytes
@@ -27,6 +28,7 @@ from pytest_blynk_ota.history.page import Conflict, Page
 VERSION = 1
 """PRAGMA user_version: any other is made anew."""
 NAME = "index.sqlite"
+LOCK = ".index.lock"
 BUSY_S = 30.0
 """So long a question waits for a process that writes the index, in wall seconds."""
 MAX_FLAWS = 20
@@ -91,7 +93,27 @@ class Index:
         self.db.close()
 
     def _opened(self) -> sqlite3.Connection:
+        """The index as it is, if nothing is new; else one that a single process writes."""
         path = self.book.folder / NAME
+        with suppress(sqlite3.Error, OSError):
+            db = _connected(path)
+            there = _sources(self.book)
+            if not _stale(db, there) and not _new(db, there):
+                return db
+            db.close()
+        if not self.book.folder.is_dir():
+            return self._in_memory("there is none")
+        try:
+            with filelock.FileLock(self.book.folder / LOCK, timeout=BUSY_S):
+                return self._written(path)
+        except filelock.Timeout:
+            return self._in_memory("another process writes it, and does not come to its end")
+        except (OSError, sqlite3.OperationalError) as error:  # no room, no right to write
+            return self._in_memory(f"it cannot be written: {error}")
+
+    def _written(self, path: Path) -> sqlite3.Connection:
+        """The index with what is new, or made anew. Only one process at a time comes here: a file
+        that is replaced while another writes to it would get that one's journal."""
         there = _sources(self.book)
         try:
             db = _connected(path)
@@ -106,6 +128,12 @@ class Index:
                 self.rebuilt = f"it cannot be used: {error}"
             db.close()
         return _built(self.book, path, there)
+
+    def _in_memory(self, why: str) -> sqlite3.Connection:
+        self.rebuilt = why
+        db = sqlite3.connect(":memory:")
+        _fill(db, self.book, _sources(self.book))
+        return db
 
 
 def _connected(path: Path) -> sqlite3.Connection:
@@ -129,6 +157,11 @@ def _known(db: sqlite3.Connection) -> Mapping[str, Source]:
     return {name: Source(name, size, changed) for name, size, changed in rows}
 
 
+def _new(db: sqlite3.Connection, there: Mapping[str, Source]) -> Sequence[Source]:
+    known = _known(db)
+    return [source for name, source in there.items() if known.get(name) != source]
+
+
 def _stale(db: sqlite3.Connection, there: Mapping[str, Source]) -> str:
     """Why an index has to be made anew; "" if it can grow."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -148,8 +181,7 @@ def _stale(db: sqlite3.Connection, there: Mapping[str, Source]) -> str:
 def _grown(db: sqlite3.Connection, book: Book, there: Mapping[str, Source]) -> str:
     """Add what is new, all of it or nothing; why the index has to be made anew, "" if it need not
     be: a line that was taken before says something else now."""
-    known = _known(db)
-    new = [source for name, source in there.items() if known.get(name) != source]
+    known, new = _known(db), _new(db, there)
     if not new:
         return ""
     with db:
@@ -164,25 +196,18 @@ def _grown(db: sqlite3.Connection, book: Book, there: Mapping[str, Source]) -> s
 
 
 def _built(book: Book, path: Path, there: Mapping[str, Source]) -> sqlite3.Connection:
-    """A new index in the place of the old one; in memory where there is no writing."""
-    half = path.with_name(f"{NAME}.{os.getpid()}.part")
-    try:
-        half.unlink(missing_ok=True)
-        with closing(sqlite3.connect(half)) as db:
-            db.execute("PRAGMA journal_mode = OFF")  # nobody sees it before it is whole
-            db.execute("PRAGMA synchronous = OFF")
-            _fill(db, book, there)
-        # The old journal would be played into the new file; without the old file it is no index.
-        path.unlink(missing_ok=True)
-        path.with_name(f"{NAME}-journal").unlink(missing_ok=True)
-        half.replace(path)
-        return sqlite3.connect(path, timeout=BUSY_S)
-    except (OSError, sqlite3.OperationalError):  # no room, no right to write
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        db = sqlite3.connect(":memory:")
+    """A new index in the place of the old one. Raises OSError or sqlite3.OperationalError."""
+    half = path.with_name(f"{NAME}.part")
+    half.unlink(missing_ok=True)
+    with closing(sqlite3.connect(half)) as db:
+        db.execute("PRAGMA journal_mode = OFF")  # nobody sees it before it is whole
+        db.execute("PRAGMA synchronous = OFF")
         _fill(db, book, there)
-        return db
+    # The old journal would be played into the new file; without the old file it is no index.
+    path.unlink(missing_ok=True)
+    path.with_name(f"{NAME}-journal").unlink(missing_ok=True)
+    half.replace(path)
+    return sqlite3.connect(path, timeout=BUSY_S)
 
 
 def _fill(db: sqlite3.Connection, book: Book, there: Mapping[str, Source]) -> None:
