@@ -14,6 +14,7 @@ import rich_click as click
 
 from pytest_blynk_ota.cli.history_text import fit
 from pytest_blynk_ota.cli.lines import FiniteRange
+from pytest_blynk_ota.report.visible import line
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.history.book import Book
@@ -152,7 +153,7 @@ def _lines(
         size = megabytes(sum(one.run.bytes for one in decided if not one.goes and one.why == why))
         yield f"kept: {number} ({size}): {why}"
     for other in strangers:
-        yield f"left alone: {fit(str(other.path), 30)}: {fit(other.why, 34)}"
+        yield f"left alone: {line(str(other.path))}: {line(other.why)}"
     size = megabytes(sum(one.run.bytes for one in going))
     if not going:
         yield "nothing is old enough to go"

@@ -125,6 +125,7 @@ def command(context: click.Context, folder: Path, as_json: bool) -> None:
 
     with _opened(folder) as fresh:
         _tell_notes(queries.shortages(fresh.index.db))
+        _tell_notes(queries.wrong_clocks(fresh.index.db, _now().timestamp()))
         told = queries.overview(fresh.index.db, queries.Filter())
     if as_json:
         row = {"runs": told.runs, "complete": told.whole, **told.counts.to_json()}
@@ -171,7 +172,8 @@ def import_(paths: tuple[Path, ...], folder: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(asdict(one) | {"source": str(one.source)}))
     if not as_json:
-        click.echo(f"{runs} runs are in {folder}, with {new} results that were not known before")
+        are = "run is" if runs == 1 else "runs are"
+        click.echo(f"{runs} {are} in {folder}; results that were not known before: {new}")
     sys.exit(code)
 
 
@@ -332,7 +334,12 @@ def _past(fresh: Fresh, asked: Filter, by: str | None, least: int, about: str) -
         boards=queries.boards(db, asked, least),
         slowest=queries.slowest(db, asked, least),
         cases=queries.cases(db, asked),
-        notes=[*fresh.notes, *queries.shortages(db), *going],
+        notes=[
+            *fresh.notes,
+            *queries.shortages(db),
+            *queries.wrong_clocks(db, _now().timestamp()),
+            *going,
+        ],
     )
 
 

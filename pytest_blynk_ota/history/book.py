@@ -24,6 +24,7 @@ from pytest_blynk_ota.history.page import Page, merged, pages
 
 FOLDER = Path(".blynk-ota") / "history"
 SUFFIX = ".jsonl"
+HALF = ".part"
 LOCK = ".lock"
 PATIENCE_S = 60.0
 """So long an import waits for another one, in wall seconds."""
@@ -70,6 +71,8 @@ class Book:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(self.folder / LOCK, timeout=PATIENCE_S):
+                for half in self.folder.glob(f"*{SUFFIX}{HALF}"):
+                    half.unlink()  # of an import that was killed
                 yield
                 on_disk(self.folder)
         except filelock.Timeout as error:
@@ -99,7 +102,7 @@ class Book:
         if not new and both.run == ours.run and not flaws:
             return Added(0, False)
         aside = _moved_aside(path) if flaws else None
-        half = path.with_name(f"{path.name}.{os.getpid()}.part")
+        half = path.with_name(f"{path.name}{HALF}")
         write_text(half, "".join(f"{line}\n" for line in both.lines()))
         half.replace(path)
         return Added(new, True, aside)

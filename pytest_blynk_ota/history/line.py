@@ -25,6 +25,8 @@ MAX_TEXT_CHARS = 4000
 """A longer text is none that we write."""
 MAX_ATTEMPT = 1_000_000
 MAX_SECONDS = 1e12
+MAX_TIME_S = 253_370_764_800.0
+"""The year 9999: whatever zone it is shown in, a later time may have no date."""
 MAX_TESTS = 2**53
 DECODER = json.JSONDecoder()
 ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -184,7 +186,10 @@ def seconds_of(text: str) -> float:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no zone")
-    return at.timestamp()
+    seconds = at.timestamp()
+    if not 0 <= seconds < MAX_TIME_S:
+        raise ValueError(f"{text!r} is before 1970, or after 9998")
+    return seconds
 
 
 def _time(value: str | None) -> bool:
@@ -247,7 +252,7 @@ NONE = type(None)
 SHA = re.compile(r"[0-9a-f]{64}")
 SHA_TOLD = "a SHA-256 in hex, or null"
 TEXT = f"text of 1 to {MAX_TEXT_CHARS} characters"
-TIME = "an ISO 8601 time with its zone"
+TIME = "an ISO 8601 time with its zone, from 1970 on"
 SCHEMA_FIELD = _Field("schema", (int,), lambda value: value == SCHEMA, f"the number {SCHEMA}")
 RUN = _Kind(
     SCHEMA_FIELD,

@@ -417,6 +417,43 @@ def shortages(db: sqlite3.Connection) -> Sequence[str]:
     ]
 
 
+SLACK_S = 3600.0
+"""Within a run no clock of ours is off by more, in seconds."""
+NO_EARLIER_S = 1_577_836_800.0
+"""2020: no run of ours is older; a host without a set clock says 1970."""
+
+
+def wrong_clocks(db: sqlite3.Connection, now: float) -> Sequence[str]:
+    """Runs whose times cannot be right, a sentence each: their place in a trend is not right, too.
+
+    Args:
+        db: the index.
+        now: seconds since 1970.
+    """
+    rows = db.execute(
+        "SELECT r.run, r.started, r.finished, min(t.at), max(t.at) FROM runs r "
+        "JOIN tests t ON t.run = r.id GROUP BY r.id ORDER BY r.run"
+    )
+    told = ((run, _whats_wrong(now, *times)) for run, *times in rows)
+    return [f"run {run}: a clock was wrong: {what}" for run, what in told if what]
+
+
+def _whats_wrong(
+    now: float, started: float | None, finished: float | None, first: float, last: float
+) -> str:
+    begun = first if started is None else started
+    ended = last if finished is None else finished
+    if min(begun, first) < NO_EARLIER_S:
+        return "it began before 2020"
+    if max(ended, last) > now + SLACK_S:
+        return "it ended later than now"
+    if ended < begun:
+        return "it ended before it began"
+    if first < begun - SLACK_S or last > ended + SLACK_S:
+        return "a test began outside of it"
+    return ""
+
+
 def names(db: sqlite3.Connection, what: str) -> Sequence[str]:
     """All names of a kind: ``test``, ``rig``, ``board``."""
     table = "cases" if what == "test" else "boards"

@@ -20,7 +20,7 @@ from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import TestResult
 from pytest_blynk_ota.evidence.run import MAX_DEPTH, RUN, Results, find_runs, is_a_run, read_results
 from pytest_blynk_ota.history.book import SUFFIX, Book, parsed
-from pytest_blynk_ota.history.line import MAX_TEXT_CHARS, SHA, ResultLine, RunLine, seconds_of
+from pytest_blynk_ota.history.line import MAX_TEXT_CHARS, SHA, TIME, ResultLine, RunLine, seconds_of
 from pytest_blynk_ota.history.page import Page, pages
 
 HISTORY = "history"
@@ -135,7 +135,8 @@ def page_of(results: Results) -> tuple[Page, list[str]]:
         raise EvidenceError(f"{results.folder}: schema 1: it does not say what its tests came to")
     for key in REQUIRED:
         if not data.get(key):
-            raise EvidenceError(f"{results.folder / RUN}: {key} is missing, or no text")
+            why = "".join(f"; {mark}" for mark in results.marks if mark.file == RUN)
+            raise EvidenceError(f"{results.folder / RUN}: {key} is missing, or no text{why}")
     _must_be_a_time(results.folder, "started", data["started"])
     if results.ended:
         _must_be_a_time(results.folder, "finished", data["finished"])
@@ -172,7 +173,7 @@ def _must_be_a_time(folder: Path, key: str, value: str) -> None:
         seconds_of(value)
     except (ValueError, OverflowError) as error:
         raise EvidenceError(
-            f"{folder / RUN}: {key}: expected an ISO 8601 time with its zone, got {shown(value)}"
+            f"{folder / RUN}: {key}: expected {TIME}, got {shown(value)}"
         ) from error
 
 

@@ -218,10 +218,9 @@ def test_import_says_what_came_in_and_names_what_did_not(tmp_path, ask):
     (bad / "run.json").write_text("{")
     done = ask("import", tmp_path / "artifacts")
     assert done.exit_code == 4
-    assert (
-        "1 runs are in .blynk-ota/history, with 1 results that were not known before" in done.output
-    )
-    assert f"{bad}" in done.stderr
+    assert "1 run is in .blynk-ota/history; results that were not known before: 1" in done.output
+    assert f"{bad}/run.json: id is missing, or no text" in done.stderr
+    assert "run.json: unreadable: is no JSON" in done.stderr
     done = ask("import", tmp_path / "artifacts" / "a", "--json")
     assert done.exit_code == 0
     row = json.loads(done.stdout)
@@ -234,7 +233,7 @@ def test_import_goes_on_after_a_path_with_nothing_in_it(tmp_path, ask):
     done = ask("import", tmp_path / "empty", tmp_path / "a", tmp_path / "a")
     assert done.exit_code == 4
     assert "empty: no run in it" in done.stderr
-    assert "1 runs are in" in done.output
+    assert "1 run is in" in done.output
 
 
 def test_import_of_a_file_with_a_bad_line_is_not_whole(tmp_path, ask):
@@ -243,12 +242,17 @@ def test_import_of_a_file_with_a_bad_line_is_not_whole(tmp_path, ask):
     done = ask("import", path)
     assert done.exit_code == 4
     assert "far.jsonl: line 3: is no JSON" in done.stderr
-    assert "with 1 results" in done.output
+    assert "known before: 1" in done.output
 
 
 def test_a_history_that_lost_lines_says_so(ask, lines):
     lines(run_line(tests=3), result_line())
     assert "run 0123456789abcdef: 1 of its 3 results are here" in ask().stderr
+
+
+def test_a_run_with_a_wrong_clock_is_named(ask, lines):
+    lines(*night("passed", at=at(100)))
+    assert "run run0: a clock was wrong: it ended later than now" in ask().stderr
 
 
 def test_many_notes_are_told_in_a_few_lines(ask, lines):

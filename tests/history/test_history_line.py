@@ -30,6 +30,9 @@ WRONG = [
     ("attempt", 1.0, "a number, 1 to 1000000"),
     ("at", "yesterday", "an ISO 8601 time with its zone"),
     ("at", "2026-11-20T02:00:00", "an ISO 8601 time with its zone"),
+    ("at", "1969-12-31T23:59:59+00:00", "an ISO 8601 time with its zone, from 1970 on"),
+    ("at", "0001-01-01T00:00:00+23:59", "an ISO 8601 time with its zone, from 1970 on"),
+    ("at", "9999-12-31T23:59:59.999999+00:00", "an ISO 8601 time with its zone, from 1970 on"),
     ("word", "green", "one of firmware, rig"),
     ("seconds", -1, "a number from 0 on"),
     ("seconds", float("nan"), "a number from 0 on"),
@@ -45,7 +48,7 @@ WRONG = [
 WRONG_RUN = [
     ("rig_kind", None, "text"),
     ("started", "now", "an ISO 8601 time with its zone"),
-    ("finished", "2026-11-20", "an ISO 8601 time with its zone, or null"),
+    ("finished", "2026-11-20", "an ISO 8601 time with its zone, from 1970 on, or null"),
     ("complete", 1, "true or false"),
     ("result", "green", "one of ok, incomplete, rig, firmware"),
     ("tests", -1, "a whole number from 0 on"),

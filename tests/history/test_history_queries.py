@@ -76,11 +76,23 @@ def test_the_test_that_flips_most_comes_first(ask):
     assert [(one.test, one.flips) for one in found] == [("t.py::b", 3), ("test_it.py::test_it", 1)]
 
 
+DENSE = st.lists(
+    st.builds(
+        result_line,
+        run=st.sampled_from("abc"),
+        attempt=st.integers(1, 4),
+        word=st.sampled_from(["passed", "firmware", "rig"]),
+        at=st.integers(0, 20).map(at),
+    ),
+    max_size=12,
+    unique_by=lambda line: line.key,
+)
+"""Results of one test, on one board, with one firmware."""
 WELL = {"passed": 1, "xpassed": 1, "firmware": 0, "xfailed": 0}
 
 
 @settings(max_examples=40)
-@given(st.lists(RESULTS, max_size=25, unique_by=lambda line: line.key))
+@given(DENSE | st.lists(RESULTS, max_size=25, unique_by=lambda line: line.key))
 def test_flakes_are_those_that_are_counted_by_hand(lines):
     found = {}
     for line in lines:
@@ -231,3 +243,23 @@ def test_a_run_of_which_lines_are_missing_is_named(write, opened):
         "run a: 1 of its 3 results are here",
         "run b: its own line is missing",
     ]
+
+
+CLOCKS = [
+    ({"started": "1970-01-01T00:00:00+00:00"}, {}, "it began before 2020"),
+    ({}, {"at": "1970-01-01T00:00:00+00:00"}, "it began before 2020"),
+    ({"finished": at(11)}, {}, "it ended later than now"),
+    ({}, {"at": at(11)}, "it ended later than now"),
+    ({"started": at(3), "finished": at(2)}, {"at": at(2)}, "it ended before it began"),
+    ({}, {"at": at(0.2)}, "a test began outside of it"),
+    ({}, {"at": at(-0.1)}, "a test began outside of it"),
+    ({}, {}, ""),
+    ({"finished": None}, {"at": at(5)}, ""),
+]
+
+
+@pytest.mark.parametrize(("run", "result", "said"), CLOCKS)
+def test_a_run_whose_times_cannot_be_right_is_named(write, opened, run, result, said):
+    write(run_line("a", **run), result_line("a", **result))
+    expected = [f"run a: a clock was wrong: {said}"] if said else []
+    assert queries.wrong_clocks(opened().db, seconds_of(at(10))) == expected

@@ -157,7 +157,10 @@ NO_ID = [
     ({"id": 7}, "id is missing"),
     ({"rig": None}, "rig is missing"),
     ({"started": None}, "started is missing"),
-    ({"started": "today"}, "started: expected an ISO 8601 time with its zone, got 'today'"),
+    (
+        {"started": "today"},
+        "started: expected an ISO 8601 time with its zone, from 1970 on, got 'today'",
+    ),
     ({"finished": "2026-11-20"}, "finished: expected an ISO 8601 time with its zone"),
     ({"schema": 3}, "schema 3, known here are 1 to 2"),
     ({"schema": 1}, "schema 1: it does not say what its tests came to"),
@@ -289,6 +292,7 @@ def test_an_import_that_is_killed_while_it_writes_leaves_no_half(
     assert book.files() == []
     monkeypatch.undo()
     assert [one.new for one in taken(run)] == [1]
+    assert not list(book.folder.glob("*.part"))
 
 
 def test_an_import_waits_for_another_one_and_then_says_so(tmp_path, book, taken, monkeypatch):
