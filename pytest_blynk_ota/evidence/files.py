@@ -148,3 +148,12 @@ def walk(root: Path) -> Iterator[str]:
 def _error(path: Path, error: OSError) -> EvidenceError:
     kind = NoSuchFile if error.errno in (errno.ENOENT, errno.ENOTDIR) else EvidenceError
     return kind(f"{path}: {error.strerror or error}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file and have it on the disk; half a pair of UTF-16, which is no UTF-8, is
+    written as its escape."""
+    with path.open("wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+        file.flush()
+        os.fsync(file.fileno())

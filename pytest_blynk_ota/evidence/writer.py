@@ -20,7 +20,7 @@ from pytest_blynk_ota.evidence import chain
 from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS, VERDICT, folder_name
 from pytest_blynk_ota.evidence.event import SCHEMA, Event
-from pytest_blynk_ota.evidence.files import read_json
+from pytest_blynk_ota.evidence.files import read_json, write_text
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.results import RESULTS, TestResult
 from pytest_blynk_ota.evidence.timeline import Sink, Timeline
@@ -103,15 +103,6 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     half = path.with_name(f"{path.name}.{os.getpid()}.part")
     write_text(half, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     half.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file and have it on the disk; half a pair of UTF-16, which is no UTF-8, is
-    written as its escape."""
-    with path.open("wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class Results:

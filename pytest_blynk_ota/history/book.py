@@ -17,8 +17,7 @@ from pathlib import Path
 import filelock
 
 from pytest_blynk_ota.errors import EvidenceError, UsageError
-from pytest_blynk_ota.evidence.bundle import write_text
-from pytest_blynk_ota.evidence.files import NoSuchFile, is_file, read_bytes
+from pytest_blynk_ota.evidence.files import NoSuchFile, is_file, read_bytes, write_text
 from pytest_blynk_ota.history.line import Flaw, Line, parse_all
 from pytest_blynk_ota.history.page import Page, merged, pages
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.agree import RESULT_WORDS, RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS
 from pytest_blynk_ota.evidence.files import is_folder, is_there, kind_of, read_json, walk
 from pytest_blynk_ota.evidence.manifest import MANIFEST
 from pytest_blynk_ota.evidence.results import RESULTS
-from pytest_blynk_ota.evidence.run import RESULT_WORDS, RUN, is_a_run
+from pytest_blynk_ota.evidence.run import is_a_run
 from pytest_blynk_ota.history.fresh import goes_on, last_written
 from pytest_blynk_ota.history.line import seconds_of
 from pytest_blynk_ota.history.retention import Stored

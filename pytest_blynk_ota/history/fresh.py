@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.files import folders_in, read_json
 from pytest_blynk_ota.evidence.results import RESULTS
-from pytest_blynk_ota.evidence.run import RUN, find_runs
+from pytest_blynk_ota.evidence.run import find_runs
 from pytest_blynk_ota.history.book import Book
 from pytest_blynk_ota.history.index import Index
 from pytest_blynk_ota.history.take import take

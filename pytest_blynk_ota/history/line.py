@@ -16,9 +16,9 @@ from itertools import product
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from pytest_blynk_ota.evidence.agree import RESULT_WORDS
 from pytest_blynk_ota.evidence.event import shown
 from pytest_blynk_ota.evidence.results import WORST_FIRST
-from pytest_blynk_ota.evidence.run import RESULT_WORDS
 
 SCHEMA = 1
 MAX_TEXT_CHARS = 4000

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_blynk_ota.evidence.run import RESULT_WORDS
+from pytest_blynk_ota.evidence.agree import RESULT_WORDS
 
 DAY_S = 86_400.0
 KEPT_DAYS: Mapping[str, float] = {"ok": 14, "firmware": 90, "rig": 30, "incomplete": 30}

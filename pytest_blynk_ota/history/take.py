@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError
+from pytest_blynk_ota.evidence.agree import RUN
 from pytest_blynk_ota.evidence.event import shown
 from pytest_blynk_ota.evidence.files import folders_in, is_file, kind_of, read_bytes
 from pytest_blynk_ota.evidence.manifest import MANIFEST
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import TestResult
-from pytest_blynk_ota.evidence.run import MAX_DEPTH, RUN, Results, find_runs, is_a_run, read_results
+from pytest_blynk_ota.evidence.run import MAX_DEPTH, Results, find_runs, is_a_run, read_results
 from pytest_blynk_ota.history.book import SUFFIX, Book, parsed
 from pytest_blynk_ota.history.line import MAX_TEXT_CHARS, SHA, TIME, ResultLine, RunLine, seconds_of
 from pytest_blynk_ota.history.page import Page, pages
