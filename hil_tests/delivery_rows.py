@@ -103,7 +103,7 @@ ROWS: Sequence[Row] = (
     row("D20c", "F F F F", "truncate 1", more=True),
     row("D20d", "F F F F", "truncate 23", more=True),
     row("D20e", "F F F F", "truncate 288", more=True),
-    row("D20f", "F F F F", "truncate 50%"),
+    row("D20f", "F F F F", "truncate 50%", more=True),
     row("D20g", "F F F F", "truncate after=last 1"),
     row("D21a", "F F F F", "reset request"),
     row("D21b", "F F F F", "reset 0", more=True),

@@ -10,6 +10,14 @@ from pytest_blynk_ota import AirRules, AirStatus, Outcome
 pytestmark = pytest.mark.requires("fixture-firmware")
 
 
+SOON = 60.0
+"""Device seconds in which New has started on a busy host, too. From then on the watch ends as soon
+as the board loops, or has been away for as long as its profile says: to wait longer proves nothing.
+"""
+TRIAL = {"after_s": 20.0, "passes": True}
+"""A self-test that is long enough for what a test does to come before it."""
+
+
 def dies(when, how="panic", **more):
     """Trouble of an image, as the key ``crash`` of its behaviour."""
     return {"when": when, "how": how, **more}
@@ -39,7 +47,7 @@ def test_a_crash_after_the_report_and_before_the_confirmation_rolls_back(ota, fi
 @pytest.mark.scenario("B3")
 def test_a_crash_after_the_confirmation_is_a_boot_loop(ota, firmware):
     image = firmware.behaving(confirm="init", crash=dies("after_report"))
-    assert ota.offer(image, timeout=120).outcome is Outcome.BOOT_LOOP
+    assert ota.offer(image, timeout=SOON).outcome is Outcome.BOOT_LOOP
 
 
 @pytest.mark.nightly
@@ -49,7 +57,7 @@ def test_a_crash_right_after_the_start_of_an_image_that_confirms_first_is_a_boot
     ota, firmware
 ):
     image = firmware.behaving(confirm="init", crash=dies("start"))
-    assert ota.offer(image, timeout=120).outcome is Outcome.BOOT_LOOP
+    assert ota.offer(image, timeout=SOON).outcome is Outcome.BOOT_LOOP
 
 
 @pytest.mark.finding("crash", "late", "unexpected reset")
@@ -78,7 +86,7 @@ def test_one_crash_is_enough_to_go_back(ota, firmware):
 @pytest.mark.scenario("B7")
 def test_an_image_that_hangs_without_a_word_is_offline(ota, firmware):
     image = firmware.behaving(confirm="init", crash=dies("before_login", "hang"))
-    assert ota.offer(image, timeout=90).outcome is Outcome.OFFLINE
+    assert ota.offer(image, timeout=SOON).outcome is Outcome.OFFLINE
 
 
 WATCHDOGS = ["task_wdt", pytest.param("int_wdt", marks=pytest.mark.nightly), "rtc_wdt"]
@@ -125,15 +133,14 @@ def test_new_that_finds_no_cloud_goes_back_only_by_its_own_rule(ota, firmware, e
 @pytest.mark.finding("crash", "no rollback protection", "confirmed before self-test")
 @pytest.mark.scenario("B14")
 def test_a_crash_without_rollback_is_a_boot_loop(ota, firmware):
-    result = ota.offer(firmware.crashes_before_login(), timeout=90)
+    result = ota.offer(firmware.crashes_before_login(), timeout=SOON)
     assert result.outcome is Outcome.BOOT_LOOP
 
 
 @pytest.mark.requires("rollback")
 @pytest.mark.scenario("B15")
 def test_a_reset_in_the_trial_takes_old_back_healthy_as_new_may_be(ota, board, firmware):
-    test = {"after_s": 60.0, "passes": True}
-    image = firmware.behaving(confirm="self_test", self_test=test)
+    image = firmware.behaving(confirm="self_test", self_test=TRIAL)
     with ota.shipping(image) as shipment:
         shipment.wait_for(report=firmware.new.version)
         board.reset()
@@ -166,10 +173,6 @@ def test_new_stays_though_its_self_test_fails_where_there_is_nothing_to_go_back_
         offering.wait_for(log="Self-test failed")
     assert offering.result.outcome is Outcome.UPGRADED
     assert offering.result.boots == 1
-
-
-TRIAL = {"after_s": 20.0, "passes": True}
-"""A self-test that is long enough for another update to come before it."""
 
 
 @pytest.mark.requires("rollback")

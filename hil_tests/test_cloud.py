@@ -99,8 +99,8 @@ def test_a_shipment_that_is_cancelled_in_the_download_lets_that_one_end(ota):
 
 @pytest.mark.scenario("C14c")
 def test_a_shipment_that_is_cancelled_after_a_failure_offers_nothing_more(ota):
-    with ota.shipping(faults=[faults.truncate("50%").maybe()]) as shipment:
-        shipment.wait_for(progress=0.3)
+    with ota.shipping(faults=[faults.status(404).maybe()]) as shipment:
+        shipment.wait_for(air_status=AirStatus.REQUESTED)
         shipment.cancel()
     assert shipment.result.outcome is not Outcome.UPGRADED
     assert len(shipment.result.downloads) == 1

@@ -82,20 +82,6 @@ def test_fifty_updates_in_a_row_take_no_longer_at_the_end(ota, firmware):
     assert sum(one.seconds for one in last) < 1.5 * sum(one.seconds for one in first)
 
 
-@pytest.mark.scenario("E10")
-def test_a_chain_of_versions_and_a_leap_over_one(ota, firmware):
-    versions = ["2.0.0", "2.1.0", "2.3.0"]
-    results = [ota.ship(firmware.restamped(firmware.new, version)) for version in versions]
-    assert [result.running for result in results] == versions
-
-
-@pytest.mark.scenario("E11")
-def test_an_older_version_is_taken_where_the_shipment_says_so(ota, firmware):
-    result = ota.ship(firmware.restamped(firmware.new, "0.9.0"))
-    assert result.outcome is Outcome.UPGRADED
-    assert result.running == "0.9.0"
-
-
 @pytest.mark.requires("netem")
 @pytest.mark.scenario("D47", "E4")
 def test_a_network_that_loses_and_holds_back_packets_costs_time_alone(ota, network):

@@ -21,9 +21,9 @@ def test_one_bare_offer_is_enough(ota):
     assert ota.offer().outcome is Outcome.UPGRADED
 
 
-@pytest.mark.scenario("H2")
-def test_three_upgrades_in_a_row_alternate_the_slots(ota, firmware):
-    versions = ["2.0.0", "2.0.1", "2.0.2"]
+@pytest.mark.scenario("H2", "E10")
+def test_three_upgrades_in_a_row_one_of_them_over_a_version_alternate_the_slots(ota, firmware):
+    versions = ["2.0.0", "2.1.0", "2.3.0"]
     slots = []
     for version in versions:
         result = ota.ship(firmware.restamped(firmware.new, version))
@@ -109,10 +109,12 @@ def test_a_bad_update_leaves_the_next_one_all_it_needs(ota, firmware):
     assert ota.ship().outcome is Outcome.UPGRADED
 
 
-@pytest.mark.scenario("H10")
-def test_what_the_device_reports_is_what_the_file_says(ota, cloud, board, firmware):
+@pytest.mark.smoke
+@pytest.mark.scenario("H10", "I13")
+def test_what_the_device_reports_is_what_the_file_s_tag_says(ota, cloud, board, firmware):
     result = ota.ship()
     assert result.outcome is Outcome.UPGRADED
+    assert result.air_status is AirStatus.SUCCESS
     last = cloud.device(board.name).reports[-1]
     assert result.versions[-1] == last.version == firmware.new.version
     assert last.build == firmware.new.build
