@@ -9,6 +9,7 @@ from pytest_blynk_ota.firmware.compiled import compiled
 from pytest_blynk_ota.firmware.derive import restamped
 from pytest_blynk_ota.firmware.image import SIGNATURE_V2_MAGIC, mend
 from pytest_blynk_ota.rig.config import check
+from pytest_blynk_ota.session import Options, Session
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 NVS = """profile = "sketch"
@@ -47,6 +48,14 @@ def test_new_edgent_is_told_its_host_as_well(tmp_path):
     with opened(tmp_path, board) as session:
         place = logs_in(session)
         assert any("Trying to connect" in line.text for line in place.board.console.lines())
+
+
+def test_what_the_firmware_has_kept_is_gone_at_the_next_restore_and_told_again(tmp_path):
+    with opened(tmp_path, 'provision = { kind = "edgent-console" }') as session:
+        logs_in(session)  # it keeps what has led to the cloud in its NVS
+        console = logs_in(session).board.console
+        waits = [line.text for line in console.lines() if "INIT => WAIT_CONFIG" in line.text]
+        assert len(waits) == 2
 
 
 def test_old_edgent_finds_its_settings_in_its_blnkopt_section(tmp_path):
@@ -196,3 +205,20 @@ def test_a_way_that_brings_no_token_asks_for_one(tmp_path):
         pytest.raises(UsageError, match="it has neither a token nor a way to provision one"),
     ):
         session.place("a")
+
+
+@pytest.mark.parametrize("token", ["", 'token = "env:APP_TOKEN"\n'])
+def test_a_network_that_is_not_in_the_environment_is_told_before_a_board_is_touched(
+    tmp_path, monkeypatch, token
+):
+    monkeypatch.setenv("APP_TOKEN", TOKEN)
+    monkeypatch.delenv("LAB_WIFI", raising=False)
+    path = tmp_path / "lab.toml"
+    path.write_text(
+        '[rig]\nname = "lab"\n[[board]]\nname = "a"\nchip = "esp32c3"\nport = "/dev/none"\n'
+        f'{token}provision = {{ kind = "edgent-console", wifi = "env:LAB_WIFI" }}\n'
+    )
+    options = Options(root=tmp_path, rig=str(path), board=None, old=None, new=None)
+    with pytest.raises(ConfigError, match="the environment variable LAB_WIFI is not set") as caught:
+        Session(options, lambda: tmp_path)
+    assert caught.value.where == "rig lab, board a, provision.wifi"
