@@ -311,6 +311,10 @@ class Rig:
             found.append(address)
         return found
 
+    def calls_from(self, place: Place) -> str:
+        """The address that a board calls from; "" if that is not known."""
+        return self._address_of(place.config)
+
     def _address_of(self, section: BoardSection) -> str:
         """Where a board calls from; "" if that is not known."""
         if section.is_virtual and self._virtual is not None:

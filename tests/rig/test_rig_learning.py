@@ -2,18 +2,20 @@
 
 import socket
 import time
+from dataclasses import dataclass
 
 import pytest
 from provision_bench import logs_in, opened
 
 from pytest_blynk_ota.board.console import Console
+from pytest_blynk_ota.cloud.device import Stranger
 from pytest_blynk_ota.cloud.protocol import Cmd, encode, frame
 from pytest_blynk_ota.errors import ConfigError, RigError
 from pytest_blynk_ota.evidence.redact import Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.rig import learning
 from pytest_blynk_ota.rig.config import check
-from pytest_blynk_ota.rig.learning import learn
+from pytest_blynk_ota.rig.learning import knocks, learn
 from pytest_blynk_ota.rig.rack import Rig
 
 ONE, OTHER, KNOWN = "1" * 32, "2" * 32, "3" * 32
@@ -113,6 +115,50 @@ def test_two_devices_are_named_by_their_addresses(rig):
     assert f"{other} with 2222…" in str(caught.value)
     assert 'token = "env:NAME"' in str(caught.value)
     assert ONE not in str(caught.value)
+    assert place.token == ""
+
+
+@dataclass
+class Event:
+    source: str
+    kind: str
+    data: dict
+
+
+def calls(*peers, guessed=()):
+    """Devices that were turned away: tokens "1…", "2…", in this order, and what was on record."""
+    strangers = [Stranger(0.0, n, str(n) * 32) for n in range(1, len(peers) + 1)]
+    events = [
+        Event("cloud", "connected", {"session": one.session, "peer": peer})
+        for one, peer in zip(strangers, peers, strict=True)
+    ]
+    events += [Event("rig", "port_guessed", {"port": "h:443", "peer": peer}) for peer in guessed]
+    return strangers, events
+
+
+def test_where_the_address_of_the_board_is_known_nobody_else_counts():
+    found = knocks(*calls("10.0.0.7:5", "10.0.0.9:6", "10.0.0.70:7"), "10.0.0.7")
+    assert found.ours == {ONE: "10.0.0.7:5"}
+
+
+def test_a_caller_that_may_be_another_runs_is_not_adopted():
+    found = knocks(*calls("10.0.0.7:5", "10.0.0.9:6", guessed=["10.0.0.7:5"]), "")
+    assert found.ours == {OTHER: "10.0.0.9:6"}
+    assert found.guessed == ["10.0.0.7:5"]
+
+
+def test_one_at_its_known_address_is_it_though_the_port_guessed():
+    found = knocks(*calls("10.0.0.7:5", guessed=["10.0.0.7:5"]), "10.0.0.7")
+    assert found.ours == {ONE: "10.0.0.7:5"}
+
+
+def test_a_caller_that_may_be_another_runs_is_told_with_its_address(rig):
+    place = rig.place("a")
+    since = time.monotonic()
+    peer = knock(rig, ONE)
+    rig.recorder("rig", "port_guessed", port="127.0.0.1:443", peer=peer)
+    with pytest.raises(RigError, match=rf"a device came from {peer} to a port that other runs use"):
+        learn(rig, place, since)
     assert place.token == ""
 
 
