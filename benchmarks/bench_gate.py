@@ -51,7 +51,7 @@ def make(root: Path, results: int, runs: int) -> int:
     """Write the runs; returns the bytes of one bundle."""
     size = 0
     for number in range(runs):
-        run = RunFolder(root / f"run{number:03d}", at=NOW - 86400.0 + number)
+        run = RunFolder(root / f"run{number:03d}", at=NOW - 2 * 86400.0 + number * 10_000 / 3)
         for test in range(results // runs):
             folder = run.add(f"t{test:04d}")
             _views(folder)
