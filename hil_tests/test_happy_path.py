@@ -57,32 +57,21 @@ def test_a_file_as_large_as_the_slot_fits(ota, board, firmware):
     assert result.flash.slots[slot.label] == "new"
 
 
-@pytest.fixture
-def larger(firmware):
-    """A size well above that of New."""
-    return sizes(len(firmware.new.data))[4095] + BLOCK_BYTES
+@pytest.mark.scenario("H5", "H6")
+def test_ones_and_a_smaller_file_are_whole_over_what_was_there(ota, firmware):
+    """Zeros stand in both slots: bits that only an erase can set again."""
+    larger = sizes(len(firmware.new.data))[4095] + BLOCK_BYTES
 
+    def version(number, **fill):
+        image = firmware.restamped(firmware.new, f"2.0.{number}")
+        return firmware.padded(larger, image, **fill) if fill else image
 
-@pytest.fixture
-def dirty(ota, firmware, larger):
-    """Both slots full of zeros behind a larger image: bits that only an erase can set again."""
-    for version in ("2.0.0", "2.0.1"):
-        image = firmware.padded(larger, firmware.restamped(firmware.new, version), fill=0)
-        assert ota.offer(image).outcome is Outcome.UPGRADED
-
-
-@pytest.mark.scenario("H5")
-def test_ones_in_a_file_are_written_over_what_was_there(ota, firmware, larger, dirty):
-    result = ota.offer(firmware.padded(larger, firmware.restamped(firmware.new, "2.0.2")))
-    assert result.outcome is Outcome.UPGRADED
-    assert result.flash.slots[result.slot] == "new"
-
-
-@pytest.mark.scenario("H6")
-def test_a_smaller_file_is_whole_over_a_larger_one(ota, firmware, dirty):
-    result = ota.offer(firmware.restamped(firmware.new, "2.0.2"))
-    assert result.outcome is Outcome.UPGRADED
-    assert result.flash.slots[result.slot] == "new"
+    for number in (0, 1):
+        assert ota.offer(version(number, fill=0)).outcome is Outcome.UPGRADED
+    for image in (version(2, fill=0xFF), version(3)):
+        result = ota.offer(image)
+        assert result.outcome is Outcome.UPGRADED
+        assert result.flash.slots[result.slot] == "new"
 
 
 @pytest.mark.parametrize(
