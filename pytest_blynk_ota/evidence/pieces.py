@@ -19,6 +19,7 @@ Hit = tuple[int, int, str]
 """Where something of a secret begins and ends, and the mark for it."""
 
 _PLAIN = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_BESIDE_WORDS = " \t-_.,:;/'\"=+&?!()[]"
 _ELLIPSIS = re.compile(r"\.{3}|…")
 _BEHIND = " \t\r\"',+\\|=)]"
 """What may stand between a piece and the end of its line."""
@@ -35,38 +36,20 @@ class Pieces:
 
     def __init__(self, known: Mapping[str, str]) -> None:
         self._known = known
-        self._grams = {
-            piece: mark
-            for secret, mark in known.items()
-            for at in range(len(secret) - PIECE_CHARS + 1)
-            if not is_counting(piece := secret[at : at + PIECE_CHARS])
-        }
         self._quads = _by_quads(known)
         self._long = _by_quads([one for one in known if len(one) >= LONG_CHARS])
 
-    def anywhere(self, text: str) -> Iterator[Hit]:
-        """Each six letters of a secret in a row. For texts that hold no ordinary words."""
-        quads, grams = self._quads, self._grams
-        step = PIECE_CHARS - QUAD_CHARS + 1  # any six letters hold the four of such a place
-        places = range(0, len(text) - QUAD_CHARS + 1, step)
-        for at in [at for at in places if text[at : at + QUAD_CHARS] in quads]:
-            for begin in range(max(0, at + QUAD_CHARS - PIECE_CHARS), at + 1):
-                mark = grams.get(text[begin : begin + PIECE_CHARS])
-                if mark is not None:
-                    yield begin, begin + PIECE_CHARS, mark
+    def in_code(self, text: str) -> Iterator[Hit]:
+        """Each six letters of a secret in a row. For texts that hold few ordinary words."""
+        for begin, end, secret in _shared(text, self._quads, PIECE_CHARS):
+            if _counts(text[begin:end], secret) and not is_counting(text[begin:end]):
+                yield begin, end, self._known[secret]
 
     def halves(self, text: str) -> Iterator[Hit]:
         """Half of a long secret or more, wherever it stands."""
-        quads = self._long
-        step = LONG_CHARS // 2 - QUAD_CHARS + 1
-        places = range(0, len(text) - QUAD_CHARS + 1, step)
-        done = 0
-        for at in [at for at in places if text[at : at + QUAD_CHARS] in quads]:
-            for secret, place in quads[text[at : at + QUAD_CHARS]] if at >= done else ():
-                begin, end = _alike(text, at, secret, place)
-                if end - begin >= _half(secret):
-                    done = max(done, end)
-                    yield begin, end, self._known[secret]
+        for begin, end, secret in _shared(text, self._long, LONG_CHARS // 2):
+            if end - begin >= _half(secret):
+                yield begin, end, self._known[secret]
 
     def at_cuts(self, text: str, *, torn: bool) -> Iterator[Hit]:
         """What is left of secrets where the text was cut: at an ellipsis, and at the ends of its
@@ -134,9 +117,9 @@ class Pieces:
     def _in_diff(self, text: str, at: int, end: int) -> Iterator[Hit]:
         """Of a line of a diff both ends may be left out."""
         piece = text[at:end].strip()
-        mark = self._grams.get(piece[:PIECE_CHARS])
-        if mark and any(piece in one and _counts(piece, one) for one in self._known):
-            yield at, end, mark
+        for secret, _ in self._quads.get(piece[:QUAD_CHARS], ()):
+            if piece in secret and _counts(piece, secret):
+                yield at, end, self._known[secret]
 
     def _over_lines(self, text: str, line: int, end: int) -> Iterator[Hit]:
         """A whole secret that is wrapped: its begin at the end of a line, the rest soon after."""
@@ -201,6 +184,21 @@ def _by_quads(secrets: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
+def _shared(
+    text: str, quads: Mapping[str, Sequence[tuple[str, int]]], least: int
+) -> Iterator[tuple[int, int, str]]:
+    """The parts of a text that are parts of a secret, too, of so many letters at least."""
+    step = least - QUAD_CHARS + 1  # so many letters hold the four of one of these places
+    places = range(0, len(text) - QUAD_CHARS + 1, step)
+    done = 0
+    for at in [at for at in places if text[at : at + QUAD_CHARS] in quads]:
+        for secret, place in quads[text[at : at + QUAD_CHARS]] if at >= done else ():
+            begin, end = _alike(text, at, secret, place)
+            if end - begin >= least:
+                done = max(done, end)
+                yield begin, end, secret
+
+
 def _alike(text: str, at: int, secret: str, place: int) -> tuple[int, int]:
     """The part of a text around a place that is as the secret is around its own."""
     begin, first = at, place
@@ -213,7 +211,7 @@ def _alike(text: str, at: int, secret: str, place: int) -> tuple[int, int]:
 
 def is_plain(text: str) -> bool:
     """Whether it is a word or a number, as it may stand in any text."""
-    return _PLAIN.fullmatch(text) is not None
+    return _PLAIN.fullmatch(text.strip(_BESIDE_WORDS)) is not None
 
 
 def is_counting(text: str) -> bool:

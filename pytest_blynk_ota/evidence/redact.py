@@ -262,7 +262,7 @@ class _Net:
         for view in views(text, layers):
             found = self._whole(view)
             if view.is_code:
-                found = chain(found, self._pieces.anywhere(view.text))
+                found = chain(found, self._pieces.in_code(view.text))
             elif not is_memory:
                 found = chain(
                     found,

@@ -101,7 +101,7 @@ SECRETS = st.text(
 BESIDE = st.text("ab1/ =:&\"'", max_size=6)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     SECRETS,
     st.sampled_from(sorted(ENCODINGS)),
@@ -162,6 +162,14 @@ def test_a_hex_dump_of_many_lines_shows_no_six_letters_of_a_secret():
         for part in redactor.line(f"I (310) nvs: {row}")[13:].split("[§]")
     )
     assert [at for at in range(len(TOKEN) - 5) if TOKEN[at : at + 6] in left] == []
+
+
+def test_an_encoded_word_that_a_passphrase_has_too_is_no_secret():
+    redactor = knowing("virtual-passphrase")
+    for text in (b"ssid=virtual-lab", b"virtual: on", b"the virtual board"):
+        for written in (text.hex(" "), base64.b64encode(text).decode(), str(list(text))):
+            assert redactor.text(written) == written
+    assert "[§]" in redactor.text(b"is virtual-pass".hex())
 
 
 @pytest.mark.parametrize("before", [0, 4, 9, 15])
@@ -257,7 +265,7 @@ def transcripts():
 
 @pytest.fixture(scope="module")
 def real_lines():
-    lines = {line for text in transcripts() for line in text.split("\n") if len(line) < 4096}
+    lines = {line for text in transcripts() for line in text.split("\n") if len(line) < 1024}
     patterns = [pattern for _, pattern in PATTERNS]
     plain = [line for line in lines if not any(pattern.search(line) for pattern in patterns)]
     assert len(plain) > 5000
