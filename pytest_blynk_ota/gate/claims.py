@@ -153,7 +153,7 @@ class RunSeen:
 
     Attributes:
         path: its folder.
-        rig_kind: what its boards are made of, by ``run.json``; what contradicts it is a problem.
+        rig_sha256: of the rig file; None where that is not on record.
         manifest_sha256: of ``manifest.json``; "" without.
         kinds: what its boards are made of, by their identity.
         problems: why nothing of it may make the gate pass; empty: nothing.
@@ -166,7 +166,7 @@ class RunSeen:
     path: str
     id: str | None
     rig: str
-    rig_kind: str
+    rig_sha256: str | None
     kinds: frozenset[str]
     began: float
     ended: float
@@ -176,6 +176,11 @@ class RunSeen:
     notes: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     tested: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """``mixed`` where its boards are of several kinds."""
+        return "mixed" if len(self.kinds) > 1 else next(iter(self.kinds))
 
 
 def parts_of(
@@ -251,12 +256,12 @@ def run_seen(
         *(f"{test.folder}: {flaw}" for test in tests for flaw in test.flaws),
     ]
     claims = tuple(_claim(number, one, boards, data, began or 0.0) for one in tests)
-    kinds = frozenset(one.kind for one in boards.values())
+    kinds = frozenset(one.kind for test in tests for _, one in test.identities)
     return RunSeen(
         path=path,
         id=data.get("id"),
         rig=str(data.get("rig", "unknown")),
-        rig_kind=str(data.get("rig_kind", "unknown")),
+        rig_sha256=data.get("rig_file_sha256"),
         kinds=kinds or frozenset({"unknown"}),
         began=began or 0.0,
         ended=ended or 0.0,

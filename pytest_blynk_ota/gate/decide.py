@@ -260,7 +260,7 @@ def _decision(
         lines=tuple(lines),
         properties=tuple(_properties(judged)),
         policy_sha256=case.policy.sha256,
-        rigs=tuple(dict.fromkeys(RigUsed(run.rig, run.rig_kind, None) for run in runs)),
+        rigs=tuple(dict.fromkeys(RigUsed(run.rig, run.kind, run.rig_sha256) for run in runs)),
         runs=tuple(RunUsed(run.path, run.id, run.manifest_sha256) for run in runs),
         since=iso(min(one.began for one in used)) if used else None,
         until=iso(max(one.ended for one in used)) if used else None,

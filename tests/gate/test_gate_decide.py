@@ -54,7 +54,7 @@ def run(*claims, number=0, **more):
         "path": f"run{number}",
         "id": f"id{number}",
         "rig": "lab1",
-        "rig_kind": "real",
+        "rig_sha256": None,
         "kinds": frozenset({"real"}),
         "began": NOW - 3700.0,
         "ended": NOW - 60.0,
