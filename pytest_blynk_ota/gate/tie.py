@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 
-LINES = re.compile(rb'^.*"(?:operation|restored|identity|flash|elf_sha256)".*$', re.MULTILINE)
+WORDS = re.compile(rb'"(?:operation|restored|identity|flash|elf_sha256)"')
 """Each line that counts has one of these words: the others need not be parsed."""
 MIN_ELF_CHARS = 8
 """So many digits of the ELF hash are printed at least (ESP-IDF, APP_RETRIEVE_LEN_ELF_SHA)."""
@@ -96,9 +96,15 @@ def seen_in(data: bytes, sha256: str) -> Seen:
 
 
 def _events(data: bytes) -> Iterator[Event]:
-    for line in LINES.findall(data):
+    end = -1
+    for word in WORDS.finditer(data):
+        if word.start() < end:  # in a line that is done
+            continue
+        begin = data.rfind(b"\n", 0, word.start()) + 1
+        end = data.find(b"\n", word.end())
+        end = end if end >= 0 else len(data)
         try:
-            yield Event.of(json.loads(line))
+            yield Event.of(json.loads(data[begin:end]))
         except (ValueError, RecursionError):
             continue
 

@@ -233,6 +233,15 @@ def test_where_the_rig_file_is_not_known_none_is_claimed(bench, known):
     assert bench.verify_all().exit_code == 0
 
 
+@pytest.mark.parametrize("said", ["", "AB" * 32, "ab" * 32 + "\n", 7])
+def test_a_hash_of_the_rig_file_that_is_none_is_a_mark_of_its_run(bench, said):
+    run = json.loads((bench.run / "run.json").read_text())
+    (bench.run / "run.json").write_text(json.dumps(run | {"rig_file_sha256": said}))
+    reseal(bench.run)
+    with pytest.raises(EvidenceError, match=r"rig_file_sha256: expected 64 hexadecimal digits"):
+        bench.sign()
+
+
 def test_a_rig_file_that_the_decision_knows_is_taken_from_there_if_the_run_does_not_say(bench):
     forget_the_rig_file(bench)
     bench.sign(rigs=(RigUsed("virtual", "virtual", "cd" * 32),))

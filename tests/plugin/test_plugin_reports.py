@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,8 @@ def test_a_run_tells_what_happened(pytester, poor_rig, run_folder, run_json, jun
     assert (data["complete"], data["result"]) == (True, "firmware")
     assert data["rig"] == "poor"
     assert data["rig_kind"] == "virtual"
+    rig_file = Path(data["rig_file"]).read_bytes()
+    assert data["rig_file_sha256"] == hashlib.sha256(rig_file).hexdigest()
     assert data["command"][1:] == ["-p", "no:cacheprovider", *arguments] or (
         data["command"][-len(arguments) :] == arguments
     )
