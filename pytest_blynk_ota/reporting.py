@@ -26,6 +26,7 @@ from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.rack import Place
 from pytest_blynk_ota.runs import (
     PREFIX,
+    RACK_SECTION,
     RERUN,
     RIG_ERROR,
     RIG_KIND,
@@ -336,7 +337,7 @@ def _dead_rack(item: pytest.Item) -> RigError | None:
 def _as_rig_error(item: pytest.Item, report: pytest.TestReport, error: RigError) -> None:
     item.user_properties.append((RIG_ERROR, type(error).__name__))
     report.user_properties = list(item.user_properties)
-    report.sections.append(("rack error", f"{type(error).__name__}: {error}"))
+    report.sections.append((RACK_SECTION, f"{type(error).__name__}: {error}"))
     report.outcome = "failed"  # a test that is expected to fail is not expected to lose its rack
     vars(report).pop("wasxfail", None)
     if report.when == "call":

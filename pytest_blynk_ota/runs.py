@@ -40,6 +40,8 @@ USAGE_ERROR = PREFIX + "usage_error"
 """The test asked for something that cannot be done, or is written wrongly: the error's class."""
 RERUN = PREFIX + "rerun"
 """The command that runs the test again, with the same seed."""
+RACK_SECTION = "rack error"
+"""The section of a report that says which error of the rack it was."""
 SAID = PREFIX + "said"
 """What a failed assert about a result expected, and what came."""
 
@@ -54,6 +56,21 @@ def first_line(text: str) -> str:
     """The first line that says something; with the next one where it ends in a colon."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+
+
+def words_of(report: pytest.TestReport) -> str:
+    """What a report has to say, be it of a failure or of a skip; "" if nothing."""
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail).removeprefix("reason: ")
+    if report.skipped:
+        where = report.longrepr  # a skip: path, line, reason
+        return str(where[2] if isinstance(where, tuple) else where).removeprefix("Skipped: ")
+    if not report.failed:
+        return ""
+    rack = dict(report.sections).get(RACK_SECTION)
+    told = dict(report.user_properties).get(SAID) if report.when == "call" else None
+    crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
+    return str(rack or told or crash or report.longreprtext)
 
 
 def names(root: Path, rig: str, now: datetime) -> Iterator[Path]:

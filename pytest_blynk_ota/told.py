@@ -6,22 +6,17 @@ worker's rig made up nor the rig file's.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pytest_blynk_ota.marks import named
 from pytest_blynk_ota.reporting import Running
-from pytest_blynk_ota.runs import PREFIX, RIG_ERROR, SAID, TOLD, first_line
+from pytest_blynk_ota.runs import RERUN, TOLD, first_line, words_of
 from pytest_blynk_ota.session import Session
 
 MAX_TEXT_CHARS = 200_000
 """Of a longer text both ends are kept: a test may print for hours."""
-RERUN = PREFIX + "rerun"
-"""A property of this name gives the command that runs a test again; else it is made here."""
-OPTIONS = ("rig", "board", "old", "new")
 
 
 def tell(
@@ -29,33 +24,19 @@ def tell(
 ) -> None:
     """Attach to a report what results.jsonl says of its test."""
     clean = session.redactor.text
-    told: dict[str, Any] = {"id": clean(item.nodeid), "rerun": clean(_rerun(item, running))}
+    told: dict[str, Any] = {"id": clean(item.nodeid)}
+    if rerun := dict(report.user_properties).get(RERUN):
+        told["rerun"] = clean(str(rerun))
     if running is not None:
         told["folder"] = f"tests/{running.bundle.folder.name}"
         told["boards"] = [running.place.name] if running.place else []
     if ids := named(item, "scenario"):
         told["scenarios"] = sorted(map(str, ids))
-    if message := first_line(clean(_short(_message(report)))):  # a secret may go over two lines
+    if message := first_line(clean(_short(words_of(report)))):  # a secret may go over two lines
         told["message"] = message
     if report.failed:
         told["text"] = clean(_short(_text(report)))
     setattr(report, TOLD, told)
-
-
-def _message(report: pytest.TestReport) -> str:
-    """What a report has to say, in its first line that says something."""
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail).removeprefix("reason: ")
-    if isinstance(report.longrepr, tuple):  # a skip: path, line, reason
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
-    if not report.failed:
-        return ""
-    if RIG_ERROR in dict(report.user_properties):
-        return str(dict(report.sections).get("rack error", ""))
-    if report.when == "call" and (said := dict(report.user_properties).get(SAID)):
-        return str(said)
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message) if crash else report.longreprtext
 
 
 def _text(report: pytest.TestReport) -> str:
@@ -72,15 +53,3 @@ def _short(text: str) -> str:
     head = text.rfind("\n", 0, half) + 1 or half
     tail = text.find("\n", len(text) - half) + 1 or len(text) - half
     return f"{text[:head]}\n… {tail - head} characters left out …\n{text[tail:]}"
-
-
-def _rerun(item: pytest.Item, running: Running | None) -> str:
-    """The command that runs a test again: the same rig, board and firmware."""
-    made: Callable[[str], object] = dict(item.user_properties).get
-    if said := made(RERUN):
-        return str(said)
-    given = {name: item.config.getoption(f"blynk_{name}") for name in OPTIONS}
-    if running is not None and running.place is not None:
-        given["board"] = running.place.name
-    options = [f"--{name}={value}" for name, value in given.items() if value]
-    return shlex.join(["pytest", item.nodeid, *options])

@@ -203,7 +203,7 @@ def read_run(folder: Path, *, check: bool = True, look: Look | None = None) -> R
     reader = _Reader(folder)
     data, said = _both(reader)
     listed = said.schema >= LISTED
-    if said.data:
+    if said.data and said.schema <= RUN_SCHEMA:  # of a later one that mark is enough
         reader.marks += disagreements(said)
     results = _paired(folder, [line.result for line in said.lines]) if listed else []
     if check and listed:
@@ -251,7 +251,7 @@ def read_results(folder: Path) -> Results:
     reader = _Reader(folder)
     data, said = _both(reader)
     listed = said.schema >= LISTED
-    if said.data:
+    if said.data and said.schema <= RUN_SCHEMA:  # of a later one that mark is enough
         reader.marks += disagreements(said)
     results = tuple(line.result for line in said.lines) if listed else ()
     if listed:

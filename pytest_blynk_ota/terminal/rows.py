@@ -9,9 +9,8 @@ import pytest
 
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.evidence.results import WORST_FIRST
-from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, SAID, USAGE_ERROR, word
+from pytest_blynk_ota.runs import PREFIX, RERUN, RIG_ERROR, USAGE_ERROR, word
 
-SKIPPED = "Skipped: "
 NO_REASON = "no reason given"
 CRASHED = "???"
 """The phase that pytest-xdist gives the report of a worker that died."""
@@ -108,18 +107,8 @@ def _with_properties(row: Row, report: pytest.TestReport) -> Row:
 
 def message(report: pytest.TestReport) -> str:
     """The first line of what a report has to say; "" if nothing."""
-    if hasattr(report, "wasxfail"):
-        return first_line(str(report.wasxfail).removeprefix("reason: "))
-    if report.passed:
-        return ""
-    if report.skipped:
-        where = report.longrepr
-        text = str(where[2]) if isinstance(where, tuple) else str(where)
-        return first_line(text.removeprefix(SKIPPED)) or NO_REASON
-    rack = dict(report.sections).get("rack error")
-    told = dict(report.user_properties).get(SAID) if report.when == "call" else None
-    crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", None)
-    return first_line(str(rack or told or crash or report.longrepr))
+    said = first_line(runs.words_of(report))
+    return said or NO_REASON if report.skipped and not hasattr(report, "wasxfail") else said
 
 
 def first_line(text: str) -> str:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from pytest_blynk_ota import runs
 from pytest_blynk_ota.cli import judge, report
+from pytest_blynk_ota.evidence import chain
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.results import TestResult, counted
 from pytest_blynk_ota.evidence.run import RUN_SCHEMA, read_run
@@ -238,6 +239,51 @@ def test_a_run_that_was_forged_in_part_is_named(request, kind, what, anew):
     judged, reported = codes(run)
     assert judged == 4
     assert reported in (1, 4)
+
+
+def all_digests_anew(run: Path) -> None:
+    """As one does it who knows the format: only what the files say can tell on him now."""
+    data = json.loads((run / "run.json").read_text())
+    last, lines = chain.of_start(data), []
+    for line in (run / "results.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        row |= {"before": last, "evidence": chain.of_test(run / row["folder"])}
+        lines.append(json.dumps(row))
+        last = chain.of_line(lines[-1].encode())
+    (run / "results.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    data["results"] = {"lines": len(lines), "last": last}
+    write_json(run / "run.json", data | {"digest": chain.of_run(data)})
+    write_json(run / "manifest.json", manifest_of(run))
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("failed", "it is gone, and its counts are not"),
+        ("failed", "its word is another, in run.json alone"),
+        ("good", "no results and no tests"),
+        ("good", "how many were collected"),
+        ("good", "a test of another run"),
+        ("good", "two lines for one folder"),
+        ("good", "a test more"),
+        ("good", "events cut"),
+        ("good", "its end"),
+    ],
+)
+def test_what_the_files_say_tells_on_a_forger_who_made_all_digests_anew(request, kind, what):
+    run = request.getfixturevalue(kind)
+    forgeries = OF_FAILED | OF_GOOD | {"it is gone, and its counts are not": without_the_stall}
+    forgeries[what](run)
+    all_digests_anew(run)
+    judged, reported = codes(run)
+    assert judged == 4
+    assert reported in (1, 4)
+
+
+def test_a_verdict_that_its_events_do_not_lead_to_is_named_whatever_the_digests(good):
+    swap(good, "verdict.json")
+    all_digests_anew(good)
+    assert codes(good)[0] == 4
 
 
 def test_what_is_left_of_a_run_as_schema_1_has_no_good_end(good):

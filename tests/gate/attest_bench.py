@@ -26,9 +26,10 @@ from pytest_blynk_ota.cli.gate_attest import attest, attestation_of
 from pytest_blynk_ota.cli.gate_keys import public_key, signing_key
 from pytest_blynk_ota.cli.gate_verify import code_of, command, seen
 from pytest_blynk_ota.errors import EvidenceError
-from pytest_blynk_ota.evidence.bundle import read_test, write_json
+from pytest_blynk_ota.evidence.bundle import read_test
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.results import TestResult, result_of
+from pytest_blynk_ota.evidence.writer import write_json
 from pytest_blynk_ota.gate.decision import Decision, Line, RigUsed, RunUsed, Subject
 from pytest_blynk_ota.gate.envelope import canonical, seal
 from pytest_blynk_ota.gate.verify import verify

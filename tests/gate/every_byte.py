@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attest_bench import UPGRADE, Bench
 
-from pytest_blynk_ota.evidence.manifest import NOT_IN_IT
+from pytest_blynk_ota.evidence.manifest import MANIFEST, manifest_of
 
 CODES = {"envelope": 5, "image": 4, "policy": 4, "evidence": 4}
 """What a changed byte ends with, by what it was changed in."""
@@ -38,8 +38,7 @@ class Place:
 def places(bench: Bench, what: str, turn: int = 0) -> Sequence[Place]:
     """Each byte of the envelope, the image, the policy or the evidence."""
     files = {"envelope": [bench.envelope], "image": [bench.image], "policy": [bench.policy]}
-    inside = sorted(path for path in bench.run.rglob("*") if path.is_file())
-    evidence = [path for path in inside if path.name not in NOT_IN_IT - {"manifest.json"}]
+    evidence = [bench.run / name for name in (*manifest_of(bench.run)["files"], MANIFEST)]
     return [
         Place(what, path, at, CHANGES[(at + turn) % len(CHANGES)])
         for path in files.get(what, evidence)

@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.evidence.bundle import write_json
 from pytest_blynk_ota.evidence.event import Event, parse_events
 from pytest_blynk_ota.evidence.manifest import manifest_of
+from pytest_blynk_ota.evidence.writer import write_json
 from pytest_blynk_ota.verdict.decide import Judge
 
 TIMELINES = Path(__file__).parents[1] / "data" / "timelines"

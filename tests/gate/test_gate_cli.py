@@ -31,8 +31,8 @@ from gate_runs import (
 
 from pytest_blynk_ota.cli import app
 from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, UsageError
-from pytest_blynk_ota.evidence.bundle import write_json
 from pytest_blynk_ota.evidence.manifest import manifest_of
+from pytest_blynk_ota.evidence.writer import write_json
 from pytest_blynk_ota.firmware.derive import restamped
 
 POLICY = """

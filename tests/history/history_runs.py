@@ -119,14 +119,15 @@ RESULTS = st.builds(
     new=st.sampled_from([None, NEW, NEWER]),
     message=st.none() | st.text(min_size=1, max_size=3),
 )
-RUNS = st.sampled_from(["a", "b", "c"]).flatmap(
-    lambda run: st.sampled_from(
-        [
-            run_line(run, started=at(ord(run) / 100)),
-            run_line(run, started=at(ord(run) / 100), finished=None, complete=False, tests=0),
-        ]
-    )
+RUNS = st.builds(
+    lambda run, killed, name: run_line(
+        run, started=at(ord(run) / 100), name=name, **(KILLED if killed else {})
+    ),
+    st.sampled_from(["a", "b", "c"]),
+    st.booleans(),
+    st.sampled_from(["here", "there"]),
 )
+KILLED = {"finished": None, "complete": False, "tests": 0}
 LINES = st.tuples(
     st.lists(RESULTS, max_size=12, unique_by=lambda line: line.key),
     st.lists(RUNS, max_size=3),

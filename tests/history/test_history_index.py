@@ -83,6 +83,17 @@ def test_the_index_is_made_when_it_is_missing_and_used_when_it_is_there(write, b
     assert (book.folder / NAME).stat() == before
 
 
+def without_a_page(path, table):
+    """Zeros in place of the page where a table or an index of the database begins."""
+    db = sqlite3.connect(path)
+    (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size : page * size] = bytes(size)
+    path.write_bytes(data)
+
+
 def user_version(path, version):
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {version}")
@@ -95,6 +106,8 @@ DAMAGE = {
     "no database": lambda path: path.write_bytes(b"x" * 5000),
     "an empty file": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:6000]),
+    "a page of what flakes are asked of": lambda path: without_a_page(path, "subjects"),
+    "a page of the results": lambda path: without_a_page(path, "tests"),
     "zeros in the middle": lambda path: path.write_bytes(
         path.read_bytes()[:5000] + bytes(20000) + path.read_bytes()[25000:]
     ),
@@ -147,7 +160,11 @@ def test_a_line_that_was_changed_or_taken_away_is_followed(write, opened):
     write(run_line("b"), result_line("b", word="firmware"), result_line("b", attempt=2), name="b")
     index = opened()
     assert "b.jsonl was changed" in index.rebuilt
-    assert queries.overview(index.db, Filter()).counts.firmware == 1
+    assert queries.overview(index.db, Filter()).counts.tests == 3
+    write(run_line("b"), result_line("b", word="firmware"), name="b")
+    index = opened()
+    assert "b.jsonl was changed" in index.rebuilt
+    assert queries.overview(index.db, Filter()).counts.tests == 2
     path.unlink()
     index = opened()
     assert "b.jsonl is gone" in index.rebuilt
@@ -216,14 +233,30 @@ def test_an_index_whose_growth_was_interrupted_has_all_or_nothing_of_it(write, o
     assert queries.overview(index.db, Filter()).runs == 3
 
 
+def hot_journal(path):
+    """The journal of a process that was killed while it wrote to the index."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA cache_size = 1")  # so that pages are written before the end
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("UPDATE tests SET word = 'rig', message = :text", {"text": "x" * 3000})
+    journal = path.with_name(f"{NAME}-journal").read_bytes()
+    db.execute("ROLLBACK")
+    db.close()
+    return journal
+
+
 def test_the_journal_of_an_index_that_is_replaced_does_not_come_into_the_new_one(
     write, book, opened
 ):
-    write(run_line(), result_line())
-    (book.folder / f"{NAME}-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + b"\xff" * 2000)
+    write(run_line(tests=50), *(result_line(test=f"t.py::{n}") for n in range(50)))
+    opened().close()
+    journal = hot_journal(book.folder / NAME)
+    write(run_line(tests=3), *(result_line(test=f"t.py::{n}") for n in range(3)))
+    (book.folder / f"{NAME}-journal").write_bytes(journal)
     (book.folder / NAME).write_bytes(b"no database at all")
-    assert queries.overview(opened().db, Filter()).runs == 1
-    assert not (book.folder / f"{NAME}-journal").exists()
+    index = opened()
+    assert queries.overview(index.db, Filter()).counts.tests == 3
+    assert index.db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_an_empty_history_answers_with_nothing(tmp_path):
