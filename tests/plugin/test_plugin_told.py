@@ -27,6 +27,7 @@ def told_of():
         report = SimpleNamespace(
             when="call",
             failed=True,
+            skipped=False,
             longrepr=SimpleNamespace(reprcrash=SimpleNamespace(message=message)),
             longreprtext=text,
             sections=[],

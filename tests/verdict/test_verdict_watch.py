@@ -246,7 +246,15 @@ def test_the_end_is_believed_only_after_what_was_on_its_way_has_come():
     )
     place: Any = SimpleNamespace(name=tale.board)
     operation = Operation(
-        rig, place, b"", (), DeliverySection(), dict, False, lambda: pytest.fail("no verdict yet")
+        rig,
+        place,
+        b"",
+        (),
+        DeliverySection(),
+        dict,
+        False,
+        lambda: pytest.fail("no verdict yet"),
+        superseding=lambda image: pytest.fail("no other image"),
     )
     assert not operation._look().over
 
