@@ -16,6 +16,7 @@ from pytest_blynk_ota.starter import TESTS
 BLYNK_OTA = Path(sys.executable).with_name("blynk-ota")
 
 
+@pytest.mark.nightly
 def test_the_demo_shows_four_updates_and_says_where_the_report_is(tmp_path):
     done = subprocess.run([BLYNK_OTA, "demo"], cwd=tmp_path, capture_output=True, text=True,
                           check=False)  # fmt: skip

@@ -38,5 +38,6 @@ def test_devices_reach_the_eleven_statuses_that_need_no_phone(on_the_rig):
     on_the_rig(STATUSES)
 
 
+@pytest.mark.nightly
 def test_hands_and_rules_do_what_they_say(on_the_rig):
     on_the_rig(sorted(set(STORIES) - set(STATUSES)))

@@ -122,7 +122,10 @@ def of_action() -> tuple[str, dict[str, str]]:
     return step(read(ACTION)["runs"], "Test")["run"], given
 
 
-@pytest.mark.parametrize("source", [of_github, of_gitlab, of_action])
+@pytest.mark.parametrize(
+    "source",
+    [of_action, *(pytest.param(one, marks=pytest.mark.nightly) for one in (of_github, of_gitlab))],
+)
 def test_the_virtual_part_runs_by_its_own_commands(source, tmp_path):
     command, given = source()
     for folder in ("ota", "with blank"):

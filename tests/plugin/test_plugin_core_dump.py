@@ -27,7 +27,7 @@ def test_it(ota, firmware, console):
 """
 
 
-@pytest.mark.parametrize("dials", ["tcp", "tls"])
+@pytest.mark.parametrize("dials", ["tcp", pytest.param("tls", marks=pytest.mark.nightly)])
 def test_a_core_dump_is_taken_by_the_cloud_and_erased_on_the_board(pytester, run_folder, dials):
     text = (folder("rigs") / "profiles.toml").read_text()
     text = text.replace('"edgent-new"\n', f'"edgent-new"\ndials = "{dials}"\n', 1)

@@ -86,6 +86,7 @@ def test_a_profile_ships_and_survives_a_stall_in_its_own_way(pytester, run_folde
     assert after.count(("delivery", "request")) == REQUESTS.get(board, 1)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("board", "phases"),
     [("reference", {"confirming"}), ("edgent-new", {"settings (nvs)", "confirming"})],
@@ -100,8 +101,10 @@ def test_every_power_cut_is_survived_and_goes_back_where_new_was_on_trial(pytest
     "board",
     [
         "edgent-new",
-        "reference",
-        *(pytest.param(one, marks=pytest.mark.nightly) for one in ("edgent-old", "sketch")),
+        *(
+            pytest.param(one, marks=pytest.mark.nightly)
+            for one in ("reference", "edgent-old", "sketch")
+        ),
     ],
 )
 def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, run_folder, board):
@@ -121,7 +124,7 @@ def test_over_tls_a_profile_ships_stalls_and_rolls_back_as_over_tcp(pytester, ru
     assert doors == {"tls"}
 
 
-@pytest.mark.parametrize("kind", ["mqtt", "mqtts"])
+@pytest.mark.parametrize("kind", ["mqtt", pytest.param("mqtts", marks=pytest.mark.nightly)])
 def test_over_mqtt_the_sample_ships_stalls_and_rolls_back(pytester, run_folder, kind):
     """ESP-IDF's default bootloader has no rollback; the rig's baseline has one with it."""
     rig_file(pytester, 60)

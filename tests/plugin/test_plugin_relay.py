@@ -144,7 +144,7 @@ def rig(pytester, far: Far, kind: str) -> str:
     return "--rig=rig.toml"
 
 
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@pytest.mark.parametrize("kind", ["tcp", pytest.param("tls", marks=pytest.mark.nightly)])
 def test_a_shipment_of_another_server_goes_through_our_firmware_server(
     pytester, monkeypatch, images, kind
 ):

@@ -205,7 +205,13 @@ def test_an_own_firmware_on_a_virtual_board_is_told_why_not(pytester, images, ru
 
 @pytest.mark.parametrize(
     "call",
-    ['ship("new.bin")', 'ship(faults="stall")', "ship(download_limit='3')", "ship(limit=3)"],
+    [
+        'ship("new.bin")',
+        *(
+            pytest.param(one, marks=pytest.mark.nightly)
+            for one in ('ship(faults="stall")', "ship(download_limit='3')", "ship(limit=3)")
+        ),
+    ],
 )
 def test_a_call_that_is_written_wrongly_is_not_the_firmwares_failure(pytester, run_json, call):
     pytester.makepyfile(f"def test_it(ota): ota.{call}\n")

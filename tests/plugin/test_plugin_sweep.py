@@ -261,6 +261,7 @@ def test_an_update_over_the_running_slot_is_found_to_brick(pytester, rig_file, s
     ]
 
 
+@pytest.mark.nightly
 def test_a_rack_that_tells_no_journal_is_cut_at_sampled_moments(pytester, rig_file, sweep_events):
     pytester.makepyfile(
         """

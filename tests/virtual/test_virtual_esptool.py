@@ -15,13 +15,8 @@ CHIP_NAMES = {"esp32": "ESP32", "esp32c3": "ESP32-C3", "esp32s3": "ESP32-S3"}
 CONSOLE_BAUD = 115200
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "esp32",
-        *(pytest.param(one, marks=pytest.mark.nightly) for one in sorted(MODELS) if one != "esp32"),
-    ],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_command_line_does_all_that_it_can_over_a_plain_socket(name, tmp_path):
     with chips(tmp_path, "socket") as made:
         for case in (one for one in CASES if name in one.chips):
