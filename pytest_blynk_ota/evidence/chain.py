@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_blynk_ota.evidence.manifest import entries_in, logs_in
+from pytest_blynk_ota.evidence.manifest import PAGE, TESTS, entries_in, logs_in
 
 SINCE = 3
 """The schema of run.json that brought all of this."""
@@ -56,6 +56,19 @@ def of_test(folder: Path) -> str:
         EvidenceError or OSError: one cannot be read.
     """
     return _of(entries_in(folder))
+
+
+def of_tests(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The same of each test's folder by its path in the run, from the files of a manifest that
+    they have all been compared with: none is read again."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, entry in files.items():
+        tests, _, rest = path.partition("/")
+        folder, _, name = rest.partition("/")
+        if tests == TESTS and name and name != PAGE:
+            entries = found.setdefault(f"{tests}/{folder}", {})
+            entries[name] = {"sha256": entry["sha256"], "bytes": entry["bytes"]}
+    return {folder: _of(entries) for folder, entries in found.items()}
 
 
 def of_logs(run: Path) -> str:

@@ -69,7 +69,7 @@ def changes(
     Raises:
         EvidenceError: it is no manifest.
     """
-    expected = _files(manifest)
+    expected = files_of(manifest)
     inside = f"{under}/" if under else ""
     there = {name for name in _names(root) if name.startswith(inside)}
     if not under:  # what an earlier version had in it
@@ -89,7 +89,7 @@ def changes_of(root: Path, manifest: Mapping[str, Any], names: Iterable[str]) ->
     Raises:
         EvidenceError: it is no manifest.
     """
-    expected = _files(manifest)
+    expected = files_of(manifest)
     for name in names:
         there = is_there(root / name)
         if name not in expected:
@@ -160,7 +160,8 @@ def _entry(path: Path) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 
-def _files(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def files_of(manifest: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Digest and size of each file by its path. Raises EvidenceError: it is no manifest."""
     if manifest.get("schema") != MANIFEST_SCHEMA:
         raise EvidenceError(
             f"{MANIFEST}: schema: expected {MANIFEST_SCHEMA}, got {manifest.get('schema')!r}"

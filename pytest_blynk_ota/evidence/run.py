@@ -35,7 +35,14 @@ from pytest_blynk_ota.evidence.files import (
     read_bytes,
     read_json,
 )
-from pytest_blynk_ota.evidence.manifest import MANIFEST, RACK_LOGS, Look, changes, changes_of
+from pytest_blynk_ota.evidence.manifest import (
+    MANIFEST,
+    RACK_LOGS,
+    Look,
+    changes,
+    changes_of,
+    files_of,
+)
 from pytest_blynk_ota.evidence.marks import Flaw, Mark
 from pytest_blynk_ota.evidence.results import RESULTS, WORST_FIRST, TestResult
 
@@ -206,11 +213,12 @@ def read_run(folder: Path, *, check: bool = True, look: Look | None = None) -> R
     if said.data and said.schema <= RUN_SCHEMA:  # of a later one that mark is enough
         reader.marks += disagreements(said)
     results = _paired(folder, [line.result for line in said.lines]) if listed else []
-    if check and listed:
-        _compare(reader, look, killed="finished" not in data)
+    same = _compare(reader, look, killed="finished" not in data) if check and listed else {}
     if check and said.schema >= chain.SINCE and said.ended:
         _compare_logs(reader, data.get("logs"))
-    tests = [*_told(reader, results, said, check=check), *_untold(reader, results, said)]
+    of_tests = chain.of_tests(same)
+    told = _told(reader, results, said, of_tests if check else None)
+    tests = [*told, *_untold(reader, results, said)]
     if check and said.data:
         reader.marks += _too_new(reader, said, tests)
     marks = sorted({*reader.marks, *(mark for test in tests for mark in test.marks)})
@@ -443,19 +451,19 @@ def _paired(root: Path, results: Sequence[TestResult]) -> list[TestResult]:
 
 def _compare(
     reader: _Reader, look: Look | None, *, killed: bool, names: Sequence[str] | None = None
-) -> None:
-    """Compare files, all if none are named, with the manifest. A killed run has none, and only that
-    can be said."""
+) -> Mapping[str, Mapping[str, Any]]:
+    """Compare files, all if none are named, with the manifest, and return what it holds. A killed
+    run has none, and only that can be said."""
     if killed and not (reader.root / MANIFEST).exists():
         reader.mark(
             RUN,
             Flaw.CUT,
             "the run did not come to its end, so nothing says whether its files are as written",
         )
-        return
+        return {}
     manifest = reader.json(MANIFEST)
     if manifest is None:
-        return
+        return {}
     try:
         reader.marks += (
             changes(reader.root, manifest, look=look)
@@ -464,6 +472,8 @@ def _compare(
         )
     except EvidenceError as error:
         reader.mark(MANIFEST, Flaw.EDITED, str(error).removeprefix(f"{MANIFEST}: "))
+        return {}
+    return files_of(manifest)
 
 
 def _compare_logs(reader: _Reader, told: str | None) -> None:
@@ -480,9 +490,17 @@ def _compare_logs(reader: _Reader, told: str | None) -> None:
 
 
 def _told(
-    reader: _Reader, results: Iterable[TestResult], said: Said, *, check: bool
+    reader: _Reader,
+    results: Iterable[TestResult],
+    said: Said,
+    of_tests: Mapping[str, str] | None,
 ) -> Iterator[StoredTest]:
-    """The tests that have a line."""
+    """The tests that have a line.
+
+    Args:
+        of_tests: by folder the digest of its files, which were compared with the manifest; what is
+            not there is read. None if no file is to be read.
+    """
     taken: set[str] = set()
     for result in results:
         folder = reader.root / result.folder if result.folder else None
@@ -492,18 +510,18 @@ def _told(
             folder = None
         elif folder is not None and result.folder in taken:
             marks.append(Mark(RESULTS, Flaw.EDITED, f"two lines name {result.folder}"))
-        elif folder is not None and check:
+        elif folder is not None and of_tests is not None:
             marks += _of_another(folder, result, said)
             if said.schema >= chain.SINCE and not marks:
-                marks += _changed(folder, result)
+                marks += _changed(folder, result, of_tests.get(str(result.folder)))
         taken.add(str(result.folder))
         yield StoredTest(reader.root, result, result.id, folder, tuple(marks))
 
 
-def _changed(folder: Path, result: TestResult) -> Iterator[Mark]:
-    """Whether the evidence is what it was when the test ended."""
+def _changed(folder: Path, result: TestResult, known: str | None = None) -> Iterator[Mark]:
+    """Whether the evidence is what it was when the test ended; its digest may be known."""
     try:
-        found = chain.of_test(folder)
+        found = known or chain.of_test(folder)
     except (OSError, EvidenceError) as error:
         yield Mark(str(result.folder), Flaw.UNREADABLE, str(error))
         return
