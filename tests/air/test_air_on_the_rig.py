@@ -33,6 +33,7 @@ def on_the_rig(pytester):
     return run
 
 
+@pytest.mark.nightly
 def test_devices_reach_the_eleven_statuses_that_need_no_phone(on_the_rig):
     assert len(STATUSES) == 11
     on_the_rig(STATUSES)

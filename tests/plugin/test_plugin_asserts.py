@@ -22,7 +22,13 @@ def test_running(ota):
 """
 
 
-@pytest.mark.parametrize("way", [["--assert=plain"], ["-n2"]], ids=["plain", "xdist"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(["--assert=plain"], id="plain"),
+        pytest.param(["-n2"], id="xdist", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_failing_assert_says_what_why_where_and_how_again(
     pytester, monkeypatch, run_json, run_folder, way
 ):
@@ -59,6 +65,7 @@ def test_a_failing_assert_says_what_why_where_and_how_again(
     assert step.read_text() == table
 
 
+@pytest.mark.nightly
 def test_the_printed_commands_do_what_they_say(pytester, run_folder):
     """Run by a shell, in the folder of the run: the same test, the same dice, the same outcome."""
     (pytester.path / "hil").mkdir()

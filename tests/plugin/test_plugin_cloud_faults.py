@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 TESTS = """
 import pytest
 
@@ -83,6 +85,7 @@ profile = "edgent-old-info"
 """
 
 
+@pytest.mark.nightly
 def test_faults_of_the_cloud(pytester):
     pytester.path.joinpath("rig.toml").write_text(RIG)
     pytester.makepyfile(TESTS)

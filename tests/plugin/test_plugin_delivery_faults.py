@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 RIG = """
 [rig]
 name = "lab"
@@ -100,6 +102,7 @@ def test_a_fault_that_never_fires_proves_nothing(ota):
 """
 
 
+@pytest.mark.nightly
 def test_faults_of_the_download(pytester):
     pytester.makepyfile(TESTS)
     pytester.makefile(".toml", lab=RIG)

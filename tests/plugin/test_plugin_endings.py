@@ -57,7 +57,10 @@ def read_only_bundle(run):
     return read_test(folder).events
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param((), id="alone", marks=pytest.mark.nightly), pytest.param(("-n1",), id="xdist")],
+)
 def test_ctrl_c_in_a_download_leaves_nothing_but_evidence(background, arguments):
     run, children, listener = in_mid_download(background, *arguments)
     os.kill(run.process.pid, signal.SIGINT)

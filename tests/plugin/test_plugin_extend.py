@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 PAGE = Path(__file__).parents[2] / "docs/how-to/extend.md"
 BLOCK = re.compile(r"^```(?:python|toml)\n# (\S+)\n(.*?)^```$", re.M | re.S)
 PACKAGE = ("lab_tools.py", "pyproject.toml")
@@ -26,6 +28,7 @@ def install(site: Path) -> None:
     (info / "entry_points.txt").write_text("\n".join(groups))
 
 
+@pytest.mark.nightly
 def test_each_example_of_the_page_runs(pytester, monkeypatch):
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     assert [name for name, _ in blocks] == [

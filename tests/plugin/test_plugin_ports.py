@@ -6,6 +6,7 @@ import signal
 import socket
 
 import pytest
+from plugin_runs import wait_until
 
 from pytest_blynk_ota.rig.ports.messages import Where
 from pytest_blynk_ota.rig.ports.reach import told
@@ -59,4 +60,7 @@ def test_workers_share_a_fixed_tls_port_and_each_sees_its_own_board_alone(pytest
     assert [len(one) for one in callers] == [1, 1]
     assert callers[0] != callers[1]
     assert not [row for log in rows for row in log if row["kind"] in ("port_guessed", "refused")]
-    assert told(Where("127.0.0.1", port))["tenants"] == []  # it outlives the run
+    where = Where(
+        "127.0.0.1", port
+    )  # it outlives the run, and notices a moment later that it ended
+    wait_until(lambda: told(where)["tenants"] == [], "the end of all tenancies")

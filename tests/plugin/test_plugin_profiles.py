@@ -73,7 +73,16 @@ def rig_file(pytester, speed: int) -> None:
     (pytester.path / "rig.toml").write_text(text.replace("speed = 20", f"speed = {speed}"))
 
 
-@pytest.mark.parametrize("board", ["edgent-old", "edgent-new", "sketch", "reference"])
+@pytest.mark.parametrize(
+    "board",
+    [
+        "edgent-old",
+        *(
+            pytest.param(one, marks=pytest.mark.nightly)
+            for one in ("edgent-new", "sketch", "reference")
+        ),
+    ],
+)
 def test_a_profile_ships_and_survives_a_stall_in_its_own_way(pytester, run_folder, board):
     rig_file(pytester, 60)
     pytester.makepyfile(test_it=BOTH)

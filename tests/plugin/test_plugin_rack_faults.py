@@ -48,7 +48,13 @@ def test_it(rig, board):
 }
 
 
-@pytest.mark.parametrize("how", IN_MID_DOWNLOAD)
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(how, marks=[pytest.mark.nightly] if how == "failing for it" else [])
+        for how in IN_MID_DOWNLOAD
+    ],
+)
 def test_a_killed_rack_is_an_error_everywhere(pytester, run_folder, run_json, junit, how):
     pytester.makepyfile(test_it=KILL + IN_MID_DOWNLOAD[how])
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--junitxml=junit.xml")
@@ -99,6 +105,7 @@ def test_a_rack_that_does_not_start_says_why_in_the_summary(pytester):
     )
 
 
+@pytest.mark.nightly
 def test_under_xdist_a_killed_rack_is_an_error_too(pytester, run_json, junit):
     pytester.makepyfile(test_it=KILL + IN_MID_DOWNLOAD["shipment"] + "\ndef test_no_rig(): pass\n")
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--junitxml=junit.xml")

@@ -83,7 +83,10 @@ def poor_rig(pytester):
     return f"--rig={path}"
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="alone"), pytest.param(["-n2"], id="xdist", marks=pytest.mark.nightly)],
+)
 def test_a_run_tells_what_happened(pytester, poor_rig, run_folder, run_json, junit, workers):
     pytester.makepyfile(test_it=TESTS)
     arguments = [poor_rig, "--junitxml=junit.xml", "-rsf", *workers]
@@ -243,6 +246,7 @@ def test_an_operation_that_never_begins_leaves_the_others_their_verdicts(pyteste
     assert run_json()["counts"] == {"passed": 2}
 
 
+@pytest.mark.nightly
 def test_a_second_run_in_a_named_folder_replaces_the_first(pytester):
     for name in ("first", "second"):
         for old in pytester.path.glob("test_*.py"):

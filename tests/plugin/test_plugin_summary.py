@@ -45,7 +45,10 @@ def heads(rows: list[str]) -> list[str]:
     return [row for row in rows if not row.startswith(" ")]
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="alone"), pytest.param(["-n2"], id="xdist", marks=pytest.mark.nightly)],
+)
 def test_each_group_is_there_once_and_none_is_empty(run, workers):
     rows = run(TESTS, *workers)
     assert heads(rows)[:3] == [
@@ -70,7 +73,7 @@ def test_a_run_in_which_all_passed_says_where_its_evidence_is_and_no_more(pytest
     ("source", "arguments"),
     [
         (TESTS, ["-x"]),
-        (TESTS, ["-x", "-n1"]),
+        pytest.param(TESTS, ["-x", "-n1"], marks=pytest.mark.nightly),
         (
             "def test_bad(firmware): assert False\n"
             "def test_stop(firmware): raise KeyboardInterrupt\n",

@@ -213,6 +213,7 @@ def test_a_trial_ends_the_shipment_only_if_new_had_reported_before_the_cut():
 # ---- on the virtual rack
 
 
+@pytest.mark.nightly
 def test_a_clean_update_survives_a_cut_of_each_kind(pytester, rig_file, sweep_events):
     pytester.makepyfile(
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 TESTS = """
 import pytest
 from pytest_blynk_ota import Outcome
@@ -54,6 +56,7 @@ def test_new_that_never_confirms_itself_is_found_out_whatever_it_reports(pyteste
     done.assert_outcomes(passed=3)
 
 
+@pytest.mark.nightly
 def test_each_kind_of_trouble_has_the_outcome_that_it_deserves(pytester):
     pytester.makepyfile(test_it=TESTS)
     done = pytester.runpytest_subprocess("--rig=virtual", "--board=esp32-a")

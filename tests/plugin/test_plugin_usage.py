@@ -13,7 +13,10 @@ from pytest_blynk_ota.verdict import findings, late, losses, trust
 from pytest_blynk_ota.verdict.fault_kinds import CERTIFICATES
 
 QUICK = ("-p", "no:cacheprovider", "-p", "no:pytest_embedded", "-p", "no:hypothesispytest")
-WORKERS = pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["alone", "xdist"])
+WORKERS = pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="alone"), pytest.param(["-n2"], id="xdist", marks=pytest.mark.nightly)],
+)
 
 
 def refused(project, *arguments: str) -> str:

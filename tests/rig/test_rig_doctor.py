@@ -109,6 +109,7 @@ def test_a_board_without_power_is_silent_and_the_loader_says_so(tmp_path, bench)
     assert found["a"]["flash"]["state"] == "skip"
 
 
+@pytest.mark.nightly
 def test_an_outlet_of_another_board_is_found_out(tmp_path, bench):
     more = f"power = {{ http = '{bench['outlet']}/esp32-a' }}\n"
     code, found = doctor(tmp_path, rig_file(tmp_path, port=bench["c3-a"]["url"], more=more))

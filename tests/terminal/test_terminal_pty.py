@@ -110,7 +110,10 @@ def test_a_line_follows_each_test_and_leaves_no_trace(pytester, watched, way):
         assert re.search(r"^test_it.py \.F +\[100%\]$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("workers", [[], ["-n1"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="alone"), pytest.param(["-n1"], id="xdist", marks=pytest.mark.nightly)],
+)
 def test_ctrl_c_leaves_a_clean_screen(watched, workers):
     run = watched("-v", *workers)
     see(run, "test_first")
