@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 import pytest
 
 from pytest_blynk_ota.errors import ConfigError
-from pytest_blynk_ota.plugin import MARKERS
+from pytest_blynk_ota.options import MARKERS
 from pytest_blynk_ota.rig.needs import NEEDS
 from pytest_blynk_ota.rig.words import near
 

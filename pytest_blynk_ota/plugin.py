@@ -16,12 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_blynk_ota.options import DEFAULT_RIG, MARKERS, OPTIONS, flag_of
+from pytest_blynk_ota.stash import (
+    COMPLETE,
+    FROM_WORKER,
+    HELD,
+    PLACE,
+    REPORT,
+    RIG_TO_WORKER,
+    ROWS,
+    RUN,
+    RUNNING,
+    SEED,
+    SEED_TO_WORKER,
+    SESSION,
+    TALLY,
+    TO_WORKER,
+)
+
 if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
     from pytest_blynk_ota.board.console import Console
     from pytest_blynk_ota.cloud.server import CloudServer
     from pytest_blynk_ota.delivery.server import DeliveryServer
-    from pytest_blynk_ota.errors import UsageError
     from pytest_blynk_ota.ota import Ota
     from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.extensions import Extensions
@@ -29,103 +46,9 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.rig.power import Power
     from pytest_blynk_ota.rig.rack import Place, Rig
     from pytest_blynk_ota.rig.shelf import Firmware
-    from pytest_blynk_ota.runs import Tally
     from pytest_blynk_ota.session import Session
     from pytest_blynk_ota.terminal.rows import Rows
     from pytest_blynk_ota.trouble import Trouble
-
-OPTIONS = {
-    "rig": (
-        "NAME|PATH|auto|PORT",
-        "the rig to test on: rigs/NAME.toml, or a file; auto: the one board that is plugged in; "
-        "PORT: the board there, as /dev/ttyUSB0 (default: virtual)",
-    ),
-    "board": ("NAME", "the only board of the rig to use"),
-    "boards": (
-        "all|chips|NAME,...",
-        "run each test on every board of the rig, on one board of each chip, or on these "
-        "(default: on any free one)",
-    ),
-    "board_wait": (
-        "SECONDS",
-        "how long to wait for a board that another run holds (default: 0; workers of one run "
-        "always wait for each other)",
-    ),
-    "scenarios": (
-        "ID,...",
-        "only the tests of these scenarios: an id as D22a, all parts of one as D22, or a family "
-        "as D",
-    ),
-    "old": ("PATH", "the firmware that the boards start from"),
-    "new": ("PATH", "the firmware that is shipped (default: Old with a higher version)"),
-    "elf": (
-        "PATH",
-        "the firmware's ELF file, or a folder of them, to read crashes with (default: the .elf "
-        "beside --old and --new)",
-    ),
-    "evidence": (
-        "DIR",
-        "where the evidence goes; an earlier run in it is replaced "
-        "(default: .blynk-ota/runs/TIME-RIG)",
-    ),
-    "ota_seed": ("N", "what tests leave to chance comes out as in the run that named this number"),
-    "campaign": (
-        "N|Nmin|Nh",
-        "how many plans a campaign of random trouble runs, or for how long (default: 10)",
-    ),
-    "plan": ("FILE", "the one plan that a campaign is to run: what an earlier one has found"),
-    "backup": (
-        "auto|always",
-        "whose flash is saved to .blynk-ota/backup before it is first written: auto, of every "
-        "board but virtual ones; always, of those, too",
-    ),
-    "ota_live": (
-        "auto|line|plain|off",
-        "how far each board is: a line for each at the bottom of a terminal, or plain lines; "
-        "auto: the first, or with -v the second where there is no terminal",
-    ),
-}
-DEFAULT_RIG = "virtual"
-MARKERS = (
-    "finding(name, ...): error findings that this test expects; any other fails it",
-    "requires(need, ...): skip where the rig or the firmware lacks one of power, rollback, "
-    "fixture-firmware, https, anti-rollback, network, ap, link, netem, dns",
-    "baseline(rollback=True, slot=0, factory=False): what the baseline of this test differs in",
-    "scenario(id, ...): the scenarios of a catalogue that this test is, as D22a",
-    "smoke: the few tests that say soonest whether updates work at all",
-    "nightly: takes more than two device minutes",
-    "soak: takes hours",
-)
-NOT_AGAIN = (
-    "evidence",
-    "backup",
-    "board_wait",
-    "ota_seed",
-    "ota_live",
-    "scenarios",
-    "campaign",
-    "plan",
-)
-"""Options that do not decide what a test comes to, or not always."""
-SESSION: pytest.StashKey[Session] = pytest.StashKey()
-SEED: pytest.StashKey[int] = pytest.StashKey()
-RUN: pytest.StashKey[Path] = pytest.StashKey()
-HELD: pytest.StashKey[UsageError | None] = pytest.StashKey()
-"""There once the folder that the user named was asked for; why it was refused, if it was."""
-TALLY: pytest.StashKey[Tally] = pytest.StashKey()
-ROWS: pytest.StashKey[Rows] = pytest.StashKey()
-COMPLETE: pytest.StashKey[bool] = pytest.StashKey()
-REPORT: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
-"""Where the report is, in words, and what of the run could not be written for others to read."""
-RUNNING: pytest.StashKey[Running] = pytest.StashKey()
-"""The test on the rig that runs now."""
-PLACE = "_blynk_ota_place"
-"""The fixture that takes a board and skips where it lacks something."""
-TO_WORKER = "blynk_ota_run"
-SEED_TO_WORKER = "blynk_ota_seed"
-RIG_TO_WORKER = "blynk_ota_rig"
-"""The file of a rig that the controller has made: the board is asked once."""
-FROM_WORKER = "blynk_ota_usage"
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -146,11 +69,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="boards of which there is no backup yet may be saved and overwritten without a "
         "question; by hand only, never from the ini file",
     )
-
-
-def flag_of(name: str) -> str:
-    """An option as it is typed."""
-    return "--" + name.replace("_", "-")
 
 
 def option(config: pytest.Config, name: str) -> str | None:

@@ -19,7 +19,7 @@ from pytest_blynk_ota.ci import allure, html
 from pytest_blynk_ota.errors import RigError, UsageError
 from pytest_blynk_ota.evidence.writer import TestBundle
 from pytest_blynk_ota.marks import named
-from pytest_blynk_ota.plugin import NOT_AGAIN, OPTIONS, PLACE, RUNNING, SESSION, flag_of
+from pytest_blynk_ota.options import NOT_AGAIN, OPTIONS, flag_of
 from pytest_blynk_ota.report.visible import visible
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.needs import lacking
@@ -36,6 +36,7 @@ from pytest_blynk_ota.runs import (
     first_line,
 )
 from pytest_blynk_ota.session import Session, properties
+from pytest_blynk_ota.stash import PLACE, RUNNING, SESSION
 from pytest_blynk_ota.terminal.again import Start
 from pytest_blynk_ota.terminal.explain import EXPECTED, Said, compared, said
 from pytest_blynk_ota.verdict.outcome import Outcome
