@@ -1,7 +1,7 @@
 """pytest hooks and fixtures; no logic of its own.
 
-Nothing but pytest is imported at the top: a run that uses none of the fixtures pays for the
-options alone.
+Nothing but pytest and two files of names is imported at the top: a run that uses none of the
+fixtures pays for the options alone.
 """
 
 from __future__ import annotations
