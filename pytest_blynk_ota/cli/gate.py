@@ -132,11 +132,22 @@ def decide_command(
         if key is not None:
             where = outs[binary.sha256]
             number = attest(judgement.decision, key, where, now)
-            click.echo(f"blynk-ota: {where}: {number} statements, signed", err=True)
+            click.echo(f"blynk-ota: {where}: {_signed(number, judgement)}", err=True)
     sys.exit(min(codes, key=WORST_FIRST.index))
 
 
 command.add_command(gate_verify.command)
+
+
+def _signed(number: int, judgement: Judgement) -> str:
+    """What was signed, in words: without a pass nobody shall take it for one."""
+    from pytest_blynk_ota.gate.words import count
+
+    if judgement.decision.verdict == "pass":
+        return f"signed: {count(number - 1, 'test result')} and the summary, which is the last line"
+    if number:
+        return f"signed: {count(number, 'test result')}, and no summary: there is no pass"
+    return "not written: there is no pass, and no sound evidence"
 
 
 def _code(judgement: Judgement) -> int:
@@ -197,6 +208,7 @@ def _binary(said: str, runs: Sequence[RunSeen], policy: Policy, option: str) -> 
         image.chip,
         made if allowed else frozenset(),
         frozenset() if allowed else made,
+        said,
     )
 
 

@@ -31,8 +31,8 @@ def text_of(judgement: Judgement, policy: Policy, code: int) -> Iterator[str]:
     yield f"evidence: {count(len(decision.runs), 'run')} on {rigs}{span}"
     for line in decision.lines:
         yield f"  {WORDS[line.verdict]:<{WIDTH}}  {line.name}: {line.sentence}"
-        if line.remedy:
-            yield f"  {'':<{WIDTH}}  what to do: {line.remedy}"
+        for text in line.remedy.splitlines():
+            yield f"  {'':<{WIDTH}}  what to do: {text}"
     for one in judgement.others:
         yield f"  {'not asked':<{WIDTH}}  {one.name}: is for {', '.join(one.chips)}"
     if decision.verdict == "pass":

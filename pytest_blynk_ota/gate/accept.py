@@ -26,6 +26,7 @@ class Binary:
         derived: sha256 of images in the evidence that were made from it in a way that the policy
             allows, worked out from its bytes.
         refused: likewise, in a way that the policy does not allow.
+        given: as the user named it; "" where only its hash is known.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Binary:
     chip: str | None = None
     derived: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
+    given: str = ""
 
     @property
     def hashes(self) -> frozenset[str]:
@@ -63,11 +65,14 @@ class Accepted:
         claims: of tests in which the binary took part, in the order of their time.
         runs: all that were given, each once.
         notes: what is wrong with it, and what was left out.
+        barred: of tests in which only images made from it took part, which the policy does not let
+            stand for it.
     """
 
     claims: tuple[Claim, ...]
     runs: tuple[RunSeen, ...]
     notes: tuple[Note, ...]
+    barred: tuple[Claim, ...] = ()
 
     @property
     def blocked(self) -> frozenset[str]:
@@ -89,7 +94,8 @@ def accept(runs: Sequence[RunSeen], binary: Binary, now: float) -> Accepted:
     claims = [one for run in once for one in run.claims]
     notes += _strangers(once, binary)
     mine = [one for one in claims if concerns(one, binary)]
-    return Accepted(tuple(sorted(mine, key=_order)), tuple(once), tuple(notes))
+    barred = [one for one in claims if one.touched & binary.refused and not concerns(one, binary)]
+    return Accepted(tuple(sorted(mine, key=_order)), tuple(once), tuple(notes), tuple(barred))
 
 
 def _order(claim: Claim) -> tuple[float, str, str]:

@@ -105,6 +105,7 @@ class Claim:
 
     Attributes:
         run: of which run, by its place among those given.
+        folder: of its evidence, that of the run before it; "" without.
         chips: of the boards that it had, by their identity; empty where none is on record.
         kinds: likewise; ``unknown`` where a board has not said.
         began: wall seconds since the epoch.
@@ -255,7 +256,7 @@ def run_seen(
         *_clocks(tests, began, ended),
         *(f"{test.folder}: {flaw}" for test in tests for flaw in test.flaws),
     ]
-    claims = tuple(_claim(number, one, boards, data, began or 0.0) for one in tests)
+    claims = tuple(_claim(number, path, one, boards, data, began or 0.0) for one in tests)
     kinds = frozenset(one.kind for test in tests for _, one in test.identities)
     return RunSeen(
         path=path,
@@ -362,6 +363,7 @@ def _jumped(test: TestSeen, began: float, ended: float | None) -> str:
 
 def _claim(
     number: int,
+    path: str,
     test: TestSeen,
     boards: Mapping[str, Identity],
     data: Mapping[str, Any],
@@ -375,7 +377,7 @@ def _claim(
     return Claim(
         run=number,
         id=test.id,
-        folder=test.folder,
+        folder=f"{path}/{test.folder}" if test.folder else "",
         outcome=OUTCOMES.get(test.word, "none"),
         word=test.word or "unknown",
         message=test.message or "",

@@ -84,7 +84,16 @@ def decide(
     waivers = list(_in_force(case))
     chip = binary.chip or _chip(accepted)
     judged = [
-        judge_line(line, chip, accepted.claims, waivers, binary, blocked=case.blocked, now=now)
+        judge_line(
+            line,
+            chip,
+            accepted.claims,
+            waivers,
+            binary,
+            blocked=case.blocked,
+            now=now,
+            barred=accepted.barred,
+        )
         for line in policy.lines
         if chip in line.chips
     ]

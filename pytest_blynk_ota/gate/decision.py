@@ -30,7 +30,7 @@ class Line:
         name: the line's, as the policy calls it.
         verdict: what it came to.
         sentence: why.
-        remedy: what would meet it; "" where it is met.
+        remedy: what would meet it, a thing a line of text; "" where it is met.
     """
 
     name: str

@@ -10,6 +10,7 @@ from pytest_blynk_ota.gate.accept import Binary
 from pytest_blynk_ota.gate.claims import Claim
 from pytest_blynk_ota.gate.decision import Verdict
 from pytest_blynk_ota.gate.policy import Demand, Line, Waiver
+from pytest_blynk_ota.gate.remedies import remedy
 from pytest_blynk_ota.gate.statistics import interval, runs_needed, upper_bound
 from pytest_blynk_ota.gate.words import count, percent
 
@@ -18,6 +19,10 @@ SHOWN_CONFIDENCE = 0.95
 """Of the interval that is told of a rate that nobody asked for."""
 FAILURES_TOLD = 3
 MAX_REASON_CHARS = 80
+DERIVED = (
+    "in which an image made from it was installed, which the policy does not let stand for it "
+    "(derived)"
+)
 ROUNDING = 1e-12
 
 
@@ -31,7 +36,7 @@ class Share:
         needed: the least runs that can decide.
         low, high: the interval of the failure rate, 95 %, two-sided.
         sentence: why, without a full stop.
-        remedy: what would meet it.
+        short: passes that are missing.
         used: the results that count.
     """
 
@@ -43,7 +48,7 @@ class Share:
     low: float
     high: float
     sentence: str
-    remedy: str = ""
+    short: int = 0
     used: tuple[Claim, ...] = ()
 
 
@@ -91,11 +96,13 @@ def judge_line(
     *,
     blocked: frozenset[int],
     now: float,
+    barred: Sequence[Claim] = (),
 ) -> Judged:
     """Judge one line on one chip.
 
     Args:
         claims: in the order of their time.
+        barred: of images made from the binary, which the policy does not let stand for it.
         waivers: those in force.
         blocked: numbers of runs whose passes do not count.
         now: seconds since the epoch.
@@ -111,7 +118,10 @@ def judge_line(
         if any(claim.of(one) for one in scenarios)
         and _counts(claim, line, chip, binary, blocked, now, apart)
     ]
-    shares = tuple(_shares(line, scenarios, counted, chip))
+    instead = [one for one in barred if one.outcome == "pass" and any(map(one.of, scenarios))]
+    if instead:
+        apart[DERIVED] += len(instead)
+    shares = tuple(_shares(line, scenarios, counted))
     broken, warnings = _findings(line, counted, binary)
     verdict = worst([one.verdict for one in shares] + ["fail"] * bool(broken))
     return Judged(
@@ -123,8 +133,7 @@ def judge_line(
         tuple(sorted(apart.items())),
         tuple(warnings),
         _sentence(line, chip, shares, mine, apart, broken, warnings),
-        " ".join(dict.fromkeys([one.remedy for one in shares if one.remedy]))
-        or ("mend what the finding tells of, or have the policy warn of it" if broken else ""),
+        remedy(line, chip, shares, binary, barred=DERIVED in apart, finding=bool(broken)),
     )
 
 
@@ -192,10 +201,7 @@ def _proves_nothing(claim: Claim, line: Line, binary: Binary) -> str:
     if part[line.tested_as] & binary.hashes:
         return ""
     if claim.arrived & binary.refused:
-        return (
-            "in which an image made from it was installed, which the policy does not let stand for "
-            "it (derived)"
-        )
+        return DERIVED
     if claim.touched & binary.hashes and line.tested_as == "either":
         return "in which the binary was offered and never ran"
     return {"old": "in which it did not do the update", "new": "in which it was not installed"}.get(
@@ -203,20 +209,18 @@ def _proves_nothing(claim: Claim, line: Line, binary: Binary) -> str:
     )
 
 
-def _shares(
-    line: Line, scenarios: Sequence[str], counted: Sequence[Claim], chip: str
-) -> Iterator[Share]:
+def _shares(line: Line, scenarios: Sequence[str], counted: Sequence[Claim]) -> Iterator[Share]:
     for scenario in scenarios:
         used = [one for one in counted if one.of(scenario)]
         if line.pool:
-            yield _present(line, scenario, used, chip)
+            yield _present(line, scenario, used)
         else:
-            yield _share(line, scenario, used, line.demand, chip)
+            yield _share(line, scenario, used, line.demand)
     if line.pool and scenarios:
-        yield _share(line, ", ".join(scenarios), counted, line.demand, chip)
+        yield _share(line, ", ".join(scenarios), counted, line.demand)
 
 
-def _present(line: Line, what: str, used: Sequence[Claim], chip: str) -> Share:
+def _present(line: Line, what: str, used: Sequence[Claim]) -> Share:
     """Whether a scenario of a pool passed as often as it has to; its failures are the pool's."""
     passes = sum(one.outcome == "pass" for one in used)
     missing = line.repetitions - passes
@@ -230,23 +234,20 @@ def _present(line: Line, what: str, used: Sequence[Claim], chip: str) -> Share:
         0.0,
         1.0,
         text + (f", {line.repetitions} asked for" if missing > 0 else ""),
-        _remedy(line, what, missing, chip) if missing > 0 else "",
+        max(missing, 0),
     )
 
 
-def _share(line: Line, what: str, used: Sequence[Claim], demand: Demand, chip: str) -> Share:
+def _share(line: Line, what: str, used: Sequence[Claim], demand: Demand) -> Share:
     runs, failures = len(used), sum(one.outcome == "fail" for one in used)
     verdict, why, short = _verdict(used, demand)
     missing = line.repetitions - (runs - failures)
     if verdict == "pass" and demand.walk is not None and missing > 0:
         verdict, why, short = "incomplete", "", missing
     low, high = interval(failures, runs, SHOWN_CONFIDENCE) if runs else (0.0, 1.0)
-    remedy = _remedy(line, what, short, chip) if verdict == "incomplete" else ""
-    if verdict == "fail":
-        remedy = f"mend what makes {what} fail, and test the new binary"
     return Share(
         what, verdict, runs, failures, demand.runs, low, high,
-        _told(what, used, runs, failures, demand, why), remedy, tuple(used),
+        _told(what, used, runs, failures, demand, why), short, tuple(used),
     )  # fmt: skip
 
 
@@ -309,13 +310,6 @@ def _told(
     if len(bad) > FAILURES_TOLD:
         told.append(f"and {len(bad) - FAILURES_TOLD} more")
     return text + ("; failed: " + "; ".join(told) if told else "")
-
-
-def _remedy(line: Line, what: str, short: int, chip: str) -> str:
-    board = f"a {line.rig} {chip}" if line.rig != "any" else f"an {chip}"
-    again = f"{short} more time{'s' if short != 1 else ''} without a failure"
-    ids = what.replace(" ", "")
-    return f"run {what} on {board}, {again}: pytest hil_tests --scenarios={ids}."
 
 
 def _findings(line: Line, counted: Sequence[Claim], binary: Binary) -> tuple[list[str], list[str]]:

@@ -93,6 +93,7 @@ def test_a_bad_release_fails_and_says_by_what(tmp_path, gate):
     assert done.exit_code == 1
     assert "FAIL" in done.output
     assert "test_it.py::bad: expected UPGRADED, got STALLED" in done.output
+    assert f"blynk-ota report {run.path / 'tests' / 'bad'}" in done.output
 
 
 def test_too_little_is_incomplete_and_says_what_would_do(tmp_path, gate):
@@ -542,6 +543,7 @@ def test_a_pass_is_signed_and_verified(tmp_path, gate, policy, app_bin, key):
     run = good(tmp_path, new=sha256(app_bin)).seal()
     done = gate(run, "--sign", key[0], binary=str(app_bin))
     assert done.exit_code == 0, done.output
+    assert "signed: 1 test result and the summary, which is the last line" in done.stderr
     assert verified(app_bin, key, policy, run).exit_code == 0
     policy.write_text(POLICY + "# another\n")
     assert verified(app_bin, key, policy, run).exit_code == 4
@@ -554,6 +556,7 @@ def test_a_failure_leaves_no_old_pass_behind(tmp_path, gate, policy, app_bin, ke
     bad.add("bad", word="firmware", like=STALLED)
     done = gate(bad.seal(), "--sign", key[0], binary=str(app_bin))
     assert done.exit_code == 1
+    assert "signed: 1 test result, and no summary: there is no pass" in done.stderr
     assert verified(app_bin, key, policy, bad.path).exit_code == 1
 
 

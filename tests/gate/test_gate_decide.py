@@ -79,8 +79,43 @@ def test_one_less_is_incomplete_and_says_what_is_missing():
     line = decide(policy(), [run(claim(), claim())], BINARY, NOW).decision.lines[0]
     assert line.verdict == "incomplete"
     assert line.remedy == (
-        "run H1 on a real esp32c3, 1 more time without a failure: pytest hil_tests --scenarios=H1."
+        "run H1 on a real esp32c3, 1 more time without a failure: "
+        "pytest hil_tests --rig=RIG --old OLD --new app.bin --scenarios=H1"
     )
+
+
+def test_what_is_missing_is_one_command_that_tests_this_binary_in_the_part_asked_for():
+    rules = policy('tested_as = "old"\nrig = "virtual"\n', scenarios='["H1", "D22a"]')
+    named = replace(BINARY, given="build dir/app.bin")
+    line = decide(rules, [run()], named, NOW).decision.lines[0]
+    assert line.remedy == (
+        "run H1, D22a on a virtual esp32c3, 1 more time each without a failure: "
+        "pytest hil_tests --old 'build dir/app.bin' --scenarios=H1,D22a"
+    )
+
+
+def test_what_failed_is_told_with_its_evidence_and_apart_from_what_is_missing():
+    bad = claim("fail", folder="runs/one/tests/t")
+    rules = policy(scenarios='["H1", "H2"]')
+    line = decide(rules, [run(bad)], BINARY, NOW).decision.lines[0]
+    assert line.verdict == "fail"
+    mend, more = line.remedy.splitlines()
+    assert mend == (
+        "mend what makes H1 fail, and test the new binary; the first: "
+        "blynk-ota report runs/one/tests/t"
+    )
+    assert more.startswith("run H2 on a real esp32c3, 3 more times without a failure: pytest ")
+
+
+def test_where_only_images_made_from_it_passed_the_remedy_is_the_policy_not_more_runs():
+    made = "d4" * 32
+    passed = claim(offered=frozenset({made}), arrived=frozenset({made}), named=frozenset({made}))
+    found = decide(policy(), [run(passed)], replace(BINARY, refused=frozenset({made})), NOW)
+    line = found.decision.lines[0]
+    assert line.verdict == "incomplete"
+    assert "not counted: 1 result in which an image made from it was installed" in line.sentence
+    assert 'derived = ["version"] in the policy' in line.remedy
+    assert found.decision.runs == ()  # it is no evidence on this binary
 
 
 def test_one_failure_fails_however_many_passed():
