@@ -44,6 +44,10 @@ def _valid(said: object, model: type[Any]) -> Iterator[tuple[int, Any]]:
 _FILLS: Mapping[str, Any] = {"name": "", "chips": ["esp32"], "scenarios": ["H1"], "property": None}
 """What stands for a key of a line that is wrong by itself, so that the others are looked at too."""
 
+A_RATE = frozenset({"max_failure_rate", "confidence"})
+HANG_ON_A_RATE = A_RATE | {"sequential", "failures_allowed"}
+"""With a rate that is none, nothing can be said of these."""
+
 
 def _mended(said: object) -> Iterator[tuple[int, LineSection]]:
     """The lines, with what is wrong by itself left out, for that is told already."""
@@ -54,6 +58,7 @@ def _mended(said: object) -> Iterator[tuple[int, LineSection]]:
             if not isinstance(table, dict):
                 continue
             wrong = {row["loc"][0] for row in error.errors() if row["loc"]}
+            wrong |= HANG_ON_A_RATE if wrong & A_RATE else set()
             left = {key: value for key, value in table.items() if key not in wrong}
             fills = {key: _FILLS[str(key)] for key in wrong if key in _FILLS}
             left |= {key: fill for key, fill in fills.items() if key in table or key != "scenarios"}

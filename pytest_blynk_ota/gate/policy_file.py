@@ -39,9 +39,9 @@ FINDINGS = (
     "went back",
 )
 """The names that the judge gives; a test holds the two together."""
-SCENARIO = re.compile(r"[A-Z]{1,4}\d{1,4}[a-z]?")
-PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,8})?) ?%")
-AGE = re.compile(r"(\d{1,5})(h|d|w)")
+SCENARIO = re.compile(r"[A-Z]{1,4}[0-9]{1,4}[a-z]?")
+PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,8})?) ?%")
+AGE = re.compile(r"([0-9]{1,5})(h|d|w)")
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,79}")
 PROPERTY = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
@@ -174,7 +174,7 @@ class WaiverSection(Table):
 
     line: Name
     scenario: Scenario
-    chips: list[Chip] | None = None
+    chips: Annotated[list[Chip], Field(min_length=1), AfterValidator(_no_twins)] | None = None
     reason: Words
     owner: Words
     until: Annotated[date, BeforeValidator(_date)]

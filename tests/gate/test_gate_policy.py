@@ -75,6 +75,10 @@ WRONG = {
     "a truth as a number": (HEAD + LINE + "pool = 1\n", "line[0].pool: expected a valid boolean"),
     "a name twice": (HEAD + LINE + LINE, "line[1].name: there is a line 'a' already"),
     "a rate as a number": (HEAD + LINE + "max_failure_rate = 0.01\n", "expected a percentage"),
+    "a rate in digits of another script": (
+        HEAD + LINE + RATE.replace('"1%"', '"\u0665%"'),
+        "expected a percentage",
+    ),
     "a rate alone": (HEAD + LINE + 'max_failure_rate = "1%"\n', "come together"),
     "a confidence alone": (HEAD + LINE + 'confidence = "95%"\n', "come together"),
     "a rate of nothing": (
@@ -145,6 +149,7 @@ WRONG = {
         HEAD + LINE + WAIVER + 'chips = ["esp32s3"]\n',
         "waiver[0].chips: line 'a' does not ask for esp32s3",
     ),
+    "a waiver on no chip": (HEAD + LINE + WAIVER + "chips = []\n", "waiver[0].chips: expected at"),
     "a property of no shape": (HEAD + LINE + '[properties]\nmine = ["H1"]\n', "STALL_RECOVERY"),
     "a comparison": (
         HEAD + LINE + "[last_release]\nworse = 'ignore'\n",
@@ -159,6 +164,19 @@ def test_a_mistake_is_said_with_its_key_and_what_would_do(text, said):
         read_policy(text.encode("utf-8", "surrogateescape"), "policy.toml")
     assert said in str(caught.value)
     assert str(caught.value).startswith("policy.toml: ")
+
+
+def test_a_rate_that_is_none_is_one_mistake_and_not_two():
+    text = HEAD + LINE + RATE.replace('"1%"', "0.01") + "failures_allowed = 1\n"
+    with pytest.raises(ConfigError) as caught:
+        read_policy(text.encode(), "policy.toml")
+    assert "policy.toml: 1 problem\n" in str(caught.value)
+
+
+def test_what_is_less_than_certain_is_not_called_certain():
+    rule = HEAD + LINE + RATE.replace("95%", "99.99999%")
+    (line,) = read_policy(rule.encode(), "policy.toml").lines
+    assert "with 99.99999% confidence" in needs(line)
 
 
 def test_all_mistakes_are_said_at_once():
