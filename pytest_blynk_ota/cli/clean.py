@@ -111,8 +111,10 @@ def _removed(book: Book, decided: Sequence[Decision], now: float) -> Iterator[tu
             continue
         try:
             remove(run, now)
-        except (EvidenceError, OSError) as error:
+        except EvidenceError as error:
             yield run.path, str(error)
+        except OSError as error:
+            yield run.path, f"{run.path}: could not be removed: {error.strerror or error}"
 
 
 def _not_kept(book: Book, paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
@@ -156,7 +158,7 @@ def _lines(
         yield f"left alone: {line(str(other.path))}: {line(other.why)}"
     size = megabytes(sum(one.run.bytes for one in going))
     if not going:
-        yield "nothing is old enough to go"
+        yield "nothing was removed" if stays else "nothing is old enough to go"
     elif act:
         yield f"{len(going)} removed, {size}"
     else:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,15 @@ from pathlib import Path
 from pytest_blynk_ota.errors import EvidenceError, UsageError
 from pytest_blynk_ota.evidence.agree import RESULT_WORDS, RUN
 from pytest_blynk_ota.evidence.bundle import EVENTS
-from pytest_blynk_ota.evidence.files import is_folder, is_there, kind_of, read_json, walk
-from pytest_blynk_ota.evidence.manifest import MANIFEST
+from pytest_blynk_ota.evidence.files import (
+    NoSuchFile,
+    is_folder,
+    is_there,
+    kind_of,
+    read_json,
+    walk,
+)
+from pytest_blynk_ota.evidence.manifest import MANIFEST, PAGE
 from pytest_blynk_ota.evidence.results import RESULTS
 from pytest_blynk_ota.evidence.run import is_a_run
 from pytest_blynk_ota.history.fresh import goes_on, last_written
@@ -91,6 +98,7 @@ def _unknown(run: Path) -> Iterator[str]:
         ours = path.name in FILES or OTHERS.fullmatch(path.name)
         if path.name == TESTS and is_folder(path):
             yield from _unknown_tests(path)
+            yield from _added(run)
         elif not ours or is_folder(path):
             yield f"{path.name} in it is no part of a run"
 
@@ -101,6 +109,27 @@ def _unknown_tests(tests: Path) -> Iterator[str]:
             yield f"{TESTS}/{path.name} is no folder of a test"
         elif not is_there(path / EVENTS) and any(path.iterdir()):  # a kill may leave it empty
             yield f"{TESTS}/{path.name} has no {EVENTS}"
+
+
+def _added(run: Path) -> Iterator[str]:
+    """What was put into the folder of a test after the run ended. Without a manifest, as after a
+    kill, that is known of links alone: no run writes one."""
+    known = _sealed(run)
+    for name in walk(run / TESTS):
+        path = run / TESTS / name
+        late = known is not None and f"{TESTS}/{name}" not in known
+        with suppress(NoSuchFile):  # a run that goes on takes its half-written files away
+            if kind_of(path) or (late and path.name != PAGE and path.suffix != ".part"):
+                yield f"{TESTS}/{name} was not there when the run ended"
+
+
+def _sealed(run: Path) -> Collection[str] | None:
+    """The files that a run's manifest names; None without one."""
+    try:
+        files = read_json(run / MANIFEST).get("files")
+    except EvidenceError:
+        return None
+    return files if isinstance(files, dict) else None
 
 
 def _stored(path: Path, now: float) -> Stored:

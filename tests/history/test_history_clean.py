@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_blynk_ota.cli import clean
 from pytest_blynk_ota.errors import EvidenceError, UsageError
+from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.history import folders
 from pytest_blynk_ota.history.fresh import STILL_S
 from pytest_blynk_ota.history.retention import DAY_S, KEPT_DAYS, Stored, decide
@@ -166,11 +167,18 @@ def test_a_run_that_ended_in_the_future_stays(runs, add):
     assert names(runs) == ["future"]
 
 
+def sealed(run):
+    """The run with a manifest of what lies in it now."""
+    (run / "manifest.json").write_text(json.dumps(manifest_of(run)))
+    return run
+
+
 def write_json(path, **data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data))
 
 
+NOTE, EVENTS = "tests/test_a/note", "tests/test_a/events.jsonl"
 STRANGERS = {
     "an empty folder": lambda path: path.mkdir(),
     "a file": lambda path: path.write_text("x"),
@@ -184,6 +192,17 @@ STRANGERS = {
     "a folder with a name of ours": lambda path: (
         (path / "report.html").unlink(missing_ok=True),
         (path / "report.html").mkdir(),
+    ),
+    "a note in the folder of a test in it": lambda path: (path / NOTE).write_text("x"),
+    "a folder in the folder of a test in it": lambda path: write_json(path / NOTE / "data.json"),
+    "a link in the folder of a test in it": lambda path: (path / NOTE).symlink_to("/"),
+    "evidence that is a link now in it": lambda path: (
+        shutil.move(path / EVENTS, path.parent.parent / "events"),
+        (path / EVENTS).symlink_to(path.parent.parent / "events"),
+    ),
+    "a link in a run that was killed": lambda path: (
+        killed(path, 1000),
+        (path / NOTE).symlink_to("/"),
     ),
     "a link to a run": lambda path: (
         shutil.move(path, path.parent.parent / "elsewhere"),
@@ -201,25 +220,15 @@ def test_what_is_not_ours_is_never_touched(runs, add, what):
     path = runs / "it"
     if any(word in what for word in ("in it", "link", "name of ours")):
         add("it", 1000, "firmware")
-        (path / "tests").mkdir()
+        (path / "tests" / "test_a").mkdir(parents=True)
+        (path / EVENTS).write_text("")
+        sealed(path)
     STRANGERS[what](path)
     before = sorted(str(one) for one in runs.parent.rglob("*"))
     done = cleaned("--yes")
     assert "left alone" in done.output
     assert "nothing is old enough to go" in done.output
     assert sorted(str(one) for one in runs.parent.rglob("*")) == before
-
-
-def test_links_in_a_run_are_removed_and_what_they_lead_to_is_not(runs, add, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "file").write_text("x")
-    test = add("old", 100, "firmware") / "tests" / "test_a"
-    test.mkdir(parents=True)
-    (test / "events.jsonl").write_text("")
-    (test / "link").symlink_to(tmp_path / "mine")
-    cleaned("--yes")
-    assert names(runs) == []
-    assert (tmp_path / "mine" / "file").read_text() == "x"
 
 
 def test_a_whole_run_as_pytest_leaves_it_is_ours(runs, add):
@@ -232,6 +241,9 @@ def test_a_whole_run_as_pytest_leaves_it_is_ours(runs, add):
     (run / "tests" / "test_a").mkdir()
     (run / "tests" / "test_a" / "events.jsonl").write_text("")
     (run / "tests" / "test_a" / "core.elf").write_text("")
+    sealed(run)
+    for name in ("report.html", "report.html.23692.part"):
+        (run / "tests" / "test_a" / name).write_text("x")
     cleaned("--yes")
     assert names(runs) == []
 
@@ -251,6 +263,7 @@ def test_a_removal_that_was_interrupted_is_taken_up_again(runs, add, monkeypatch
     run = add("old", 100, "firmware")
     (run / "tests" / "test_a").mkdir(parents=True)
     (run / "tests" / "test_a" / "events.jsonl").write_text("")
+    sealed(run)
 
     def interrupted(path):
         raise KeyboardInterrupt
@@ -281,7 +294,7 @@ def test_a_run_that_began_in_the_meantime_is_not_removed(runs, add):
 
 
 def test_a_run_that_cannot_be_removed_is_named(runs, add, monkeypatch):
-    add("old", 100, "firmware")
+    run = add("old", 100, "firmware")
 
     def refuses(self, target):
         raise PermissionError(13, "Permission denied", str(self))
@@ -289,7 +302,8 @@ def test_a_run_that_cannot_be_removed_is_named(runs, add, monkeypatch):
     monkeypatch.setattr(Path, "rename", refuses)
     done = cleaned("--yes")
     assert done.exit_code == 4
-    assert "Permission denied" in done.stderr
+    assert f"{run.relative_to(runs.parent.parent)}: could not be removed: Permission" in done.stderr
+    assert "nothing was removed" in done.stdout
     assert names(runs) == ["old"]
 
 
