@@ -185,7 +185,8 @@ def _tell(row: Mapping[str, Any]) -> None:
     for one in row["differences"]:
         click.echo(f"blynk-ota: {row['envelope']}: {one['what']}: {line(one['text'])}", err=True)
     if not row["verified"]:
-        click.echo(f"blynk-ota: {row['envelope']}: does not hold for {row['image']}", err=True)
+        what = "is no pass of" if row["code"] == FAILED else "does not hold for"
+        click.echo(f"blynk-ota: {row['envelope']}: {what} {row['image']}", err=True)
         return
     for text in _lines(row):
         click.echo(line(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_blynk_ota.gate.words import count
@@ -36,10 +37,9 @@ def _sentences(
     if failing:
         names = ", ".join(one.what for one in failing)
         text = f"mend what makes {names} fail, and test the new binary"
-        first = next(
-            (used.folder for one in failing for used in one.used if used.outcome == "fail"), ""
-        )
-        yield text + (f"; the first: blynk-ota report {shlex.quote(first)}" if first else "")
+        folders = (used.folder for one in failing for used in one.used if used.outcome == "fail")
+        run = next((PurePath(one).parent.parent for one in folders if one), None)
+        yield text + (f"; it shows in: blynk-ota report {shlex.quote(str(run))}" if run else "")
     short = [one for one in shares if one.verdict == "incomplete"]
     for missing in dict.fromkeys(one.short for one in short):
         yield _run(line, chip, [one.what for one in short if one.short == missing], missing, binary)
