@@ -19,7 +19,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.files import is_there, read_bytes
 from pytest_blynk_ota.evidence.manifest import MANIFEST
 from pytest_blynk_ota.evidence.run import StoredTest, find_runs, read_run
-from pytest_blynk_ota.gate.claims import RunSeen, TestSeen, epoch, parts_of, run_seen
+from pytest_blynk_ota.gate.claims import RunSeen, TestSeen, epoch, parts_of, run_seen, wavered
 
 MARKS = (b'"kind": "operation"', b'"kind": "identity"')
 """One of these stands in each line that the gate needs, beside the first and the last; inside of a
@@ -196,6 +196,8 @@ def _judged(test: StoredTest) -> tuple[list[str], list[Mapping[str, Any]]]:
     except EvidenceError as error:
         return [str(error)], []
     flaws = [str(mark) for mark in bundle.marks]
+    if jumped := wavered(bundle.events):
+        flaws.append(jumped)
     verdicts: list[Mapping[str, Any]] = []
     for again in judge_again(bundle.events, bundle.verdicts, ended=bundle.ended):
         if again.now is not None:

@@ -32,6 +32,8 @@ OUTCOMES: Mapping[str | None, Outcome] = {
 
 JUMP_S = 2.0
 """Seconds by which the wall clock of a test may run away from the monotonic one: NTP slews less."""
+WAVER_S = 10.0
+"""The same between any two of its events: one may wait that long to be written on a busy host."""
 SLACK_S = 60.0
 """Seconds by which two ends of one run may disagree: two processes write them, rounded."""
 
@@ -359,6 +361,20 @@ def _jumped(test: TestSeen, began: float, ended: float | None) -> str:
         if ended is not None and at > ended + SLACK_S:
             return f"by {what} it began at {clock(at)}, after its run ended: the clock jumped"
     return ""
+
+
+def wavered(events: Sequence[Event]) -> str:
+    """Why the clock of a test cannot be believed that ran away within it and came back in time for
+    its end; "" where it did not."""
+    apart = [one.wall - one.t for one in events]
+    if not apart or abs(apart[-1] - apart[0]) > JUMP_S:  # that is told of the whole test
+        return ""
+    farthest = max(apart, key=lambda by: abs(by - apart[0]))
+    by = farthest - apart[0]
+    at = events[apart.index(farthest)].seq
+    return (
+        f"the wall clock jumped by {by:.1f} s and back, at event #{at}" if abs(by) > WAVER_S else ""
+    )
 
 
 def _claim(
