@@ -6,6 +6,7 @@ the rig file nor ``run.json`` is believed. What contradicts itself is a problem 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ OUTCOMES: Mapping[str | None, Outcome] = {
 }
 """What a word of ``results.jsonl`` is to the gate."""
 
+PICKS_TESTS = re.compile(r"-k.*|--deselect(=.*)?|--lf|--last-failed|[^-].*::.*", re.DOTALL)
+"""Words of a command by which pytest leaves out tests whose scenario was asked for."""
 JUMP_S = 2.0
 """Seconds by which the wall clock of a test may run away from the monotonic one: NTP slews less."""
 WAVER_S = 10.0
@@ -271,7 +274,7 @@ def run_seen(
         manifest_sha256=manifest_sha256,
         claims=claims,
         problems=tuple(dict.fromkeys(problems)),
-        notes=tuple(_notes(kinds)),
+        notes=tuple(_notes(kinds, data)),
         images={
             one.offered: one.version
             for test in tests
@@ -293,9 +296,16 @@ def _tested(data: Mapping[str, Any], boards: set[str]) -> Iterator[tuple[str, st
             yield (_said(image, "path") or "new").replace("\\", "/").rpartition("/")[2], sha
 
 
-def _notes(kinds: frozenset[str]) -> Iterator[str]:
+def _notes(kinds: frozenset[str], data: Mapping[str, Any]) -> Iterator[str]:
     if len(kinds) > 1:
         yield f"boards of several kinds ran in it: {', '.join(sorted(kinds))}"
+    command = data.get("command")
+    words = command[1:] if isinstance(command, list) else []
+    if picked := [word for word in words if PICKS_TESTS.fullmatch(str(word))]:
+        yield (
+            f"its tests were picked one by one ({picked[0]}), so that others of the same scenarios "
+            "may be missing from it"
+        )
 
 
 def _boards(tests: Sequence[TestSeen]) -> tuple[dict[str, Identity], list[str]]:

@@ -111,6 +111,14 @@ def test_what_only_the_rack_is_in_the_way_of_is_its_own_code(tmp_path, gate):
     assert "3 errors of the rack or of a test beside 2 passes" in done.output
 
 
+@pytest.mark.parametrize("words", [["-k", "bare"], ["--deselect=t.py::x"], ["t.py::x"], ["--lf"]])
+def test_a_run_whose_tests_were_picked_one_by_one_is_told_as_such(tmp_path, gate, words):
+    picked, whole = "its tests were picked one by one", ["pytest", "hil_tests", "--scenarios=H1"]
+    run = good(tmp_path, command=[*whole, *words]).seal()
+    assert f"{run}: {picked} ({words[0]})" in gate(run).output
+    assert picked not in gate(good(tmp_path, "whole", command=whole).seal()).output
+
+
 def test_several_runs_count_together(tmp_path, gate):
     runs = tmp_path / "runs"
     good(runs, "one", tests=1).seal()
