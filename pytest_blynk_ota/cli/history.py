@@ -247,7 +247,8 @@ def slowest(folder: Path, as_json: bool, least: int, limit: int, **which: Any) -
         for one in rows:
             click.echo(json.dumps(asdict(one)))
     else:
-        _tell(list(text.slowest(rows)), len(found) - len(rows), "more")
+        few = f": no test has {least} results or more; --least 1 takes all" if least > 1 else ""
+        _tell(list(text.slowest(rows)), len(found) - len(rows), "more", none=f"no result fits{few}")
 
 
 @command.command("boards")
@@ -401,9 +402,9 @@ def _nobody(what: str, given: str, known: Sequence[str]) -> str:
     return f"no {what} of that name is in the history{meant}"
 
 
-def _tell(lines: Sequence[str], left: int, which: str) -> None:
+def _tell(lines: Sequence[str], left: int, which: str, none: str = "no result fits") -> None:
     if len(lines) == 1:
-        click.echo("no result fits", err=True)
+        click.echo(none, err=True)
         return
     click.echo("\n".join(lines))
     if left:

@@ -213,6 +213,9 @@ def _last(case: _Case, judged: Sequence[Judged]) -> Iterator[DecidedLine]:
     """Whether New fails more often than the last release, line by line."""
     policy = case.policy
     if policy.worse is None:
+        if case.last is not None:
+            what = "it has no [last_release], so that New was not compared with the last release"
+            case.notes.append(Note("policy", what, remedy="add the table, or leave --last out"))
         return
     if case.last is None:
         what = "the policy asks whether it is worse than the last release, and none was given"

@@ -7,6 +7,7 @@ ends with code 1 if one changed byte was not refused.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -98,4 +99,6 @@ def main(positions: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("positions", nargs="?", type=int, default=0, help="the least; 0: each once")
+    sys.exit(main(parser.parse_args().positions))

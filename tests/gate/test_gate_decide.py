@@ -438,6 +438,14 @@ def test_a_release_that_fails_more_often_than_the_last_fails():
     assert verdict(policy(LOOSE + "worse = 'warn'\n"), many(22, 8), last=last(30, 0)) == "pass"
 
 
+def test_a_last_release_that_the_policy_does_not_ask_about_is_told_as_not_compared():
+    found = decide(policy("runs = 1\n"), [run(claim())], BINARY, NOW, last(20, 0))
+    assert found.decision.verdict == "pass"
+    assert [note.text for note in found.notes] == [
+        "it has no [last_release], so that New was not compared with the last release"
+    ]
+
+
 def test_a_comparison_without_anything_to_compare_with_is_incomplete():
     assert verdict(policy(LOOSE), many(30)) == "incomplete"
     assert verdict(policy(LOOSE), many(30), last=last(0, 0)) == "incomplete"

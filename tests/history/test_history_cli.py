@@ -132,7 +132,9 @@ def test_slowest_and_boards_rank_what_has_results_enough(ask, lines):
     lines(*night(*["passed"] * 5, "rig", message="PortGone: it vanished"))
     row = json.loads(ask("slowest", "--json").stdout)
     assert row == {"test": LONG, "results": 5, "median": 2.5, "longest": 2.5, "total": 12.5}
-    assert "no result fits" in ask("slowest", "--least", 6).stderr
+    assert "no result fits: no test has 6 results or more; --least 1 takes all" in (
+        ask("slowest", "--least", 6).stderr
+    )
     row = json.loads(ask("boards", "--json").stdout)
     assert (row["board"], row["rig_rate"], row["message"]) == (
         "c3-a",
