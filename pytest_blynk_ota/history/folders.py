@@ -137,6 +137,7 @@ def _stored(path: Path, now: float) -> Stored:
     ended = data.get("finished")
     result = data.get("result")
     found = data.get("id")
+    counts = data.get("counts")
     return Stored(
         path=path,
         id=found if isinstance(found, str) else None,
@@ -147,6 +148,7 @@ def _stored(path: Path, now: float) -> Stored:
         bytes=size_of(path),
         goes_on=goes_on(path, now),
         leftover=path.name.startswith(REMOVED),
+        passed=not isinstance(counts, dict) or bool(counts.get("passed")),
     )
 
 

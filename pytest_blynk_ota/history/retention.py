@@ -28,6 +28,7 @@ class Stored:
         bytes: how much its files hold.
         goes_on: whether it may still be written to.
         leftover: whether it is what a removal left that was interrupted.
+        passed: whether a test of it passed, as far as that is known; all may have been skipped.
     """
 
     path: Path
@@ -39,11 +40,12 @@ class Stored:
     bytes: int
     goes_on: bool = False
     leftover: bool = False
+    passed: bool = True
 
     @property
     def is_good(self) -> bool:
         """Whether later runs may be compared with it."""
-        return self.complete and self.result == "ok"
+        return self.complete and self.result == "ok" and self.passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def add(runs):
     def add(name, days, word="passed", **more):
         ended = NOW - timedelta(days=days)
         told = {"started": (ended - timedelta(hours=1)).isoformat(), "finished": ended.isoformat()}
-        told["result"] = {"passed": "ok"}.get(word, word)
+        told["result"] = {"passed": "ok", "skipped": "ok"}.get(word, word)
         told |= {"id": name, "command": ["pytest"]}
         return write_run(runs / name, [result(word)], **told | more)
 
@@ -115,6 +115,13 @@ def test_the_last_good_run_of_each_rig_stays_however_old(runs, add):
     add("a-cut", 380, complete=False)
     cleaned("--yes")
     assert names(runs) == ["a-last", "b-last"]
+
+
+def test_a_run_of_skipped_tests_is_no_good_run_of_its_rig(runs, add):
+    add("last", 400)
+    add("skipped", 399, "skipped", counts={"skipped": 1})
+    cleaned("--yes")
+    assert names(runs) == ["last"]
 
 
 def test_the_results_of_what_was_removed_stay_in_the_history(runs, add):
@@ -331,6 +338,7 @@ STORED = st.builds(
     written=st.floats(0, 200 * DAY_S),
     bytes=st.just(1),
     goes_on=st.booleans(),
+    passed=st.booleans(),
 )
 
 
