@@ -296,6 +296,13 @@ def extensions_of(config: pytest.Config) -> Extensions:
     return Extensions(power, ways, by_conftest=True)
 
 
+def typed(config: pytest.Config) -> list[str]:
+    """The command line of this run; what the environment adds to it in front, as in a shell."""
+    words = list(getattr(config, "workerinput", {}).get("mainargv", sys.argv))
+    added = os.environ.get("PYTEST_ADDOPTS")
+    return [f"PYTEST_ADDOPTS={added}", *words] if added else words
+
+
 def session_of(config: pytest.Config) -> Session:
     """The session's state, made on first use. Raises UsageError."""
     if SESSION not in config.stash:
@@ -308,7 +315,7 @@ def session_of(config: pytest.Config) -> Session:
             old=path_option(config, "old"),
             new=path_option(config, "new"),
             elf=path_option(config, "elf"),
-            command=getattr(config, "workerinput", {}).get("mainargv", sys.argv),
+            command=typed(config),
             worker=getattr(config, "workerinput", {}).get("workerid"),
             seed=seed_of(config),
             wait_s=wait_of(config),

@@ -33,6 +33,7 @@ OUTCOMES: Mapping[str | None, Outcome] = {
 
 PICKS_TESTS = re.compile(r"-k.*|--deselect(=.*)?|--lf|--last-failed|[^-].*::.*", re.DOTALL)
 """Words of a command by which pytest leaves out tests whose scenario was asked for."""
+ADDOPTS = "PYTEST_ADDOPTS="
 JUMP_S = 2.0
 """Seconds by which the wall clock of a test may run away from the monotonic one: NTP slews less."""
 WAVER_S = 10.0
@@ -299,13 +300,20 @@ def _tested(data: Mapping[str, Any], boards: set[str]) -> Iterator[tuple[str, st
 def _notes(kinds: frozenset[str], data: Mapping[str, Any]) -> Iterator[str]:
     if len(kinds) > 1:
         yield f"boards of several kinds ran in it: {', '.join(sorted(kinds))}"
-    command = data.get("command")
-    words = command[1:] if isinstance(command, list) else []
-    if picked := [word for word in words if PICKS_TESTS.fullmatch(str(word))]:
+    if picked := [word for word in _arguments(data) if PICKS_TESTS.fullmatch(word)]:
         yield (
             f"its tests were picked one by one ({picked[0]}), so that others of the same scenarios "
             "may be missing from it"
         )
+
+
+def _arguments(data: Mapping[str, Any]) -> Iterator[str]:
+    """What pytest was told, on its command line and by its environment variable before that."""
+    command = data.get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    if words and words[0].startswith(ADDOPTS):
+        yield from words.pop(0).removeprefix(ADDOPTS).split()
+    yield from words[1:]
 
 
 def _boards(tests: Sequence[TestSeen]) -> tuple[dict[str, Identity], list[str]]:

@@ -119,6 +119,12 @@ def test_a_run_whose_tests_were_picked_one_by_one_is_told_as_such(tmp_path, gate
     assert picked not in gate(good(tmp_path, "whole", command=whole).seal()).output
 
 
+def test_what_the_environment_adds_to_the_command_line_picks_tests_too(tmp_path, gate):
+    command = ["PYTEST_ADDOPTS=-q -k bare", "pytest", "hil_tests"]
+    run = good(tmp_path, command=command).seal()
+    assert f"{run}: its tests were picked one by one (-k)" in gate(run).output
+
+
 def test_several_runs_count_together(tmp_path, gate):
     runs = tmp_path / "runs"
     good(runs, "one", tests=1).seal()

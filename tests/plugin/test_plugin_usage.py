@@ -263,3 +263,12 @@ def test_what_a_firmware_says_of_itself_moves_no_cursor(pytester):
     assert "\x1b[31m" not in text
     assert "\u202e" not in text
     assert "\u241b[31mred" in text
+
+
+def test_what_the_environment_adds_to_the_command_line_is_on_record(
+    pytester, monkeypatch, run_json
+):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k one")
+    pytester.makepyfile("def test_one(firmware): pass\ndef test_two(firmware): pass\n")
+    pytester.runpytest_subprocess(*QUICK).assert_outcomes(passed=1, deselected=1)
+    assert run_json()["command"][0] == "PYTEST_ADDOPTS=-k one"
