@@ -79,7 +79,7 @@ class Judge:
         verdict = self._one(later[-1])
         for before in later[:-1]:  # of several that were offered, New is the one that runs
             if verdict.running_image == before.offered:
-                return self._one(replace(later[-1], offered=before.offered))
+                return self._one(later[-1].offering(before.offered))
         return verdict
 
     def _superseding(self, operation: Operation) -> Iterator[Mapping[str, Any]]:

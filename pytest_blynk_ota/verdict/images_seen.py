@@ -78,6 +78,11 @@ class Images:
         return self.story.operation.offered
 
     @property
+    def tried(self) -> frozenset[str]:
+        """The names of all images that were on offer."""
+        return self.story.operation.tried
+
+    @property
     def old(self) -> str | None:
         """The name of the image that ran when the operation began, as far as is known."""
         return self.ran[0].image or self.story.operation.running
@@ -98,7 +103,7 @@ class Images:
     def selected(self) -> bool | None:
         """New was started, or otadata holds a seq above those at the start. None: not known."""
         later = self.ran[1:]
-        if any(ran.image == self.new and ran.by not in WEAK for ran in later):
+        if any(ran.image in self.tried and ran.by not in WEAK for ran in later):
             return True
         if self.flash is not None:
             above = selected_by_otadata(self.story.operation, self.flash.data, self.old)
@@ -113,7 +118,7 @@ class Images:
         return self._started() or None
 
     def _started(self) -> bool:
-        return any(ran.image == self.new for ran in self.ran[1:])
+        return any(ran.image in self.tried for ran in self.ran[1:])
 
     def believed_slots(self) -> Mapping[str, Mapping[str, Any]]:
         """Slot map at the end."""
@@ -132,7 +137,7 @@ def declares(
         return None
     if facts.get("build") is not None or facts.get("fw_type") is not None:
         return names(report.version, report.build, facts.get("version"), facts.get("build"))
-    if old_reports is None or image not in (operation.running, operation.offered):
+    if old_reports is None or image not in operation.tried | {operation.running}:
         return None
     as_old = names(report.version, report.build, old_reports.version, old_reports.build)
     return as_old if image == operation.running else not as_old
@@ -151,14 +156,14 @@ def images_of(story: Story, *, flash: Noted | None, believe: bool) -> Images:
         for one in [one for one in written if one[0] <= boot.start]:
             slots.written(*one[2:])
             written.remove(one)
-        images.may_hold_new |= images.new in slots.bootable()
+        images.may_hold_new |= bool(images.tried & slots.bootable())
         ran = _ran(images, boot, at == 0, flash if boot is read_in else None, believe)
         images.ran.append(ran)
         images.labels[boot.index] = _label(images, ran, flash if boot is read_in else None)
         for download in story.downloads:
             if download.boot is boot:
                 slots.received(download, images.labels[boot.index])
-    images.may_hold_new |= images.new in slots.bootable()
+    images.may_hold_new |= bool(images.tried & slots.bootable())
     return images
 
 

@@ -76,6 +76,8 @@ class Operation:
     flash: bool
     factory: Mapping[str, Any] | None = None
     """Label, offset, size and image of the factory partition, where it is known what is there."""
+    others: frozenset[str] = frozenset()
+    """The images that were on offer at another time: before another took their place, or then."""
 
     @classmethod
     def of(cls, event: Event) -> Operation:
@@ -107,7 +109,17 @@ class Operation:
         """The same where another image has taken the place of the offered one, by the data of
         ``ota/superseded``."""
         images = {**self.images, data["image"]: data["facts"]}
-        return replace(self, images=images, offered=data["image"])
+        return replace(self, images=images).offering(data["image"])
+
+    def offering(self, image: str) -> Operation:
+        """The same with another of its images as the one on offer."""
+        others = (self.others | {self.offered}) - {image}
+        return replace(self, offered=image, others=others)
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """The images that were on offer: each of them is New, where none of them runs."""
+        return (self.others - {self.running}) | {self.offered}
 
     @property
     def skew(self) -> float:

@@ -17,6 +17,7 @@ from pytest_blynk_ota.verdict.rows import (
     refusals,
     reset_by_test,
     silent_tail,
+    tried_reports,
 )
 from pytest_blynk_ota.verdict.sightings import LONG_AGO
 
@@ -197,14 +198,14 @@ def _not_reported(case: Case) -> list[Reason]:
 
 
 def _rolled_back(case: Case) -> list[Reason]:
-    report = new_reports(case)[-1]
+    report = tried_reports(case)[-1]
     return [Reason(f"New had reported {report.version}", (report.seq,)), _final(case)]
 
 
 def _reverted(case: Case) -> list[Reason]:
     rows = [_final(case)]
     if case.images.selected():
-        started = [ran for ran in case.images.ran[1:] if ran.image == case.images.new]
+        started = [ran for ran in case.images.ran[1:] if ran.image in case.images.tried]
         rows.append(
             Reason(
                 f"New was started {len(started)} times and never reported",

@@ -111,13 +111,13 @@ def loop_resets(case: Case) -> list[Boot]:
 
 
 def new_first_start(case: Case) -> float | None:
-    """When New first started, as far as is known: a boot of its own, or the first restart after
-    a whole download. Host seconds."""
+    """When New first started, or another image that was on offer, as far as is known: a boot of
+    its own, or the first restart after a whole download. Host seconds."""
     for before, ran in pairwise(case.images.ran):
-        if ran.image == case.images.new:
+        if ran.image in case.images.tried:
             return ran.boot.start
         delivered = any(d.boot is before.boot and d.whole for d in case.story.downloads)
-        if delivered and case.images.new in ran.options:
+        if delivered and case.images.tried & ran.options:
             return ran.boot.start
     return None
 
@@ -216,6 +216,17 @@ def not_reported(case: Case) -> Holds:
 
 def new_reports(case: Case, *, final_too: bool = False) -> list[Report]:
     """Reports that name New, from boots that may have run it."""
+    return reports_of(case, case.images.new, final_too=final_too)
+
+
+def tried_reports(case: Case) -> list[Report]:
+    """The same of each image that was on offer, up to the last boot."""
+    found = [report for name in case.images.tried for report in reports_of(case, name)]
+    return sorted(set(found), key=lambda report: (report.t, report.seq))
+
+
+def reports_of(case: Case, image: str, *, final_too: bool = False) -> list[Report]:
+    """Reports that name an image, from boots that may have run it."""
     found = []
     for visit in case.story.visits:
         boots = [
@@ -224,9 +235,7 @@ def new_reports(case: Case, *, final_too: bool = False) -> list[Report]:
             if boot in case.story.window and (final_too or boot is not case.images.final.boot)
         ]
         may = [
-            ran
-            for ran in map(case.images.of, boots)
-            if ran is not None and case.images.new in ran.options
+            ran for ran in map(case.images.of, boots) if ran is not None and image in ran.options
         ]
         if may:
             found += [
@@ -234,14 +243,14 @@ def new_reports(case: Case, *, final_too: bool = False) -> list[Report]:
                 for report in visit.reports
                 if report.version
                 and report.t <= case.story.until
-                and case.images.declares(case.images.new, report) is not False
+                and case.images.declares(image, report) is not False
             ]
     return found
 
 
 def rolled_back(case: Case) -> Holds:
     """New does not run, but had reported."""
-    return Holds(bool(new_reports(case)))
+    return Holds(bool(tried_reports(case)))
 
 
 def reverted(case: Case) -> Holds:
@@ -249,7 +258,7 @@ def reverted(case: Case) -> Holds:
     options = case.images.final.options
     old = case.images.old
     third = (
-        {name for name in options if name not in (old, case.images.new)}
+        {name for name in options if name not in case.images.tried | {old}}
         if old
         else (options & {THIRD})
     )

@@ -800,6 +800,31 @@ def test_of_two_images_on_offer_new_is_the_one_that_runs():
     assert (one.outcome, one.running, one.running_image) == (Outcome.UPGRADED, "2.0.0", "new")
 
 
+def taken_back_after_superseding(*, reports: bool, info: bool, flash: bool) -> Tale:
+    """New starts, another image is put on offer in its place and stalls, and Old is back."""
+    tale = Tale(info=info, flash=flash).offered(image="new").downloads().boots("new").wait(5)
+    tale.logs_in(None if reports else "").wait(12)
+    tale.add("ota", "superseded", image="third-1", facts=image("3.0.0"))
+    tale.offered(image="third-1").stalls().crashes().comes_back("old")
+    tale.add("ota", "cancelled", why="by the test").wait(20).over()
+    return tale.flash("app0", otadata=REVERTED_OTADATA) if flash else tale
+
+
+@pytest.mark.parametrize("info", [False, True])
+@pytest.mark.parametrize("flash", [False, True])
+def test_an_image_that_reported_before_another_took_its_place_was_rolled_back(info, flash):
+    verdict = taken_back_after_superseding(reports=True, info=info, flash=flash).judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.ROLLED_BACK, "old")
+    assert verdict.reasons[0].text == "New had reported 2.0.0"
+    assert "crash" in names(verdict, "info")  # it led to the outcome, and was not survived
+
+
+@pytest.mark.parametrize("flash", [False, True])
+def test_an_image_that_started_before_another_took_its_place_was_reverted(flash):
+    verdict = taken_back_after_superseding(reports=False, info=True, flash=flash).judged()
+    assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "old")
+
+
 def test_the_watch_ends_with_the_image_that_was_put_on_offer_last():
     tale = superseded(both=False)
     begun = next(e for e in tale.events if e.kind == "superseded")
