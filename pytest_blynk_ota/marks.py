@@ -35,6 +35,7 @@ FINDINGS = (
     "unexpected reset",
     "unexplained loss",
     "went back",
+    "will not stay",
 )
 """The names that findings.py, late.py and losses.py give; a test holds the two together."""
 

@@ -37,6 +37,7 @@ FINDINGS = (
     "unexpected reset",
     "unexplained loss",
     "went back",
+    "will not stay",
 )
 """The names that the judge gives; a test holds the two together."""
 SCENARIO = re.compile(r"[A-Z]{1,4}[0-9]{1,4}[a-z]?")

@@ -159,6 +159,26 @@ def confirmation_not_seen(case: Case, outcome: Outcome) -> Found:
         )
 
 
+def will_not_stay(case: Case, outcome: Outcome) -> Found:
+    """New runs and is confirmed, and yet the bootloader would start something else, or nothing.
+    Where the test itself wrote into the flash, that may be the cause."""
+    flash, new = case.flash, case.images.new
+    if flash is None or outcome not in NEW_RUNS or case.images.final.image != new:
+        return
+    if _top_state(case) in (NEW, PENDING) or case.story.seen.written:
+        return
+    label = flash.data["would_boot"]
+    image = flash.data["slots"].get(label, {}).get("image")
+    if image != new:
+        what = f"slot {label} ({image or 'no known image'})" if label else "nothing"
+        yield Finding(
+            "will not stay",
+            ERROR,
+            f"New runs, but by the boot rules {what} would start at the next reset",
+            _flash(case),
+        )
+
+
 def confirmed_early(case: Case, outcome: Outcome) -> Found:
     """A reset inside New's self-test, and New came back: it had been confirmed before."""
     ways = case.story.operation.ways
@@ -335,6 +355,7 @@ RULES: Sequence[Rule] = (
     unexpected_resets,
     no_rollback_protection,
     confirmation_not_seen,
+    will_not_stay,
     confirmed_early,
     stall_too_long,
     offline_too_long,

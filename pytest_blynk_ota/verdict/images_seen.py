@@ -220,9 +220,11 @@ def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: 
         return Ran(
             boot, both, "", sure[0][2] + sure[1][2], (f"{_word(sure[0])}, {_word(sure[1])}",)
         )
+    whole = _possible(images, [], weak)
     possible = _possible(images, strong, weak)
     if len(possible) == 1:
-        return _settle(boot, (ONLY_WHOLE, possible, ()), weak)
+        by, _, events = strong[0] if len(whole) > 1 else (ONLY_WHOLE, possible, ())
+        return _settle(boot, (by, possible, events), weak)
     fits = [(said[0], said[1] & possible, said[2]) for said in weak if said[1] & possible]
     if flash is not None and flash.data["running"] is not None:
         label = flash.data["running"]

@@ -14,7 +14,7 @@ from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 MAX_EVENTS_SHOWN = 4
 CRASHES_TOLD = 3
 
-RULES = 2
+RULES = 3
 """The version of the findings that the judge looks for. It goes up with each new one, so that a
 verdict of before is not called another one for lack of what nobody had looked for."""
 
@@ -25,6 +25,7 @@ FINDINGS_SINCE: Mapping[int, frozenset[str]] = {
         "certificate host not checked",
         "certificate date not checked",
     }),
+    3: frozenset({"will not stay"}),
 }  # fmt: skip
 """The findings that came with a version; all others are of the first."""
 

@@ -34,6 +34,7 @@ from pytest_blynk_ota.errors import BlynkOtaError, ConfigError, UsageError
 from pytest_blynk_ota.evidence.manifest import manifest_of
 from pytest_blynk_ota.evidence.writer import write_json
 from pytest_blynk_ota.firmware.derive import restamped
+from pytest_blynk_ota.verdict.outcome import FINDINGS_SINCE
 
 POLICY = """
 [policy]
@@ -628,7 +629,8 @@ def test_a_release_is_not_compared_with_itself(tmp_path, gate):
 
 
 def test_a_finding_that_nobody_looked_for_then_counts_today(tmp_path, gate, policy, monkeypatch):
-    monkeypatch.setattr("pytest_blynk_ota.verdict.again.FINDINGS_SINCE", {2: frozenset({"hang"})})
+    since = {rules: frozenset({"hang"}) for rules in FINDINGS_SINCE}
+    monkeypatch.setattr("pytest_blynk_ota.verdict.again.FINDINGS_SINCE", since)
     policy.write_text(POLICY.replace("runs = 2", "runs = 1") + '[findings]\nhang = "fail"\n')
     run = folder(tmp_path)
     path = run.add("t0", like=STALLED) / "verdict.json"

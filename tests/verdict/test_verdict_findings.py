@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tale import PENDING, SIZE, UNDEFINED, Tale, entry, image, names
+from tale import BLANK, PENDING, SIZE, UNDEFINED, Tale, entry, image, names
 
 from pytest_blynk_ota.verdict import Outcome
 
@@ -125,6 +125,22 @@ def test_new_that_settled_unconfirmed_is_found():
     tale = upgraded().over().flash("app1", "app0", otadata=[entry(1), entry(2, PENDING)])
     verdict = tale.judged()
     assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, {"confirmation not seen"})
+
+
+@pytest.mark.parametrize(
+    ("label", "otadata", "what"),
+    [("app0", [BLANK, BLANK], "slot app0 (old)"), (None, [entry(1), entry(2)], "nothing")],
+)
+def test_new_that_runs_and_would_not_be_started_again_is_found(label, otadata, what):
+    tale = upgraded().over().flash(None, label, otadata=otadata)
+    verdict = tale.judged()
+    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, {"will not stay"})
+    assert what in verdict.findings[0].text
+
+
+def test_a_flash_that_the_test_itself_wrote_blames_no_image_for_what_starts_next():
+    tale = upgraded().add("test", "action", what="flash.damage", spans=[[0xE000, 0x2000]]).over()
+    assert names(tale.flash(None, "app0", otadata=[BLANK, BLANK]).judged()) == set()
 
 
 def test_new_that_survives_a_reset_inside_its_self_test_was_confirmed_too_early():

@@ -778,6 +778,15 @@ def test_a_bootloader_that_names_the_factory_partition_names_its_image():
     assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third-1")
 
 
+def test_an_image_that_a_mark_of_several_leaves_alone_is_known_by_that_mark():
+    images = {"old": image("1.0.0"), "new": image("2.0.0")}
+    images["third-1"] = images["new"] | {"sha256": "third"}  # made of New: its ELF hash is the same
+    tale = Tale(info=False, images=images).offered().downloads().boots("new").wait(3)
+    tale.add("uart", "app", field="elf_sha256", value=images["new"]["elf_sha256"][:9])
+    reason = tale.logs_in().wait(15).over().judged().reasons[0]
+    assert reason.text == "new (2.0.0) runs: the boot log or the crash names it"
+
+
 def superseded(*, both: bool) -> Tale:
     """A third image takes New's place in the download; the device ends on it, or stays on New."""
     tale = Tale(op="ship", info=True).offered(image="new").asks().gets(SIZE // 2)
