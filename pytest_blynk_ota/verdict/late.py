@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_blynk_ota.verdict.boots import NEVER
 from pytest_blynk_ota.verdict.outcome import Finding, Outcome, Severity
 from pytest_blynk_ota.verdict.rows import Case
 from pytest_blynk_ota.verdict.sightings import LOST_LINK
+from pytest_blynk_ota.verdict.story import Visit
 
 
 def late(case: Case, outcome: Outcome) -> Iterator[Finding]:
@@ -48,18 +50,30 @@ def _images(case: Case) -> list[tuple[str, int]]:
 
 
 def _offline(case: Case) -> list[tuple[str, int]]:
-    """A session that the device or its silence ended, with no login in the time it has."""
+    """A session that ended, with no login in the time that the device has."""
     story, ways = case.story, case.story.operation.ways
     limit = ways.boot_s + ways.login_s
     found = []
     for visit in story.visits:
-        session = visit.session
-        if session.closed is None or not story.until < visit.end == session.closed:
-            continue
-        if session.closed_by != "device" and not LOST_LINK.search(session.closed_why):
+        ended = _ended(case, visit) if story.until < visit.end < NEVER else None
+        if ended is None:
             continue
         back = min((v.login for v in story.visits if v.login > visit.end), default=None)
         gone = story.device(visit.end, story.seen.last_t if back is None else back)
         if gone > limit:
-            found.append((f"offline for {gone:.1f} s", session.closed_seq))
+            how, seq = ended
+            found.append((f"offline for {gone:.1f} s{how}", seq))
     return found
+
+
+def _ended(case: Case, visit: Visit) -> tuple[str, int] | None:
+    """How a session ended, and the event; None if the device need not come back: we closed it, or
+    the test has written into its flash since."""
+    story, session = case.story, visit.session
+    if visit.end == session.closed:
+        own = session.closed_by == "device" or LOST_LINK.search(session.closed_why)
+        return ("", session.closed_seq) if own else None
+    after = next((b for b in story.boots if b.start >= visit.end and not b.loader), None)
+    if after is None or any(one[0] > story.until for one in story.seen.written):
+        return None
+    return f" after a reset by the {after.by}" if after.by else " after a reset", after.seq

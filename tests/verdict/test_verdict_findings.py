@@ -252,6 +252,39 @@ def test_going_offline_after_the_watch_is_late():
     assert names(tale.judged()) == {"late"}
 
 
+def reset_after_the_watch(by: str) -> Tale:
+    """New is up, and is reset by the rig, which reads the flash, or by the test."""
+    tale = upgraded(info=True).over()
+    if by == "rig":
+        return tale.flash("app1", otadata=[entry(1), entry(2)])
+    return tale.wait(5).boots("new", code=1, cause="POWERON", by="test")
+
+
+@pytest.mark.parametrize("by", ["rig", "test"])
+def test_a_board_that_stays_silent_after_a_reset_of_ours_is_late(by):
+    tale = reset_after_the_watch(by).wait(200).add("test", "finished", verdicts=1)
+    late = [finding.text for finding in tale.judged().findings if finding.name == "late"]
+    assert len(late) == 1
+    assert "offline for 20" in late[0]
+    assert late[0].endswith(f"after a reset by the {by}")
+
+
+@pytest.mark.parametrize("by", ["rig", "test"])
+def test_a_board_is_given_its_time_after_a_reset_of_ours(by):
+    for tale in (
+        reset_after_the_watch(by).wait(40).add("test", "finished", verdicts=1),
+        reset_after_the_watch(by).wait(60).logs_in().wait(200).add("uart", "line", text="x"),
+        reset_after_the_watch(by).wait(5).add("power", "off", by="test").wait(200),
+    ):
+        assert names(tale.add("test", "finished", verdicts=1).judged()) == set()
+
+
+def test_a_silence_after_the_test_wrote_into_the_flash_is_not_late():
+    tale = upgraded(info=True).over().add("test", "action", what="flash.damage", spans=[[0, 9]])
+    tale.boots("new", code=1, by="test").wait(200).add("test", "finished", verdicts=1)
+    assert names(tale.judged()) == set()
+
+
 def test_what_comes_after_the_next_operation_is_not_late():
     tale = upgraded(info=True).over()
     tale.images["third-1"] = image("3.0.0")
