@@ -48,8 +48,8 @@ def rack_failed(case: Case) -> None:
         if case.story.operation.t <= note.t <= case.story.until:
             name = str(note.data.get("error", "RigError"))
             kind = getattr(errors, name, RigError)
-            plain = kind if kind in _PLAIN else RigError
-            raise plain(f"{name} during the operation: {note.data.get('message', '')}")
+            told = f"during the operation: {note.data.get('message', '')}"
+            raise kind(told) if kind in _PLAIN else RigError(f"{name} {told}")
 
 
 _PLAIN = (errors.PortGone, errors.LoaderSilent, errors.FlashFailed, errors.OutletUnreachable)
