@@ -21,7 +21,7 @@ from pytest_blynk_ota.verdict import Outcome
 
 def test_a_port_that_went_away_is_the_racks_fault():
     tale = Tale(op="offer").offered().add("rig", "error", error="PortGone", message="usb 1-1")
-    with pytest.raises(PortGone, match="^during the operation: usb 1-1"):
+    with pytest.raises(PortGone, match=r"^during the operation: usb 1-1"):
         tale.wait(20).over().judged()
 
 
