@@ -58,8 +58,8 @@ def _offline(case: Case) -> list[tuple[str, int]]:
         ended = _ended(case, visit) if story.until < visit.end < NEVER else None
         if ended is None:
             continue
-        back = min((v.login for v in story.visits if v.login > visit.end), default=None)
-        gone = story.device(visit.end, story.seen.last_t if back is None else back)
+        back = min((v.login for v in story.visits if v.login > visit.end), default=NEVER)
+        gone = story.device(visit.end, min(back, story.seen.last_t))
         if gone > limit:
             how, seq = ended
             found.append((f"offline for {gone:.1f} s{how}", seq))

@@ -279,6 +279,14 @@ def test_a_board_is_given_its_time_after_a_reset_of_ours(by):
         assert names(tale.add("test", "finished", verdicts=1).judged()) == set()
 
 
+@pytest.mark.parametrize("seconds", [30, 200])
+def test_a_connection_that_has_not_logged_in_yet_is_no_endless_absence(seconds):
+    for tale in (reset_after_the_watch("rig"), upgraded(info=True).over().wait(5).leaves()):
+        tale.wait(5).add("cloud", "connected", session=99, peer="10.0.0.2:5").wait(seconds)
+        late = names(tale.add("test", "finished", verdicts=1).judged())
+        assert late == ({"late"} if seconds == 200 else set())
+
+
 def test_a_silence_after_the_test_wrote_into_the_flash_is_not_late():
     tale = upgraded(info=True).over().add("test", "action", what="flash.damage", spans=[[0, 9]])
     tale.boots("new", code=1, by="test").wait(200).add("test", "finished", verdicts=1)
