@@ -39,7 +39,7 @@ MODULES = (
 PACKAGES = ("busybox-static", "usbip")
 TOOL = Path("usr", "sbin", "usbip")
 NEEDED = ("qemu-system-x86_64", "apt-get", "dpkg-deb", "ip")
-LOGS = ("pytest.log", "console.log")
+LOGS = ("rows.log", "pytest.log", "console.log", "attach.log")
 SHOWN = 8000
 """Letters of the end of a log."""
 RACK = """[rig]
@@ -201,7 +201,7 @@ def guest_script(folder: Path, ready: dict[str, Any], words: list[str]) -> Path:
         "LAB_OUTLET": f"http://{HOST_IP}:{OUTLET_PORT}",
         "LAB_SERIAL_BRIDGE": serials["bridge"],
         "LAB_SERIAL_JTAG": serials["jtag"],
-        "LAB_ROWS": os.environ.get("LAB_ROWS", "-m smoke"),
+        "LAB_ROWS": os.environ.get("LAB_ROWS", '-k "smoke or test_power"'),
         "LAB_CYCLES": os.environ.get("LAB_CYCLES", "50"),
         "WIFI": "lab:virtual-passphrase",
         "HOME": "/root",
@@ -260,6 +260,8 @@ def lab(words: list[str], limit_s: float, out: Path) -> int:
         begun = time.monotonic()
         try:
             machine(root, ramdisk, out, limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"the guest was ended after {limit_s:g} s; --limit gives it more")
         finally:
             for one in relays:
                 one.kill()
@@ -283,8 +285,7 @@ def main() -> int:
         except Missing as error:
             print(f"skipped: needs {error}")
             return SKIPPED
-        log = next((out / one for one in LOGS if (out / one).exists()), None)
-        if log is not None:
+        for log in [out / one for one in LOGS if (out / one).exists()][:2]:
             print(log.read_text(errors="replace")[-SHOWN:])
         return code
 
