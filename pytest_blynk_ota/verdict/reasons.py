@@ -204,6 +204,8 @@ def _rolled_back(case: Case) -> list[Reason]:
 
 def _reverted(case: Case) -> list[Reason]:
     rows = [_final(case)]
+    if case.images.final.image not in {None, case.images.old} | case.images.tried:
+        rows.append(Reason("that is neither the image that ran before nor one that was offered"))
     if case.images.selected():
         started = [ran for ran in case.images.ran[1:] if ran.image in case.images.tried]
         rows.append(

@@ -199,6 +199,7 @@ def test_a_third_image_that_runs_is_reverted():
     tale.add("uart", "app", field="version", value="0.5.0").wait(5).logs_in("0.5.0").wait(20).over()
     verdict = tale.judged()
     assert (verdict.outcome, verdict.running_image) == (Outcome.REVERTED, "third")
+    assert any("neither the image that ran before" in str(one) for one in verdict.reasons)
     assert verdict.running == "0.5.0"
 
 
