@@ -12,6 +12,7 @@ rig_faults     when there is no outcome
 findings       what else is worth knowing
 metrics        what was measured
 crash_told     a crash in one sentence
+crashed        which firmware crashed
 watch          when nothing that could change the outcome is still to come
 =============  =====================================================================
 """

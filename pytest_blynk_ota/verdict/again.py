@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_blynk_ota.errors import EvidenceError, RigError, UsageError
 from pytest_blynk_ota.evidence.event import Event, shown
+from pytest_blynk_ota.verdict.crash_told import as_told_before
 from pytest_blynk_ota.verdict.decide import Judge
 from pytest_blynk_ota.verdict.outcome import FINDINGS_SINCE, RULES, Verdict
 from pytest_blynk_ota.verdict.reasons import in_words_of_today
@@ -169,7 +170,9 @@ def _apart(path: str, stored: Any, now: Any) -> Iterator[str]:
             yield from _apart(f"{path}[{at}]", one, other)
         if len(stored) != len(now):
             yield f"{path}: stored {len(stored)} of them, now {len(now)}"
-    elif isinstance(stored, str) and in_words_of_today(stored) == now:
+    elif isinstance(stored, str) and (
+        in_words_of_today(stored) == now or stored == as_told_before(now)
+    ):
         return
     elif stored != now:
         yield f"{path}: stored {shown(stored)}, now {shown(now)}"

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 NO_PLACE = frozenset({"brownout", "task_wdt", "rtc_wdt"})
 """Crashes whose place is no fault of the code there."""
+OF_DATA = re.compile("load|store", re.IGNORECASE)
+"""Kinds of a panic that went for an address: LoadProhibited, Store access fault. For the others
+the register holds something else, such as the instruction."""
+
+_IMAGE = r"[\w.-]+(?: \([^()]*\))?"
+SINCE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf", in {_IMAGE}(?: and {_IMAGE})*(?=; then |, \d+ times$|$)",
+        rf"(?:(?<= at the begin)|(?<= in boot \d)|(?<= in boot \d\d)), {_IMAGE}$",
+        r"(?<= at )PC (?=0x)",
+        r", data address 0x[0-9a-f]+",
+    )
+)
+"""What sentences on a crash did not say before."""
+
+
+def as_told_before(text: str) -> str:
+    """A sentence of today on a crash, as verdicts of earlier versions have it."""
+    for pattern in SINCE:
+        text = pattern.sub("", text)
+    return text
 
 
 def crash_told(data: Mapping[str, Any]) -> str:
@@ -17,9 +40,14 @@ def crash_told(data: Mapping[str, Any]) -> str:
     if data.get("core") is not None:
         words.append(f"on core {data['core']}")
     if data.get("pc") and data["what"] not in NO_PLACE:
-        words.append(f"at {data['pc']}")
+        words.append(f"at PC {data['pc']}")
     code = _in_code(data)
-    return " ".join(words) + (f" ({code})" if code else "")
+    address = data.get("address") if OF_DATA.search(str(data["kind"])) else None
+    return (
+        " ".join(words)
+        + (f" ({code})" if code else "")
+        + (f", data address {address}" if address else "")
+    )
 
 
 def _where(data: Mapping[str, Any]) -> list[str]:

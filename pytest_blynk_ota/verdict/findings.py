@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import Boot
 from pytest_blynk_ota.verdict.crash_told import crash_told
+from pytest_blynk_ota.verdict.crashed import crashed_in
 from pytest_blynk_ota.verdict.late import late
 from pytest_blynk_ota.verdict.losses import unexplained_loss
 from pytest_blynk_ota.verdict.otadata_seen import NEW, PENDING, UNDEFINED, top
@@ -120,19 +121,21 @@ def fault_not_reached(case: Case, outcome: Outcome) -> Found:
 def unexpected_resets(case: Case, outcome: Outcome) -> Found:
     """Resets that nobody expected, and crashes; survived ones are errors. The same is told once."""
     since = new_first_start(case)
-    told: dict[tuple[str, Severity, str], list[int]] = {}
+    told: dict[tuple[Severity, str, str], list[tuple[Noted | None, Boot]]] = {}
     for boot in case.story.unexpected():
         before = case.story.window[case.story.window.index(boot) - 1]
         blamed = outcome in ABOUT_RESETS and (since is None or boot.start >= since)
         cause = f"reset 0x{boot.code:x} ({boot.cause})" if boot.code is not None else "a reset"
-        name, text, events = "unexpected reset", f"{cause} that nobody asked for", [boot.seq]
-        if before.crash is not None:
-            name, text = "crash", f"{crash_told(before.crash.data)}; then {cause}"
-            events.insert(0, before.crash.seq)
-        told.setdefault((name, INFO if blamed else ERROR, text), []).extend(events)
-    for (name, level, text), seqs in told.items():
-        times = len(seqs) // (2 if name == "crash" else 1)
-        yield Finding(name, level, text + (f" ({times} times)" if times > 1 else ""), tuple(seqs))
+        crash = crash_told(before.crash.data) if before.crash is not None else ""
+        told.setdefault((INFO if blamed else ERROR, crash, cause), []).append((before.crash, boot))
+    for (level, crash, cause), seen in told.items():
+        name, text = "unexpected reset", f"{cause} that nobody asked for"
+        if crash:
+            where = crashed_in(case, [one for one, _ in seen if one is not None])
+            name, text = "crash", f"{crash}{where}; then {cause}"
+        times = f" ({len(seen)} times)" if len(seen) > 1 else ""
+        events = tuple(one.seq for pair in seen for one in pair if one is not None)
+        yield Finding(name, level, text + times, events)
 
 
 def no_rollback_protection(case: Case, outcome: Outcome) -> Found:

@@ -12,6 +12,8 @@ from pytest_blynk_ota.errors import EvidenceError
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 
 MAX_EVENTS_SHOWN = 4
+TOLD_AS: Mapping[str, str] = {"download rate": "download rate to the last byte"}
+"""Metrics whose name alone leaves open what was measured: a stall comes behind the last byte."""
 CRASHES_TOLD = 3
 
 RULES = 3
@@ -201,7 +203,9 @@ class Verdict:
     def __str__(self) -> str:
         thin = " (partial: a witness was missing)" if self.partial else ""
         image = f" ({self.running_image})" if self.running_image else ""
-        measured = "; ".join(f"{name} {metric}" for name, metric in self.metrics.items())
+        measured = "; ".join(
+            f"{TOLD_AS.get(name, name)} {metric}" for name, metric in self.metrics.items()
+        )
         boots = "1 boot" if self.boots == 1 else f"{self.boots} boots"
         lines = [
             f"{self.outcome}{thin}; Air: {self.air_status}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pytest_blynk_ota.verdict.crash_told import crash_told
+from pytest_blynk_ota.verdict.crashed import crashed_in, image_told
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
 from pytest_blynk_ota.verdict.images_seen import EARLIER, ONLY_WHOLE, Ran
 from pytest_blynk_ota.verdict.network_seen import network_trouble
@@ -19,7 +20,7 @@ from pytest_blynk_ota.verdict.rows import (
     silent_tail,
     tried_reports,
 )
-from pytest_blynk_ota.verdict.sightings import LONG_AGO
+from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted
 
 
 def reasons_of(case: Case, outcome: Outcome, *, partial: str) -> tuple[Reason, ...]:
@@ -46,14 +47,18 @@ OF_CRASHES = (Outcome.BOOT_LOOP, Outcome.OFFLINE, Outcome.ROLLED_BACK, Outcome.R
 def _crashes(case: Case) -> list[Reason]:
     """Each crash once, with how often it was seen; not of evidence of an earlier version, whose
     stored verdicts have no such sentence."""
-    told: dict[str, list[int]] = {}
+    told: dict[str, list[Noted]] = {}
     for crash in case.story.crashes():
         if "kind" not in crash.data:
             continue
-        told.setdefault(crash_told(crash.data), []).append(crash.seq)
+        told.setdefault(crash_told(crash.data), []).append(crash)
     return [
-        Reason(f"crash: {text}" + (f", {len(seqs)} times" if len(seqs) > 1 else ""), tuple(seqs))
-        for text, seqs in told.items()
+        Reason(
+            f"crash: {text}{crashed_in(case, crashes)}"
+            + (f", {len(crashes)} times" if len(crashes) > 1 else ""),
+            tuple(crash.seq for crash in crashes),
+        )
+        for text, crashes in told.items()
     ]
 
 
@@ -79,9 +84,7 @@ def in_words_of_today(text: str) -> str:
 
 
 def _ran(case: Case, ran: Ran) -> Reason:
-    version = case.story.operation.images.get(ran.image or "", {}).get("version")
-    name = f"{ran.image} ({version})" if version else (ran.image or "an unknown image")
-    return Reason(f"{name} runs: {KNOWN_BY[ran.by]}", ran.events)
+    return Reason(f"{image_told(case, ran.image)} runs: {KNOWN_BY[ran.by]}", ran.events)
 
 
 def _final(case: Case) -> Reason:

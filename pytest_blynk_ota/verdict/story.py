@@ -19,7 +19,6 @@ from pytest_blynk_ota.verdict.boots import (
     boots_of,
     weigh,
 )
-from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, downloads_of
 from pytest_blynk_ota.verdict.network_seen import network_trouble
 from pytest_blynk_ota.verdict.operation import Operation
@@ -222,16 +221,6 @@ class Story:
         """The first crash of each boot of the operation that told of one."""
         found = [boot.crash for boot in self.window]
         return [c for c in found if c is not None and self.operation.t <= c.t <= self.until]
-
-    def crash_in_words(self, crash: Noted) -> str:
-        """A crash with the boot that it ended. Evidence of an earlier version, which has the first
-        line of a crash alone, is told as it was told then."""
-        boots = self.window
-        at = next((i for i, boot in enumerate(boots) if boot.crash is crash), None)
-        told = crash_told(crash.data)
-        if at is None or "kind" not in crash.data:
-            return told
-        return f"{told} in boot {at}" if at else f"{told} in the boot that ran at the begin"
 
     def notes(self, kind: str) -> list[Noted]:
         """The ``ota`` events of one kind within the operation."""

@@ -69,8 +69,8 @@ def test_it(ota, firmware, where):
     assert [path.name for path in result.core_dumps] == [
         "coredump-1.b64", "coredump-1.bin", "coredump-1.elf"]
     (crash,) = result.crashes
-    assert crash.startswith("Load access fault on core 0 at 0x42"), crash
-    assert crash.endswith(" in boot 1"), crash
+    assert crash.startswith("Load access fault on core 0 at PC 0x42"), crash
+    assert crash.endswith(" in boot 1, new (1.1.0)"), crash
     assert any(reason.text.startswith("crash: Load access fault") for reason in result.reasons)
     assert result.metrics["free heap"].unit == "B"
     assert result.metrics["download rate"].last > 0

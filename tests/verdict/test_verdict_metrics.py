@@ -11,6 +11,9 @@ from tale import SIZE, SPEED, Tale, names
 from pytest_blynk_ota.cli.judge import command
 from pytest_blynk_ota.verdict import Verdict
 from pytest_blynk_ota.verdict.crash_told import crash_told
+from pytest_blynk_ota.verdict.crashed import crashed_in
+from pytest_blynk_ota.verdict.decide import _case, find_operation
+from pytest_blynk_ota.verdict.past import WHOLE
 
 
 def prints(tale: Tale, name: str, value: float, unit: str = "B") -> Tale:
@@ -80,6 +83,12 @@ def test_what_was_printed_before_the_operation_is_none_of_it():
     assert "rssi" not in tale.wait(20).over().judged().metrics
 
 
+def test_the_rate_of_a_download_is_told_as_that_to_its_last_byte():
+    verdict = Tale(op="offer").offered().stalls().comes_back("old").over().judged()
+    assert "measured: download rate to the last byte " in str(verdict)
+    assert "download rate" in verdict.metrics
+
+
 def test_metrics_are_stored_and_read_back():
     tale = Tale(op="offer").offered(disconnects=False)
     verdict = prints(tale, "free heap", 200_000).wait(10).over().judged()
@@ -131,16 +140,16 @@ PANIC = {
 }
 
 SENTENCES = [
-    (PANIC, "LoadProhibited on core 0 at 0x400d1234"),
+    (PANIC, "LoadProhibited on core 0 at PC 0x400d1234"),
     (PANIC | {"decoded": ["0x400d1234: app_main at main.c:12", "0x400d0000: x at y.c:1"]},
-     "LoadProhibited on core 0 at 0x400d1234 (app_main at main.c:12)"),
-    (PANIC | {"decoded": ["0x400d0000: x at y.c:1"]}, "LoadProhibited on core 0 at 0x400d1234"),
+     "LoadProhibited on core 0 at PC 0x400d1234 (app_main at main.c:12)"),
+    (PANIC | {"decoded": ["0x400d0000: x at y.c:1"]}, "LoadProhibited on core 0 at PC 0x400d1234"),
     ({"what": "assert", "kind": "assert", "text": "", "file": "queue.c", "line": 832,
       "function": "xQueueGenericSend", "expression": "pxQueue", "core": None, "pc": None},
      "assert at queue.c:832 in xQueueGenericSend (pxQueue)"),
     ({"what": "stack_overflow", "kind": "stack overflow", "text": "", "task": "loopTask",
       "core": 1, "pc": "0x40081234"},
-     "stack overflow in task loopTask on core 1 at 0x40081234"),
+     "stack overflow in task loopTask on core 1 at PC 0x40081234"),
     ({"what": "task_wdt", "kind": "task watchdog", "text": "", "starved": ["IDLE0 (CPU 0)"],
       "running": {"0": "main", "1": "IDLE1"}, "core": None, "pc": "0x1"},
      "task watchdog (IDLE0 (CPU 0) did not reset it; main on CPU 0, IDLE1 on CPU 1 ran)"),
@@ -148,8 +157,12 @@ SENTENCES = [
       "error_name": "ESP_ERR_NO_MEM", "file": "./main/main.c", "line": 57, "function": "app_main",
       "expression": "start_wifi()", "core": 0, "pc": "0x400d0000"},
      "ESP_ERROR_CHECK ESP_ERR_NO_MEM at ./main/main.c:57 in app_main (start_wifi()) on core 0 "
-     "at 0x400d0000"),
+     "at PC 0x400d0000"),
     ({"what": "brownout", "kind": "brownout", "text": "", "core": None, "pc": None}, "brownout"),
+    (PANIC | {"address": "0x00000004"},
+     "LoadProhibited on core 0 at PC 0x400d1234, data address 0x00000004"),
+    (PANIC | {"kind": "Illegal instruction", "address": "0x00000000"},
+     "Illegal instruction on core 0 at PC 0x400d1234"),
     ({"what": "panic", "text": "Guru"}, "Guru"),
 ]  # fmt: skip
 
@@ -166,9 +179,76 @@ def reverted(**crash: object) -> Tale:
 
 def test_the_verdict_says_what_crashed_where_and_in_which_boot():
     verdict = reverted().flash("app0").judged()
-    assert verdict.crashes == ("LoadProhibited on core 0 at 0x400d1234 in boot 1",)
+    assert verdict.crashes == ("LoadProhibited on core 0 at PC 0x400d1234 in boot 1, new (2.0.0)",)
     told = [reason.text for reason in verdict.reasons]
-    assert "crash: LoadProhibited on core 0 at 0x400d1234" in told
+    assert "crash: LoadProhibited on core 0 at PC 0x400d1234, in new (2.0.0)" in told
+
+
+def crashing(tale: Tale, **crash: object) -> Tale:
+    return tale.wait(1).add("uart", "crash", **(PANIC | crash))
+
+
+def test_a_crash_that_was_survived_is_told_with_the_firmware_that_crashed():
+    tale = crashing(Tale(info=True).offered().downloads().comes_back("new"))
+    (finding,) = tale.comes_back("new").over().flash("app1").judged().findings
+    assert finding.text == (
+        "LoadProhibited on core 0 at PC 0x400d1234, in new (2.0.0); then reset 0xc (SW_CPU)"
+    )
+
+
+def test_two_firmwares_that_crash_alike_are_both_named():
+    tale = crashing(Tale(info=True)).comes_back("old").offered().downloads().comes_back("new")
+    (finding,) = crashing(tale).comes_back("new").over().flash("app1").judged().findings
+    assert "0x400d1234, in old (1.0.0) and new (2.0.0); then reset" in finding.text
+    assert finding.text.endswith(" (2 times)")
+
+
+def test_no_firmware_is_named_where_nothing_says_which_one_crashed():
+    tale = Tale(limit=1, flash=False).offered().downloads().boots("new")
+    verdict = crashing(tale).comes_back("old").closed("limit").over()
+    operation = find_operation(verdict.events, None)
+    case, _ = _case(operation, verdict.events, WHOLE)
+    assert case.images.ran[1].image is None
+    assert crashed_in(case, case.story.crashes()) == ""
+
+
+def stored(tale: Tale, tmp_path, edit) -> int:
+    """What ``blynk-ota judge`` says of a stored verdict whose words are edited."""
+    tale.add("test", "finished", None, verdicts=1)
+    verdict = edit(json.dumps({"operation": 1, **tale.judged().to_json()}))
+    text = "".join(event.to_json() + "\n" for event in tale.events)
+    (tmp_path / "events.jsonl").write_text(text)
+    (tmp_path / "verdict.json").write_text(f'{{"schema": 1, "verdicts": [{verdict}]}}')
+    return CliRunner().invoke(command, [str(tmp_path)]).exit_code
+
+
+EDITS = {
+    "as it is": (lambda text: text, 0),
+    "of before": (
+        lambda text: (
+            text.replace(", in new (2.0.0)", "")
+            .replace(", new (2.0.0)", "")
+            .replace("at PC ", "at ")
+            .replace(", data address 0x00000004", "")
+        ),
+        0,
+    ),
+    "another firmware": (lambda text: text.replace(", in new (2.0.0)", ", in old (1.0.0)"), 4),
+    "another place": (lambda text: text.replace("at PC 0x400d1234", "at PC 0x400d1235"), 4),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("op", ["ship", "survived"])
+def test_words_on_a_crash_that_came_later_are_no_difference_and_edited_ones_are(edit, op, tmp_path):
+    how, code = EDITS[edit]
+    if op == "ship":
+        tale = reverted(address="0x00000004").flash("app0")
+    else:
+        tale = crashing(Tale(info=True).offered().downloads().comes_back("new"),
+                        address="0x00000004")  # fmt: skip
+        tale.comes_back("new").over().flash("app1")
+    assert stored(tale, tmp_path, how) == code
 
 
 def test_a_crash_of_which_only_the_first_line_is_stored_is_told_as_before():
