@@ -10,14 +10,25 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.report.spans import spans
+from pytest_blynk_ota.report.spans import CUT_OFF, spans
 from pytest_blynk_ota.report.story import number
 from pytest_blynk_ota.report.visible import line, said
-from pytest_blynk_ota.report.words import BAD, GOOD, LANES, in_words, label, lane, tones
+from pytest_blynk_ota.report.words import (
+    BAD,
+    GOOD,
+    LANES,
+    WENT_WRONG,
+    Words,
+    in_words,
+    label,
+    lane,
+    tones,
+)
 
 TICKS_PER_S = 10_000
 PACK_FROM_BYTES = 1024
@@ -25,6 +36,9 @@ PACK_FROM_BYTES = 1024
 LEVEL = 6
 PROGRESS = ("delivery", "progress")
 METRIC = ("uart", "metric")
+CUT_OFF_LINE = (
+    "connection {conn}: cut off as the rack failed, {acked} of {announced} bytes acknowledged"
+)
 MAX_METRICS = 12
 MAX_VALUE = 1e15
 MAX_WALL_S = 1e11
@@ -41,24 +55,32 @@ class Table:
         return self.numbers.setdefault(value, len(self.numbers))
 
 
-def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict[str, Any]:
+def columns(
+    events: Sequence[Event],
+    speed: float,
+    cited: Iterable[int],
+    cut_off: AbstractSet[int] = frozenset(),
+) -> dict[str, Any]:
     """Everything that the page draws of one test; JSON values only.
 
     Args:
         events: in the order of their time.
         speed: device seconds in a second of the host.
         cited: the ``seq`` of events that reasons and findings rest on.
+        cut_off: the ``seq`` of events that end a download through nobody's doing.
     """
     texts, kinds, boards = Table(), Table(), Table()
     start = events[0].t if events else 0.0
     lanes = [lane(event) for event in events]
     ticks = [round((event.t - start) * TICKS_PER_S) for event in events]
     several = len({event.board for event in events if event.board}) > 1
-    colours = tones(events)
+    colours = [
+        "" if one.seq in cut_off else now for one, now in zip(events, tones(events), strict=True)
+    ]
     labels = [
         [place, _on(event, several) + found[0], found[1]]
         for place, event in enumerate(events)
-        if (found := label(event))
+        if (found := (CUT_OFF, WENT_WRONG - 1) if event.seq in cut_off else label(event))
     ]
     return {
         "speed": speed,
@@ -68,7 +90,7 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
             kinds((one.source, one.kind, where)) for one, where in zip(events, lanes, strict=True)
         ],
         "board": [boards(event.board) for event in events],
-        "text": [_text(event, texts) for event in events],
+        "text": [_text(event, texts, cut_off) for event in events],
         "kinds": [
             [line(source, 60), line(kind, 60), LANES.index(where)]
             for source, kind, where in kinds.numbers
@@ -87,7 +109,7 @@ def columns(events: Sequence[Event], speed: float, cited: Iterable[int]) -> dict
                 _on(events[span.start], several) + span.text,
                 span.tone,
             ]
-            for span in spans(events)
+            for span in spans(events, cut_off)
         ],
         "progress": _progress(events),
         "metrics": _metrics(events),
@@ -106,8 +128,10 @@ def _wall(events: Sequence[Event]) -> float | None:
     return seconds if seconds is not None and 0 < seconds < MAX_WALL_S else None
 
 
-def _text(event: Event, texts: Table) -> int:
+def _text(event: Event, texts: Table, cut_off: AbstractSet[int]) -> int:
     """The number of the event's line; -1 where the page makes it from the curve."""
+    if event.seq in cut_off:
+        return texts(line(CUT_OFF_LINE.format_map(Words(event.data))))
     return -1 if (event.source, event.kind) == PROGRESS else texts(in_words(event))
 
 

@@ -152,7 +152,7 @@ def figures(verdicts: Sequence[Mapping[str, Any]], story: Story) -> dict[str, tu
         found["Downloads"] = (len(downloads), "")
     rate = _rate(downloads)
     if rate is not None:
-        found["Download rate"] = (rate / 1000, "kB/s")
+        found["Download rate, stalls included"] = (rate / 1000, "kB/s")
     boots = [number(one.get("boots")) for one in verdicts]
     if any(one is not None for one in boots):
         found["Boots"] = (sum(one or 0 for one in boots), "")

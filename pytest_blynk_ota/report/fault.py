@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.report.story import Story, numbers
+from pytest_blynk_ota.report.crashes import crashed
+from pytest_blynk_ota.report.story import Story, numbers, rows_of
 from pytest_blynk_ota.report.visible import said, sentence
 
 FIRMWARE, NETWORK, CLOUD, RACK, TEST = "firmware", "network", "cloud", "rack", "test"
@@ -57,6 +58,7 @@ class Fault:
         events: what that rests on.
         under: what the test itself had made bad at that moment: ``network``, ``cloud`` or nothing.
         what: the fault by which it did so.
+        finding: the finding alone that makes the test red, though its outcome was wanted.
     """
 
     who: str
@@ -66,6 +68,7 @@ class Fault:
     events: tuple[int, ...] = ()
     under: str = ""
     what: str = ""
+    finding: str = ""
 
     @property
     def line(self) -> str:
@@ -77,9 +80,10 @@ class Fault:
                 f"The test's fault {self.what} came{when}, and the {self.who} did not get over "
                 f"it: {because}"
             )
-        if self.who == RACK:  # when it was noticed is chance
+        if self.who == RACK:  # how soon it was noticed is chance
+            noticed = f", noticed{when}," if self.events else ","
             return (
-                f"The rack failed, because {because}. "
+                f"The rack failed{noticed} because {because}. "
                 "This says nothing of the firmware: run it again."
             )
         if self.who == UNCLEAR:
@@ -110,8 +114,7 @@ class Case:
 
     def rows(self, name: str) -> Sequence[Mapping[str, Any]]:
         """A list of objects in the verdict."""
-        value = self.verdict.get(name)
-        return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+        return rows_of(self.verdict.get(name))
 
     def fault(self, who: str, because: str, decided: Event | None, events: Iterable[int]) -> Fault:
         """Whose it is, at the second of the event that decided it."""
@@ -177,7 +180,8 @@ def _finding(case: Case) -> Fault | None:
             name, events = said(finding.get("name"), 60), numbers(finding.get("events"))
             because = f'of the finding "{name}": {sentence(finding.get("text"))}'
             who = FINDING_OF.get(name, FIRMWARE)
-            return case.fault(who, because, case.story.first_of(events), events)
+            found = case.fault(who, because, case.story.first_of(events), events)
+            return replace(found, finding=name)
     return None
 
 
@@ -189,7 +193,8 @@ def _of_outcome(case: Case) -> Fault | None:
     because, events = _told(case)
     decided = case.story.first_of(events)
     if crash is not None:
-        because = f"it crashed: {sentence(crash.data.get('text'), 200)}; {because}"
+        which = dict(crashed([case.verdict])).get(crash.seq, "it")
+        because = f"{which} crashed: {sentence(crash.data.get('text'), 200)}; {because}"
         decided, events = crash, [crash.seq, *events]
     own = case.seen("power", "off")
     cut = f"; the test had cut its power at {case.story.at(own[0]):.1f}" if own else ""

@@ -45,7 +45,8 @@ def _row(test: TestView) -> str:
     why = test.fault.line if test.fault else "" if test.word == "passed" else test.message
     word = WORDS[test.word][0]
     strong = word if test.word in QUIET else f"**{word}**"
-    return f"| {strong} | {cell(test.id)} | {cell(test.outcomes_short)} | {cell(why)} |"
+    outcome = ", ".join(one for one in (test.outcomes_short, test.but) if one)
+    return f"| {strong} | {cell(test.id)} | {cell(outcome)} | {cell(why)} |"
 
 
 def cell(text: str) -> str:

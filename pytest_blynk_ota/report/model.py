@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.evidence.marks import Mark
 from pytest_blynk_ota.evidence.results import TestResult
 from pytest_blynk_ota.evidence.run import Run, StoredTest
 from pytest_blynk_ota.report.columns import columns, pack
 from pytest_blynk_ota.report.compare import Comparison, compare
+from pytest_blynk_ota.report.crashes import CrashView, crashes_of
 from pytest_blynk_ota.report.fault import Fault, whose
-from pytest_blynk_ota.report.story import Cited, Story, number, numbers
+from pytest_blynk_ota.report.spans import cut_short
+from pytest_blynk_ota.report.story import MAX_CITED, Cited, Story, number, numbers, rows_of
 from pytest_blynk_ota.report.visible import count, line, said, sentence, visible
 
 UNKNOWN = "unknown"
@@ -59,23 +60,6 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True)
-class CrashView:
-    """A crash as the board told it.
-
-    Attributes:
-        lines: where it was, the innermost first: decoded where an ELF was given, else addresses.
-        times: how many crashes of the test are told in the same words.
-    """
-
-    seq: int
-    at: float
-    text: str
-    facts: str
-    lines: tuple[str, ...]
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
 class OperationView:
     """One operation as judged."""
 
@@ -106,6 +90,7 @@ class RunView:
     complete: bool
     whole: bool
     result: str
+    ended: str
     started: str
     finished: str
     command: str
@@ -117,7 +102,11 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class TestView:
-    """One test of one run."""
+    """One test of one run.
+
+    Attributes:
+        opens: the event at which its log opens; None where nothing decided its verdict.
+    """
 
     __test__ = False
 
@@ -142,6 +131,7 @@ class TestView:
     operations: tuple[OperationView, ...]
     fault: Fault | None
     fault_events: tuple[Cited, ...]
+    opens: int | None
     crashes: tuple[CrashView, ...]
     comparison: Comparison | None
     no_comparison: str
@@ -158,6 +148,11 @@ class TestView:
         rows = groupby(one.outcome for one in self.operations if one.outcome)
         counted = ((outcome, len(list(alike))) for outcome, alike in rows)
         return ", ".join(f"{name} × {many}" if many > 1 else name for name, many in counted)
+
+    @property
+    def but(self) -> str:
+        """Why a test is red though its outcome is the one that it wanted."""
+        return f"finding: {self.fault.finding}" if self.fault and self.fault.finding else ""
 
     @property
     def also(self) -> str:
@@ -181,6 +176,25 @@ class Page:
         """How many tests came out badly."""
         counts = dict(self.counts)
         return sum(counts.get(word, 0) for word in ("firmware", "rig", "error"))
+
+    @property
+    def headline(self) -> str:
+        """How many tests are red."""
+        many = len(self.tests)
+        if not many:
+            return "No test left evidence"
+        if many == 1:
+            return "The only test is red" if self.red else "The only test is not red"
+        if not self.red:
+            return f"None of the {many} tests is red"
+        if self.red == many:
+            return f"All {many} tests are red"
+        return f"{self.red} of the {many} tests {'is' if self.red == 1 else 'are'} red"
+
+    @property
+    def speeds(self) -> tuple[float, ...]:
+        """How fast the devices ran beside the wall clock, each speed once."""
+        return tuple(sorted({test.speed for test in self.tests if test.events}))
 
     @property
     def comparable(self) -> bool:
@@ -261,6 +275,7 @@ def _run(run: Run, boards: Sequence[str]) -> RunView:
         complete=run.complete,
         whole=run.whole,
         result=said(head.get("result"), 40),
+        ended=_ended(head.get("result"), complete=run.complete),
         started=line(run.started, 40),
         finished=said(head.get("finished"), 40),
         command=line(shlex.join(words), 2000),
@@ -272,6 +287,21 @@ def _run(run: Run, boards: Sequence[str]) -> RunView:
         ),
         marks=tuple(line(mark) for mark in _marks(run)),
     )
+
+
+ENDS = {
+    # as run.json has it: as the page says it
+    "ok": "nothing failed",
+    "firmware": "the firmware failed",
+    "rig": "the rack failed",
+    "incomplete": "its evidence is not whole",
+}
+
+
+def _ended(result: Any, *, complete: bool) -> str:
+    """What a run came to, in words."""
+    how = "it came to its end" if complete else "it did not come to its end"
+    return f"{how}; {ENDS.get(said(result, 40), 'what it came to is not known')}"
 
 
 def _marks(run: Run) -> Iterator[str]:
@@ -334,10 +364,12 @@ def _test(
         for sentence in (*one.reasons, *(finding.sentence for finding in one.findings))
         for number in (event.seq for event in sentence.events)
     }
-    if fault:
-        cited.update(fault.events)
-        cited.update(() if fault.decided is None else (fault.decided,))
-    payload, form = pack(columns(story.events, story.speed, cited), plain=plain)
+    fault_events = story.cite(fault.events) if fault else ()
+    cited.update(event.seq for event in fault_events)
+    decided = fault.decided if fault else None
+    cited.update(() if decided is None else (decided,))
+    cut_off = cut_short(story.events) if _word(test) == "rig" else frozenset[int]()
+    payload, form = pack(columns(story.events, story.speed, cited, cut_off), plain=plain)
     comparison, why_not = _comparison(test, story, verdicts, good)
     twice = [f"{same} results have this id: each is shown"] if same > 1 else []
     file, name = _names(test.id)
@@ -362,8 +394,9 @@ def _test(
         folder=line(str(test.folder), 1000) if test.folder else "",
         operations=operations,
         fault=fault,
-        fault_events=story.cite(fault.events) if fault else (),
-        crashes=_crashes(story),
+        fault_events=fault_events,
+        opens=None if decided is None else story.first_line(decided),
+        crashes=crashes_of(story, verdicts),
         comparison=comparison,
         no_comparison=why_not,
         marks=tuple(line(str(mark)) for mark in (*test.marks, *twice, *marks)),
@@ -442,57 +475,15 @@ def _operation(verdict: Mapping[str, Any], story: Story) -> OperationView:
         boots=said(verdict.get("boots"), 12),
         seconds=_seconds(verdict.get("seconds")),
         at=story.at(begin) if begin else None,
-        reasons=tuple(_sentence(row, story) for row in _rows(verdict.get("reasons"))),
+        reasons=tuple(_sentence(row, story) for row in rows_of(verdict.get("reasons"))),
         findings=tuple(
             sorted(
-                (_finding(row, story) for row in _rows(verdict.get("findings"))),
+                (_finding(row, story) for row in rows_of(verdict.get("findings"))),
                 key=lambda one: SEVERITIES.index(one.severity),
             )
         ),
-        downloads=tuple(_download(row) for row in _rows(verdict.get("downloads"))),
+        downloads=tuple(_download(row) for row in rows_of(verdict.get("downloads"))),
     )
-
-
-def _rows(value: Any) -> list[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
-
-
-CRASH_FACTS = {
-    # key of a crash event: how it is said
-    "core": "core {}",
-    "pc": "PC {}",
-    "address": "address {}",
-    "task": "task {}",
-    "reason": "{}",
-    "error_name": "{}",
-    "elf": "decoded with {}",
-}
-MAX_CRASHES = 6
-MAX_FRAMES = 32
-
-
-def _crashes(story: Story) -> tuple[CrashView, ...]:
-    """The crashes of a test; those told in the same words are one."""
-    found: dict[tuple[str, str, tuple[str, ...]], list[Event]] = {}
-    for event in story.of("uart", "crash"):
-        found.setdefault(_crash(event), []).append(event)
-    return tuple(
-        CrashView(events[0].seq, story.at(events[0]), text, facts, lines, len(events))
-        for (text, facts, lines), events in list(found.items())[:MAX_CRASHES]
-    )
-
-
-def _crash(event: Event) -> tuple[str, str, tuple[str, ...]]:
-    """A crash's first line, what is known of it, and where it was."""
-    data = event.data
-    facts = [
-        form.format(said(data[key], 200))
-        for key, form in CRASH_FACTS.items()
-        if data.get(key) not in (None, "")
-    ]
-    frames = data.get("decoded") or data.get("backtrace")
-    lines = [said(one, 400) for one in frames] if isinstance(frames, list) else []
-    return said(data.get("text"), 400), ", ".join(facts), tuple(lines[:MAX_FRAMES])
 
 
 def _list(value: Any, limit: int) -> str:
@@ -506,8 +497,8 @@ def _seconds(value: Any) -> str:
 
 def _sentence(row: Mapping[str, Any], story: Story) -> Sentence:
     given = numbers(row.get("events"))
-    cited = story.cite(given)
-    return Sentence(sentence(row.get("text")), cited, len(given) - len(cited))
+    more = max(len(given) - MAX_CITED, 0)
+    return Sentence(sentence(row.get("text")), story.cite(given), more)
 
 
 def _finding(row: Mapping[str, Any], story: Story) -> FindingView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from pytest_blynk_ota.evidence.event import Event
@@ -74,8 +75,37 @@ STANDING = ("link.shaped", "dns.answers")
 """Actions that hold until one of the same name with an empty text."""
 
 
-def spans(events: Sequence[Event]) -> list[Span]:
-    """All stretches of a time line; what never ends lasts to its end."""
+CUT_OFF = "cut off"
+
+
+def cut_short(events: Sequence[Event]) -> frozenset[int]:
+    """The downloads whose end says nothing of the device, as numbers of the events that end them:
+    after it nothing was heard of the board any more. Only for a test that the rack ended."""
+    found: set[int] = set()
+    alive: set[str | None] = set()
+    for event in reversed(events):
+        kind = (event.source, event.kind)
+        if kind in SIGNS_OF_LIFE:
+            alive.add(event.board)
+        elif kind == ("delivery", "ended") and event.data.get("how") != "complete":
+            found.update(() if event.board in alive else (event.seq,))
+    return frozenset(found)
+
+
+SIGNS_OF_LIFE = frozenset({
+    ("uart", "line"), ("uart", "reset"), ("uart", "firmware"), ("cloud", "login"),
+    ("cloud", "heard"), ("cloud", "report"), ("delivery", "request"),
+})  # fmt: skip
+"""What only a board does that runs."""
+
+
+def spans(events: Sequence[Event], cut_off: AbstractSet[int] = frozenset()) -> list[Span]:
+    """All stretches of a time line; what never ends lasts to its end.
+
+    Args:
+        events: in the order of their time.
+        cut_off: the ``seq`` of events that end a download through nobody's doing.
+    """
     found: list[Span] = []
     open_now: dict[Key, Span] = {}
 
@@ -96,7 +126,7 @@ def spans(events: Sequence[Event]) -> list[Span]:
             name, of = END[kind]
             ended = end((name, of(event)), place)
             if ended is not None:
-                _closing_words(ended, event)
+                _closing_words(ended, event, cut_off)
         if kind in BEGIN:
             name, of, lane, tone = BEGIN[kind]
             refuses = name == "download" and not took(event.data.get("status"))
@@ -113,9 +143,11 @@ def spans(events: Sequence[Event]) -> list[Span]:
     return found
 
 
-def _closing_words(span: Span, event: Event) -> None:
+def _closing_words(span: Span, event: Event, cut_off: AbstractSet[int]) -> None:
     """What an end says of the stretch before it."""
-    if event.kind == "ended":
+    if event.kind == "ended" and event.seq in cut_off:
+        span.text, span.tone = f"{span.text}, {CUT_OFF}", "off"
+    elif event.kind == "ended":
         how = said(event.data.get("how"), 20)
         by = said(event.data.get("by"), 20)
         span.text = f"{span.text}, {how} by {by}"[:MAX_LABEL_CHARS]

@@ -77,9 +77,27 @@ class Story:
 
     def cite(self, numbers: Iterable[int]) -> tuple[Cited, ...]:
         """What a sentence rests on, in the order of time; numbers that the evidence does not hold
-        are kept, at the end."""
-        found = [self._cited(number) for number in list(numbers)[:MAX_CITED]]
+        are kept, at the end. A crash is told at its end, behind the dump: its first line comes
+        with it, for that is where one sees what came before."""
+        given = list(numbers)[:MAX_CITED]
+        seqs = dict.fromkeys(seq for number in given for seq in (self.first_line(number), number))
+        found = [self._cited(seq) for seq in seqs]
         return tuple(sorted(found, key=lambda one: (one.at is None, one.at or 0.0, one.seq)))
+
+    def first_line(self, seq: int) -> int:
+        """The line of the log that a crash began with; any other event is its own first line."""
+        event = self.by_seq.get(seq)
+        if event is None or (event.source, event.kind) != ("uart", "crash"):
+            return seq
+        return self._lines.get((event.t, event.board, said(event.data.get("text"))), seq)
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[float, str | None, str], int]:
+        """The lines of the log by time, board and text; of two alike the first."""
+        found: dict[tuple[float, str | None, str], int] = {}
+        for event in self.of("uart", "line"):
+            found.setdefault((event.t, event.board, said(event.data.get("text"))), event.seq)
+        return found
 
     def _cited(self, seq: int) -> Cited:
         event = self.by_seq.get(seq)
@@ -108,3 +126,8 @@ def number(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     except OverflowError:
         return None
+
+
+def rows_of(value: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list; nothing of anything else."""
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []

@@ -7,7 +7,7 @@ from report_runs import SPEED, stalled
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.report.columns import TICKS_PER_S, columns
-from pytest_blynk_ota.report.spans import spans
+from pytest_blynk_ota.report.spans import cut_short, spans
 from pytest_blynk_ota.report.words import LANES, in_words, label, tone
 
 
@@ -93,6 +93,47 @@ def test_a_download_says_how_it_ended_and_is_good_only_if_complete():
 
     assert download("complete") == [("downloads", 0, 1, "HTTP 200, complete by server", "good")]
     assert download("rst")[0][3:] == ("HTTP 200, rst by server", "bad")
+
+
+RST = {"conn": 2, "by": "device", "how": "rst", "acked": 9, "announced": 20}
+DIES = [
+    (1.0, "delivery", "response", {"conn": 2, "status": 200, "announced": 20}),
+    (2.0, "delivery", "ended", RST),
+    (2.1, "uart", "port_lost", {"why": "gone"}),
+    (2.2, "rig", "error", {"error": "RigError", "message": "dead"}),
+]
+
+
+def test_a_download_that_ended_as_the_rack_died_is_cut_off_by_nobody():
+    rows = events(*DIES)
+    assert cut_short(rows) == {2}
+    data = columns(rows, SPEED, [], cut_short(rows))
+    download = next(span for span in data["spans"] if span[0] == LANES.index("downloads"))
+    assert download[3:] == ["HTTP 200, cut off", "off"]
+    assert (1, "cut off") in [(place, text) for place, text, _ in data["labels"]]
+    assert 1 not in data["bad"]
+    told = data["texts"][data["text"][1]]
+    assert told == "connection 2: cut off as the rack failed, 9 of 20 bytes acknowledged"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (2.05, "uart", "line", {"text": "Timeout"}),
+        (2.05, "cloud", "login", {"session": 4}),
+        (2.05, "delivery", "request", {"conn": 3}),
+    ],
+    ids=lambda row: f"{row[1]} {row[2]}",
+)
+def test_a_download_after_which_the_board_spoke_was_ended_by_the_device(row):
+    assert cut_short(events(*DIES[:2], row, *DIES[2:])) == frozenset()
+    other = replace(events(row)[0], board="c3-b")
+    assert cut_short([*events(*DIES), other]) == {2}, "another board says nothing of it"
+
+
+def test_a_whole_download_is_whole_though_the_rack_died_after_it():
+    rows = [DIES[0], (2.0, "delivery", "ended", {**RST, "how": "complete"}), *DIES[2:]]
+    assert cut_short(events(*rows)) == frozenset()
 
 
 def test_a_fault_lasts_until_it_is_over_and_one_that_never_ends_has_no_end():

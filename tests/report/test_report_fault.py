@@ -96,9 +96,27 @@ def test_a_rack_error_is_the_racks_at_the_second_the_port_went(fault):
     assert (found.who, found.at) == ("rack", pytest.approx(30.0))
     assert found.because == "PortGone: /dev/ttyUSB0 vanished"
     assert found.line == (
-        "The rack failed, because PortGone: /dev/ttyUSB0 vanished. "
+        "The rack failed, noticed at device second 30.0, because PortGone: /dev/ttyUSB0 vanished. "
         "This says nothing of the firmware: run it again."
     )
+
+
+def test_a_rack_error_that_left_no_event_has_no_second(fault):
+    found = fault("rig", message="LeaseHeld: by pid 7", verdicts=[])
+    assert found.line.startswith("The rack failed, because LeaseHeld: by pid 7. ")
+
+
+def test_a_crash_is_told_with_the_firmware_that_the_verdict_names(fault):
+    rows = with_row(CRASH)
+    seq = rows.index(CRASH) + 1
+    reasons = [
+        {"text": "New was started 1 times", "events": [15]},
+        {"text": "crash: panic on core 0, in new (1.1.0), 2 times", "events": [seq]},
+    ]
+    found = fault(
+        message=GOT.format("REVERTED"), verdicts=[verdict("REVERTED", reasons=reasons)], rows=rows
+    )
+    assert found.because.startswith("new (1.1.0) crashed: Guru Meditation Error; New was started")
 
 
 def test_a_cloud_that_the_test_made_bad_is_named(fault):

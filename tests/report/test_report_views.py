@@ -94,6 +94,125 @@ def test_a_crash_is_decoded_where_the_events_say_how(run, page):
     assert second.lines == tuple(frames)
 
 
+def dumped(between, **more):
+    """A test with a crash that is told behind so many lines of its dump."""
+    guru = "Guru Meditation Error"
+    lines = [(3.2, "uart", "line", {"text": text}) for text in ("before", guru)]
+    dump = [(3.2, "uart", "line", {"text": f"3fc8c{i:03x}: 0x0"}) for i in range(between)]
+    return [*stalled()[:-1], *lines, *dump, crash(3.2, **more)]
+
+
+def crash_finding(seq, image=", in new (1.1.0)"):
+    text = f"panic on core 0 at PC 0x42{image}; then reset 0xc (SW)"
+    return {"name": "crash", "severity": "error", "text": text, "events": [seq]}
+
+
+ERROR_FINDING = "the test passed, but there is an error finding: crash"
+
+
+def test_a_crash_brings_its_first_line_for_it_is_told_behind_its_dump(run, page):
+    rows = dumped(45)
+    first, told = len(rows) - 46, len(rows)
+    found = [crash_finding(told)]
+    run.add(rows=rows, message=ERROR_FINDING, verdicts=[verdict("UPGRADED", findings=found)])
+    test = only(page(run))
+    (finding,) = test.operations[0].findings
+    assert [event.seq for event in finding.sentence.events] == [first, told]
+    assert finding.sentence.events[0].text == "Guru Meditation Error"
+    assert (test.opens, test.fault.decided) == (first, told)
+    assert (test.crashes[0].first, test.crashes[0].seq) == (first, told)
+    assert finding.sentence.more == 0
+
+
+@pytest.mark.parametrize(("image", "told"), [(", in new (1.1.0)", "new (1.1.0)"), ("", "")])
+def test_a_crash_names_the_firmware_that_the_verdict_names_and_no_other(run, page, image, told):
+    rows = dumped(2)
+    run.add(rows=rows, verdicts=[verdict(findings=[crash_finding(len(rows), image)])])
+    assert only(page(run)).crashes[0].image == told
+
+
+@pytest.mark.parametrize(
+    ("more", "label", "hint"),
+    [
+        ({}, "Backtrace (addresses)", True),
+        ({"elf": "not used: of another build"}, "Backtrace (addresses)", False),
+        ({"elf": "new.elf", "decoded": ["0x4201301d: f at f.c:1"]}, "Backtrace, the inn", False),
+    ],
+    ids=["no ELF file", "another ELF file", "decoded"],
+)
+def test_a_backtrace_says_what_it_is_and_how_to_read_it(run, text, more, label, hint):
+    run.add(rows=dumped(2, backtrace=["0x4201301d"], **more))
+    made = text(run)
+    assert label in made
+    assert ("--elf build/app.elf" in made) is hint
+    assert ("ELF file not used: of another build" in made) is (more.get("elf", "")[:3] == "not")
+
+
+def test_a_test_that_upgraded_says_beside_it_which_finding_made_it_red(run, page, text):
+    rows = dumped(2)
+    found = verdict("UPGRADED", findings=[crash_finding(len(rows))])
+    run.add(rows=rows, message=ERROR_FINDING, verdicts=[found])
+    run.add("other", message="assert expected REJECTED, got UPGRADED", verdicts=[found])
+    assert [test.but for test in page(run).tests] == ["finding: crash", ""]
+    assert '<span class="but">finding: crash</span>' in text(run)
+    assert "| UPGRADED, finding: crash |" in markdown.render(page(run))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["firmware"], "The only test is red"),
+        (["passed"], "The only test is not red"),
+        (["firmware", "passed"], "1 of the 2 tests is red"),
+        (["firmware", "rig", "passed"], "2 of the 3 tests are red"),
+        (["firmware", "rig"], "All 2 tests are red"),
+        (["passed", "skipped"], "None of the 2 tests is red"),
+    ],
+)
+def test_the_headline_counts_as_people_do(run, page, words, told):
+    for name, word in enumerate(words):
+        run.add(f"test_{name}", word)
+    assert page(run).headline == told
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ({"result": "rig"}, "it came to its end; the rack failed"),
+        ({"result": "ok"}, "it came to its end; nothing failed"),
+        (
+            {"result": "incomplete", "complete": False},
+            "it did not come to its end; its evidence is not whole",
+        ),
+        ({"result": 3}, "it came to its end; what it came to is not known"),
+    ],
+    ids=["rack", "ok", "stopped", "foreign"],
+)
+def test_the_head_says_in_plain_words_what_a_run_came_to(tmp_path, page, head, told):
+    run = Folder(tmp_path / "run", **head)
+    run.add()
+    assert page(run).runs[0].ended == told
+
+
+def test_the_clocks_are_told_once_where_they_first_meet_the_eye(run, text):
+    run.add()
+    assert text(run).count("20 times as fast as the wall clock.") == 1
+    assert text(run).index('class="clocks') < text(run).index('<tbody>\n<tr class="group')
+
+
+def test_a_link_to_evidence_says_where_it_works(run, page):
+    run.add()
+    made = html.render(page(run), run.path)
+    assert 'title="opens while the page lies in the run&#39;s folder"' in made or (
+        'title="opens while the page lies in the run\'s folder"' in made
+    )
+
+
+def test_the_rate_in_the_table_says_that_stalls_count(run, text):
+    run.add()
+    assert "kB per device second<br><small>to its end, stalls included" in text(run)
+
+
 def test_the_markdown_table_has_a_row_a_test_and_the_cause(run, page):
     run.add()
     made = markdown.render(page(run))
