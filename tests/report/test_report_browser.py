@@ -408,3 +408,139 @@ def test_a_narrow_window_says_whose_fault_and_keeps_words_apart(browser, report)
     assert browser.js(gap) >= 4
     assert browser.js("document.getElementById('ask').getBoundingClientRect().top") >= 6
     assert browser.js(RIGHT.format("#ask")) <= 390 - 10
+
+
+IN_SIGHT = """(() => {
+  const inside = (selector) => {
+    const box = document.querySelector(selector).getBoundingClientRect();
+    return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight + 0.5;
+  };
+  const row = document.querySelector('.log .row.at').getBoundingClientRect();
+  const log = document.querySelector('.log').getBoundingClientRect();
+  const axis = document.querySelector('.line canvas.axis').getBoundingClientRect();
+  return [inside('.log .row.at'), row.top >= log.top && row.bottom <= log.bottom + 0.5,
+    inside('.whole'), axis.top >= 0 && axis.bottom <= row.top];
+})()"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (1400, 2400), (420, 900), (1280, 640)])
+@pytest.mark.parametrize("link", [".fault .ev", ".reasons .ev:nth-of-type(3)"])
+def test_a_click_on_an_event_brings_its_row_its_text_and_the_axis_into_sight(
+    browser, report, width, height, link
+):
+    browser.open(report, "#t0", width=width, height=height)
+    browser.js(f"document.querySelector('#t0 {link}').click()")
+    browser.drawn()
+    assert browser.js(IN_SIGHT) == [True] * 4
+
+
+def beaten(*more):
+    """A board that prints its free heap twice in each of two boots, and once before the offer."""
+    rows = [
+        (t, "uart", "metric", {"name": name, "value": 1000 * t, "unit": "B"})
+        for name, times in (("free heap", (1.5, 1.6, 3.2, 3.3)), ("early", (0.15,)))
+        for t in times
+    ]
+    return sorted([*stalled()[:-1], *rows, *more], key=lambda row: row[0])
+
+
+NAMES = """[...document.querySelectorAll('.line .name')]
+  .filter((one) => one.getClientRects().length).map((one) => one.textContent)"""
+
+
+def test_a_lane_that_ended_before_the_view_begins_comes_when_one_looks_so_far_back(
+    browser, tmp_path
+):
+    run = Folder(tmp_path / "run")
+    late = [(t + 4 if t > 0.2 else t, *rest) for t, *rest in beaten()]
+    run.add(rows=late, verdicts=[])
+    browser.open(write.write_beside(run.path), "#t0")
+    assert browser.js(VIEW)[0] > 0
+    assert "early" not in browser.js(NAMES)
+    browser.key("0")
+    assert "early" in browser.js(NAMES)
+
+
+def test_no_line_of_a_metric_goes_through_a_reset(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    run.add(rows=beaten(), verdicts=[])
+    browser.open(write.write_beside(run.path), "#t0")
+    drawn = """(() => {
+      const data = blynkOta.shown().data;
+      const metric = data.metrics.find((one) => one.name === "free heap");
+      return [...Charts.restarts(data, metric.place)];
+    })()"""
+    assert browser.js(drawn) == [0, 0, 0, 1, 0]
+    gaps = "Charts.slice([0, 100], 500, [1, 2, 3, 4], [[5, 6, 7, 8]], [0, 0, 1, 0])[1]"
+    assert browser.js(gaps) == [5, 6, None, 7, 8]
+    assert browser.js("Charts.lonely([5, null, 6, 7, null, 8])") == [0, 5]
+
+
+def test_what_is_read_out_of_a_line_does_not_say_the_line_again(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    line = "[14] RUNNING => OTA_UPGRADE"
+    more = [
+        (1.45, "uart", "line", {"text": f" {line} "}),
+        (1.45, "uart", "firmware", {"what": "ota_state", "text": line}),
+        (1.45, "uart", "metric", {"name": "ping", "value": 3, "unit": "ms"}),
+    ]
+    run.add(rows=beaten(*more), verdicts=[])
+    browser.open(write.write_beside(run.path), "#t0")
+    browser.key("/", *"ota_state")
+    row = "document.querySelector('.log .row:not([hidden])')"
+    assert browser.js(f"{row}.querySelector('.text').textContent") == "↳ firmware (ota_state)"
+    style = f"getComputedStyle({row}.querySelector('.text'))"
+    assert browser.js(f"parseFloat({style}.fontSize)") < 12
+    browser.js(f"{row}.click()")
+    assert line in browser.js("document.querySelector('.whole').textContent")
+
+
+def test_the_log_of_a_passed_test_begins_where_its_time_line_does(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    lines = [(0.3 + i / 50, "uart", "line", {"text": f"restore {i}"}) for i in range(50)]
+    rows = [*stalled()[:4], *lines, *((t + 2, *rest) for t, *rest in stalled()[4:])]
+    rows += [(6.0 + i / 50, "uart", "line", {"text": f"later {i}"}) for i in range(50)]
+    run.add("test_good", "passed", rows=rows, message=None, verdicts=[verdict("UPGRADED")])
+    browser.open(write.write_beside(run.path), "#t0")
+    begin = browser.js(VIEW)[0]
+    assert begin > 0
+    first = float(browser.js("document.querySelector('.log .row .time').textContent").split()[0])
+    assert first >= begin - 0.01
+
+
+def test_the_log_of_a_crash_opens_at_its_first_line(browser, tmp_path):
+    run = Folder(tmp_path / "run")
+    guru = "Guru Meditation Error"
+    dump = [(3.2, "uart", "line", {"text": f"3fc8c{i:03x}: 0x0"}) for i in range(60)]
+    crash = (3.2, "uart", "crash", {"what": "panic", "text": guru})
+    rows = [*stalled()[:-1], (3.2, "uart", "line", {"text": guru}), *dump, crash]
+    finding = {"name": "crash", "severity": "error", "text": "x", "events": [len(rows)]}
+    message = "the test passed, but there is an error finding: crash: x"
+    run.add(rows=rows, message=message, verdicts=[verdict("UPGRADED", findings=[finding])])
+    browser.open(write.write_beside(run.path), "#t0")
+    seen = browser.js(ROWS)
+    assert any(row.endswith(f"uart{guru}") for row in seen)
+    assert any("is logged in" in row or "login" in row for row in seen), "what came before it"
+
+
+def test_a_long_hash_is_short_on_the_screen_and_whole_in_a_copy_and_on_paper(browser, report):
+    browser.open(report)
+    wide = "document.querySelector('.sha').getBoundingClientRect().width"
+    short = browser.js(wide)
+    assert short < 110
+    assert browser.js("document.querySelector('.sha').title").startswith("SHA-256 " + "75b8" * 16)
+    copied = (
+        "(getSelection().selectAllChildren(document.querySelector('.sha')), '' + getSelection())"
+    )
+    assert browser.js(copied) == "75b8" * 16
+    browser.media(media="print")
+    assert browser.js(wide) > short
+
+
+def test_the_name_of_a_test_looks_like_a_link(browser, report):
+    browser.open(report)
+    colour = "getComputedStyle(document.querySelector({!r})).color"
+    link = browser.js(colour.format("#table .what a"))
+    browser.js("location.hash = '#t0'")
+    browser.drawn()
+    assert link == browser.js(colour.format("#t0 .path a"))

@@ -2,6 +2,7 @@
 // Curves by uPlot under one time scale; of many points those are drawn that a pixel can show.
 const Charts = (() => {
   const MAX_POINTS = 4000, POINTS_PER_PX = 2, FONT = "11px system-ui, sans-serif", FEW = 60;
+  const RESTARTS = new Set(["uart reset", "power off", "uart port_lost"]);
   const HEADROOM = 1.08, LIE = 20, NAME_PX = 20;  // a lane's name stands above its axis
 
   // The part of the series in view, thinned out. `breaks` says where a new download begins.
@@ -75,6 +76,28 @@ const Charts = (() => {
     ], times, [written, acked], breaks, [0, high], (value) => value / unit + name);
   }
 
+  // Before which values the board was started again, or lost from sight: nothing joins them.
+  function restarts(data, places) {
+    const edges = [], ends = data.kinds.map(([source, kind]) => RESTARTS.has(`${source} ${kind}`));
+    for (let i = 0; i < data.count; i++) if (ends[data.kindOf[i]]) edges.push(i);
+    return Uint8Array.from(places, (place, i) => {
+      const before = i ? places[i - 1] : place, first = Data.lower(edges, before + 1);
+      for (let n = first; n < edges.length && edges[n] < place; n++) {
+        if (data.board(edges[n]) === data.board(place)) return 1;
+      }
+      return 0;
+    });
+  }
+
+  // Values without a neighbour: no line shows them.
+  function lonely(values) {
+    const found = [];
+    values.forEach((value, i) => {
+      if (value !== null && values[i - 1] == null && values[i + 1] == null) found.push(i);
+    });
+    return found;
+  }
+
   // One metric that the firmware printed.
   function metric(place, data, it, colour) {
     const times = Float64Array.from(it.place, (i) => data.t[i]), values = Float64Array.from(it.value);
@@ -86,13 +109,14 @@ const Charts = (() => {
     const room = (high - low) * 0.15 || Math.abs(high) * 0.05 || 1;
     const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: high - low < 1 ? 3 : 1 });
     const format = it.unit === "B" ? (value) => `${plain.format(value / 1e3)} kB` : (value) => plain.format(value);
-    const points = { show: values.length < FEW, size: 4 };
-    return plot(place, [{ stroke: colour, width: 1.5, points }], times, [values], null,
+    const alone = (u, s, shown) => shown ? null : lonely(u.data[s]);
+    const points = { show: values.length < FEW, size: 4, filter: alone };
+    return plot(place, [{ stroke: colour, width: 1.5, points }], times, [values], restarts(data, it.place),
       [low - room, high + room], format, NAME_PX);
   }
 
   // What stands beside the lane's name; bytes have their unit on the axis.
   const unit = (it) => (it.unit === "B" ? "" : it.unit);
 
-  return { bytes, metric, unit };
+  return { bytes, metric, unit, slice, restarts, lonely };
 })();

@@ -1,7 +1,7 @@
 "use strict";
 // The log: a list of which only the rows in sight exist, whatever its length.
 const Log = (() => {
-  const ROW = 20, MAX_HEIGHT = 8000000, SPARE = 4;
+  const ROW = 20, MAX_HEIGHT = 8000000, SPARE = 4, SLIP = 1e-6;
   const DERIVED = new Set(["firmware", "app", "boot", "slot", "reset", "metric", "crash", "boot_error"]);
 
   // `decided` is the place of the event that decided the verdict; -1 if it is not known.
@@ -43,7 +43,7 @@ const Log = (() => {
 
     function draw() {
       wanted = false;
-      const first = top(), from = Math.max(0, Math.floor(first)), many = Math.min(rows.length - from, inSight() + SPARE);
+      const first = top(), from = Math.max(0, Math.floor(first + SLIP)), many = Math.min(rows.length - from, inSight() + SPARE);
       while (pool.length < many) pool.push(made());
       const base = box.scrollTop - (first - from) * ROW;
       pool.forEach((row, n) => {
@@ -80,10 +80,22 @@ const Log = (() => {
         row.source.textContent = source;
         row.source.style.setProperty("--c", colour(data.lane[place]));
         if (row.board) row.board.textContent = data.board(place);
-        row.text.textContent = text;
+        row.text.textContent = afresh(place, text);
         row.kinds = (data.tone(place) ? ` ${data.tone(place)}` : "") + (source === "uart" && DERIVED.has(kind) ? " derived" : "");
       }
       row.className = "row" + row.kinds + (cited.has(place) ? " cited" : "") + (place === decided ? " decided" : "") + (place === at ? " at" : "");
+    }
+
+    // What is read out of a line says again what the line says: of that the row has the name alone.
+    function afresh(place, text) {
+      if (data.source(place) !== "uart" || !DERIVED.has(data.kind(place))) return text;
+      for (let before = place - 1; before >= 0 && data.t[before] === data.t[place]; before--) {
+        if (data.source(before) !== "uart" || data.board(before) !== data.board(place)) continue;
+        if (data.kind(before) !== "line") continue;
+        const raw = data.text(before).trim();
+        return "↳ " + (raw && text.endsWith(raw) ? text.slice(0, -raw.length).replace(/[:\s]+$/, "") : text);
+      }
+      return "↳ " + text;
     }
 
     function ask() {
@@ -103,6 +115,17 @@ const Log = (() => {
       if (rows.length) follow(data.t[keep]);
       else ask();
       return rows.length;
+    }
+
+    // Scroll so that an event stands in the middle; one that is hidden, where it would be.
+    function open(place) {
+      const index = rows.indexOf(place);
+      scrollTo((index >= 0 ? index : Data.lower(times, data.t[place])) - inSight() / 2);
+    }
+
+    // Scroll so that the log begins at this time.
+    function begin(t) {
+      scrollTo(Data.lower(times, t));
     }
 
     // Scroll so that what was seen at this time stands in the middle.
@@ -129,7 +152,7 @@ const Log = (() => {
     watcher.observe(box);
 
     return {
-      filter, follow, select, draw,
+      filter, follow, open, begin, select, draw,
       selected: () => at,
       shows: (place) => rows.includes(place),
       box,

@@ -3,7 +3,7 @@
 (() => {
   const html = document.documentElement;
   const lanes = JSON.parse(document.getElementById("index").textContent).lanes;
-  const LOOK_S = 1.5, READ_CHARS = 300;
+  const LOOK_S = 1.5, READ_CHARS = 300, HEAD_PX = 56, EDGE_PX = 8;
   html.classList.add("js");
   const open = (key) => { location.hash = key; };
   const table = Table.create(open);
@@ -158,8 +158,9 @@
 
     sift();
     // The log opens at what decided the verdict, else where the time line does.
-    if (fault >= 0) log.follow(data.t[fault]);
-    else if (line.view()[0] > 0) log.follow(line.view()[0]);
+    const opens = data.place.get(Number(it.article.dataset.opens || NaN));
+    if (opens !== undefined) log.open(opens);
+    else if (line.view()[0] > 0) log.begin(line.view()[0]);
     Object.assign(it, {
       data, line, log,
       search: () => search.focus(),
@@ -176,7 +177,7 @@
         const span = Math.min(Math.max(LOOK_S * 8, whole / 6), whole);
         if (line.view()[1] - line.view()[0] > span) line.show(data.t[place] - span * 0.4, data.t[place] + span * 0.6);
         select(place);
-        root.scrollIntoView({ block: "start", behavior: "instant" });
+        bringUp(root);
       },
       cite(by) {
         if (!data.cited.length) return;
@@ -192,6 +193,13 @@
         root.replaceChildren();
       },
     });
+  }
+
+  // What was asked for is the row and what stands below it; of the chart as much as has room.
+  function bringUp(root) {
+    const { top, bottom } = root.getBoundingClientRect();
+    const above = top - HEAD_PX, below = bottom + EDGE_PX - innerHeight;
+    scrollBy({ top: Math.max(above, below), behavior: "instant" });
   }
 
   function legend(root, decided) {

@@ -2,7 +2,7 @@
 // One time line: lanes of stretches and ticks on a canvas, labels in the DOM, curves by uPlot.
 const Timeline = (() => {
   const AXIS = 22, BAR = 15, ROW = 16, PAD = 5, TICK = 5, MIN_LANE = 26, MAX_BARS = 3, MAX_ROWS = 3;
-  const CHART = 110, METRIC = 74, CLOCK = "device time", NARROW = 620, GUTTER = 104, GUTTER_NARROW = 66;
+  const CHART = 110, METRIC = 74, LOW_PX = 1000, CHART_LOW = 74, METRIC_LOW = 50, CLOCK = "device time", NARROW = 620, GUTTER = 104, GUTTER_NARROW = 66;
   const MIN_SPAN_S = 0.002, EDGE = 0.015, AXIS_STEP_PX = 90, BEFORE = 0.08;
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -46,9 +46,8 @@ const Timeline = (() => {
       labels: Labels.lane(labels[lane]),
       bars: stack(spans[lane]),
     })).filter((row) => row.times.length || row.bars.items.length);
-    for (const row of rows) row.chart = row.curve ? CHART : 0;
     const none = { times: new Float64Array(0), labels: Labels.lane([]), bars: stack([]) };
-    return [...rows, ...data.metrics.map((metric) => ({ name: metric.name, metric, chart: METRIC, ...none }))];
+    return [...rows, ...data.metrics.map((metric) => ({ name: metric.name, metric, ...none }))];
   }
 
   // What came before the first operation is not what a reader looks for.
@@ -56,6 +55,18 @@ const Timeline = (() => {
     const first = data.spans.find(([lane, , , , tone]) => lanes[lane] === "Test" && tone === "plain");
     const from = first ? data.t[first[1]] - (data.end - data.t[first[1]]) * BEFORE : 0;
     return from > data.end * 0.2 ? [from, whole[1]] : [...whole];
+  }
+
+  // Below a low window's chart the log has to have room.
+  function chartHeight(row) {
+    const low = innerHeight < LOW_PX;
+    return row.curve ? (low ? CHART_LOW : CHART) : row.metric ? (low ? METRIC_LOW : METRIC) : 0;
+  }
+
+  // Whether a lane holds nothing from a time on.
+  function isOver(row, data, from) {
+    const last = row.metric ? data.t[row.metric.place.at(-1)] : row.times.at(-1) ?? -Infinity;
+    return last < from && row.bars.items.every((one) => one.b < from);
   }
 
   function title(row, parent) {
@@ -68,13 +79,15 @@ const Timeline = (() => {
 
   function create(root, data, lanes, decided, hooks) {
     const edge = Math.max(data.end * EDGE, 0.05), whole = [-edge, data.end + edge];
-    let view = opening(data, lanes, whole), width = 0, height = 0, gutter = GUTTER;
+    const opened = opening(data, lanes, whole);
+    let view = [...opened], early = false, width = 0, height = 0, gutter = GUTTER;
     let colours = {}, wanted = false, hover = null, pinned = null, band = null, plots = [];
 
     const line = element("div", "line", root);
     line.tabIndex = 0;
     line.setAttribute("role", "img");
     line.setAttribute("aria-label", "Time line. Plus and minus zoom, arrows move.");
+    const clock = element("canvas", "axis", line), top = clock.getContext("2d");
     const canvas = element("canvas", "lanes", line), pen = canvas.getContext("2d");
     const layer = element("div", "labels", line), cursor = element("div", "cursor", line);
     const cited = new Set(data.cited.map((seq) => data.place.get(seq)));
@@ -108,6 +121,10 @@ const Timeline = (() => {
       gutter = width < NARROW ? GUTTER_NARROW : GUTTER;
       let y = AXIS;
       for (const row of rows) {
+        // Lanes that ended before the view opened stand there once a reader looks so far back.
+        row.title.hidden = row.off = !early && isOver(row, data, opened[0]);
+        if (row.off) continue;
+        row.chart = chartHeight(row);
         row.y = y;
         row.barsY = y + PAD;
         row.labelsY = row.barsY + row.bars.rows * BAR + (row.bars.rows ? 3 : 0);
@@ -125,17 +142,20 @@ const Timeline = (() => {
 
     function size() {
       const ratio = window.devicePixelRatio || 1;
-      line.style.height = canvas.style.height = height + "px";
+      line.style.height = height + "px";
       layer.style.left = gutter + "px";
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = width + "px";
-      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      for (const [one, ink, high] of [[canvas, pen, height], [clock, top, AXIS]]) {
+        one.width = Math.round(width * ratio);
+        one.height = Math.round(high * ratio);
+        one.style.width = width + "px";
+        one.style.height = high + "px";
+        ink.setTransform(ratio, 0, 0, ratio, 0, 0);
+      }
     }
 
     function charts() {
       for (const chart of plots) chart.end();
-      plots = rows.filter((row) => row.chart).map((row) => {
+      plots = rows.filter((row) => row.chart && !row.off).map((row) => {
         const place = { parent: line, y: row.chartY, width, gutter, height: row.chart, colours, view: () => view };
         return row.metric ? Charts.metric(place, data, row.metric, row.colour) : Charts.bytes(place, data);
       });
@@ -143,15 +163,20 @@ const Timeline = (() => {
 
     function draw() {
       wanted = false;
+      if (!early && view[0] < opened[0]) {
+        early = true;
+        layout();
+      }
       pen.clearRect(0, 0, width, height);
-      pen.font = Labels.FONT;
-      pen.textBaseline = "middle";
-      pen.fillStyle = colours.soft;
-      pen.fillText(CLOCK, PAD, AXIS / 2);
+      top.clearRect(0, 0, width, AXIS);
+      top.font = pen.font = Labels.FONT;
+      top.textBaseline = pen.textBaseline = "middle";
+      top.fillStyle = colours.soft;
+      top.fillText(CLOCK, PAD, AXIS / 2);
       axis();
       if (band) fill(colours.accent, 0.07, x(band[0]), AXIS, x(band[1]), height - AXIS);
       const shown = [];
-      for (const row of rows) {
+      for (const row of rows.filter((one) => !one.off)) {
         fill(colours.line, 1, 0, row.y, width, 1, 0);
         bars(row);
         ticks(row);
@@ -180,8 +205,7 @@ const Timeline = (() => {
         if (at < gutter) continue;
         fill(colours.line, 0.6, at, AXIS, at, height - AXIS);
         const text = Data.seconds(n * step, step) + " s", half = Labels.width(text) / 2;
-        pen.fillStyle = colours.soft;
-        if (at + half < width && at - half > Math.max(gutter - PAD, Labels.width(CLOCK) + 2 * PAD)) pen.fillText(text, at - half, AXIS / 2);
+        if (at + half < width && at - half > Math.max(gutter - PAD, Labels.width(CLOCK) + 2 * PAD)) top.fillText(text, at - half, AXIS / 2);
       }
     }
 
