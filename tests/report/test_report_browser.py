@@ -535,6 +535,10 @@ def test_a_long_hash_is_short_on_the_screen_and_whole_in_a_copy_and_on_paper(bro
     assert browser.js(copied) == "75b8" * 16
     browser.media(media="print")
     assert browser.js(wide) > short
+    browser.open(report, width=700)
+    right = "document.querySelector({!r}).getBoundingClientRect().right"
+    for part in ("table.firmware", "#t0 .downloads"):
+        assert browser.js(right.format(part)) <= browser.js(right.format("main"))
 
 
 def test_the_name_of_a_test_looks_like_a_link(browser, report):
