@@ -535,7 +535,7 @@ def test_a_long_hash_is_short_on_the_screen_and_whole_in_a_copy_and_on_paper(bro
     assert browser.js(copied) == "75b8" * 16
     browser.media(media="print")
     assert browser.js(wide) > short
-    browser.open(report, width=700)
+    browser.open(report, width=720)
     right = "document.querySelector({!r}).getBoundingClientRect().right"
     for part in ("table.firmware", "#t0 .downloads"):
         assert browser.js(right.format(part)) <= browser.js(right.format("main"))
