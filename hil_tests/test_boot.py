@@ -23,7 +23,6 @@ def dies(when, how="panic", **more):
     return {"when": when, "how": how, **more}
 
 
-@pytest.mark.smoke
 @pytest.mark.requires("rollback")
 @pytest.mark.finding("crash")
 @pytest.mark.scenario("B1")
@@ -109,7 +108,6 @@ def test_a_brownout_when_the_radio_starts_reverts(ota, firmware):
     assert ota.offer(image, timeout=150).outcome is Outcome.REVERTED
 
 
-@pytest.mark.smoke
 @pytest.mark.requires("rollback")
 @pytest.mark.scenario("B11")
 def test_a_failed_self_test_after_the_report_rolls_back(ota, firmware):

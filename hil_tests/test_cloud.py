@@ -39,7 +39,6 @@ def test_a_trigger_while_the_device_is_away_waits_for_its_login(ota, power):
     assert shipment.result.outcome is Outcome.UPGRADED
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("text", ["restart at=request seconds=10", "silent at=request seconds=20"])
 @pytest.mark.scenario("C5", "C7")
 def test_a_cloud_that_is_down_in_the_download_does_not_stop_it(ota, expected: Expected, text):

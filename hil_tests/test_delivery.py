@@ -44,7 +44,6 @@ def test_a_bad_download_ends_as_this_firmware_should(
         assert len(result.downloads) == row.limit
 
 
-@pytest.mark.smoke
 @pytest.mark.scenario("D22b")
 def test_after_a_stall_the_next_shipment_gets_through(ota):
     assert ota.offer(faults=[faults.stall(after="50%")]).outcome is Outcome.STALLED

@@ -10,7 +10,6 @@ TRIES = 18
 """More than the sockets, timers and tasks that a firmware has by default."""
 
 
-@pytest.mark.smoke
 @pytest.mark.requires("ap")
 @pytest.mark.parametrize(
     "seconds", [10, pytest.param(300, marks=pytest.mark.nightly)], ids="{} s".format

@@ -98,7 +98,6 @@ def test_a_bad_update_leaves_the_next_one_all_it_needs(ota, firmware):
     assert ota.ship().outcome is Outcome.UPGRADED
 
 
-@pytest.mark.smoke
 @pytest.mark.scenario("H10", "I13")
 def test_what_the_device_reports_is_what_the_file_s_tag_says(ota, cloud, board, firmware):
     result = ota.ship()
@@ -109,7 +108,6 @@ def test_what_the_device_reports_is_what_the_file_s_tag_says(ota, cloud, board, 
     assert last.build == firmware.new.build
 
 
-@pytest.mark.smoke
 @pytest.mark.requires("power")
 @pytest.mark.parametrize(
     "seconds", [1, pytest.param(600, marks=pytest.mark.nightly)], ids="{} s".format

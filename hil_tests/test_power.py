@@ -30,7 +30,6 @@ def assert_all_was_cut(sweep):
         assert phases >= {"writing", "selecting"}, phases
 
 
-@pytest.mark.smoke
 @pytest.mark.scenario("P3", "P21")
 def test_a_cut_while_writing_is_survived(ota, power):
     with ota.shipping(faults=[faults.bandwidth(SLOW)]) as shipment:
