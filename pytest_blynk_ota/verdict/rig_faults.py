@@ -79,9 +79,11 @@ def old_did_not_settle(case: Case) -> None:
 
 
 def _put_back_at(story: Story, restored: Noted) -> float:
-    """When Old was started: by the last reset of the restore. That it is done is said when the
-    board has been heard, which on a busy host may be after its login."""
-    begun = restored.t - restored.data.get("seconds", 0.0)
+    """When Old was started: by the last reset of the restore, which enters the loader first. That
+    it is done is said when the board has been heard, which on a busy host may be after its login,
+    and by more than the restore took."""
+    entered = [a.t for a in story.seen.acts if a.what == "loader" and a.t <= restored.t]
+    begun = max(entered, default=restored.t - restored.data.get("seconds", 0.0))
     ours = [boot.start for boot in story.boots if boot.by == "rig" and not boot.loader]
     return max((t for t in ours if begun <= t <= restored.t), default=restored.t)
 

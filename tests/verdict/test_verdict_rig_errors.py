@@ -42,17 +42,28 @@ def test_old_that_settled_after_the_restore_lets_pass():
     assert tale.judged().outcome is Outcome.STALLED
 
 
-def heard_late(*, login_after: float) -> Tale:
+def heard_late(*, login_after: float, took: float | None = None) -> Tale:
     """Old is back and logged in before the busy host says that the restore is done."""
     tale = Tale(op="offer").offered().stalls().comes_back("old").over().wait(30)
     tale.add("rig", "reset", by="rig", mode="loader").wait(2)
     tale.add("rig", "reset", by="rig", mode="run").wait(login_after).logs_in().wait(5)
-    tale.add("ota", "restored", image="old", slots={}, otadata=[], seconds=7.5 + login_after)
+    tale.add(
+        "ota",
+        "restored",
+        image="old",
+        slots={},
+        otadata=[],
+        seconds=7.5 + login_after if took is None else took,
+    )
     return tale.wait(8).begins("offer").offered().stalls().comes_back("old").over()
 
 
 def test_old_settles_from_its_reset_on_however_late_the_restore_is_said_to_be_done():
     assert heard_late(login_after=2).judged(2).outcome is Outcome.STALLED
+
+
+def test_a_restore_that_was_said_to_be_done_later_than_it_took_is_one_all_the_same():
+    assert heard_late(login_after=2, took=0.05).judged(2).outcome is Outcome.STALLED
 
 
 def put_back(*, online: bool) -> Tale:
