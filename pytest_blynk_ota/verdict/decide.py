@@ -18,7 +18,7 @@ findings       what else is worth knowing
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -69,28 +69,34 @@ class Judge:
         self._past = Past(self._events)
         later = accumulate((event.t for event in reversed(self._events)), min)
         self._earliest = list(later)[::-1]  # of each event and all behind it
-        self._begun = [event for event in self._events if _is_operation(event)]
+        self._begun: dict[int | None, Event] = {}  # by number; None: the last one
+        self._superseding: dict[int, list[Mapping[str, Any]]] = {}
+        self._index()
+
+    def _index(self) -> None:
+        """Which operations there are, and by the ``seq`` of each the images that took the place of
+        the offered one, in their order."""
+        now: dict[str | None, list[Mapping[str, Any]]] = {}
+        for event in self._events:
+            if _is_operation(event):
+                self._begun[None] = event
+                if type(event.data.get("number")) is int:
+                    self._begun[event.data["number"]] = event
+                now[event.board] = self._superseding[event.seq] = []
+            elif (event.source, event.kind) == ("ota", "superseded"):
+                now.get(event.board, []).append(event.data)
 
     def __call__(self, number: int | None = None) -> Verdict:
         """As :func:`judge`."""
-        operation = find_operation(self._begun, number)
+        operation = find_operation([self._begun[number]] if number in self._begun else [], number)
         later = [operation]
-        for data in self._superseding(operation):
+        for data in self._superseding[operation.seq]:
             later.append(later[-1].superseded(data))
         verdict = self._one(later[-1])
         for before in later[:-1]:  # of several that were offered, New is the one that runs
             if verdict.running_image == before.offered:
                 return self._one(later[-1].offering(before.offered))
         return verdict
-
-    def _superseding(self, operation: Operation) -> Iterator[Mapping[str, Any]]:
-        """The images that took the place of the offered one, in their order."""
-        for event in self._events:
-            if event.seq > operation.seq and event.board == operation.board:
-                if _is_operation(event):
-                    return
-                if (event.source, event.kind) == ("ota", "superseded"):
-                    yield event.data
 
     def _one(self, operation: Operation) -> Verdict:
         for begin in self._past.begins(operation):
@@ -174,13 +180,13 @@ def _of_one(
     over = False
     for at in range(begin.at, len(events)):  # a slice would copy all that is left
         event = events[at]
-        key = (event.source, event.kind)
-        mine = event.board in (operation.board, None)
-        if event.seq > operation.seq and key == ("ota", "operation") and mine:
-            break
-        if event.seq > operation.seq and key == ("ota", "control") and mine:
-            control = Noted(event.t, event.seq, event.kind, event.data)
-        over = over or (event.seq > operation.seq and key == ("ota", "restored") and mine)
+        later = event.source == "ota" and event.seq > operation.seq
+        if later and event.board in (operation.board, None):
+            if event.kind == "operation":
+                break
+            if event.kind == "control":
+                control = Noted(event.t, event.seq, event.kind, event.data)
+            over = over or event.kind == "restored"
         if not over:
             own.append(event)
     return own, control

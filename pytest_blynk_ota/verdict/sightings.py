@@ -262,7 +262,8 @@ class Sightings:
             if event.board not in (self.board, None):
                 self._other(event)
                 continue
-            self.last_t = max(self.last_t, event.t)
+            if event.t > self.last_t:
+                self.last_t = event.t
             handler = _HANDLERS.get(event.source)
             if handler is not None:
                 handler(self, event)
@@ -280,14 +281,14 @@ class Sightings:
 
     def _uart(self, event: Event) -> None:
         kind, data = event.kind, event.data
-        if kind == "reset":
+        if kind == "line":  # most of them are
+            self.lines.append(Noted(event.t, event.seq, kind, data))
+        elif kind == "reset":
             self.banners.append(
                 Banner(event.t, event.seq, data["code"], data["cause"], bool(data["download"]))
             )
         elif kind in UART_MARKS:
             self.marks.append(Noted(event.t, event.seq, kind, data))
-        elif kind == "line":
-            self.lines.append(Noted(event.t, event.seq, kind, data))
         elif kind == "port_lost":
             self._lost = event.t
             self.gaps.append((event.t, float("inf")))
