@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pytest_blynk_ota.verdict.crash_told import crash_told
-from pytest_blynk_ota.verdict.images_seen import EARLIER
+from pytest_blynk_ota.verdict.images_seen import EARLIER, Ran
 from pytest_blynk_ota.verdict.rows import Case
 from pytest_blynk_ota.verdict.sightings import Noted
 
@@ -19,24 +19,37 @@ def image_told(case: Case, image: str | None) -> str:
     return f"{image} ({version})" if version else (image or "an unknown image")
 
 
-def crashed_in(case: Case, crashes: Iterable[Noted]) -> str:
+def crashed_in(
+    case: Case, crashes: Iterable[Noted], ran_of: Mapping[int, Ran] | None = None
+) -> str:
     """The firmware that ran when it crashed so, ``, in new (1.1.0)``; "" where that is not known of
     each of the crashes, or only the first line of one is stored."""
-    names: list[str] = []
+    ran_of = _ran_of(case) if ran_of is None else ran_of
+    names: dict[str, None] = {}
     for crash in crashes:
-        ran = next((ran for ran in case.images.ran if ran.boot.crash is crash), None)
+        ran = ran_of.get(id(crash))
         if ran is None or ran.image is None or ran.by in UNSURE or "kind" not in crash.data:
             return ""
-        names.append(image_told(case, ran.image))
-    return f", in {' and '.join(dict.fromkeys(names))}" if names else ""
+        names[image_told(case, ran.image)] = None
+    return f", in {' and '.join(names)}" if names else ""
 
 
-def crash_in_words(case: Case, crash: Noted) -> str:
-    """A crash with the boot that it ended. Evidence of an earlier version, which has the first
+def crashes_in_words(case: Case) -> tuple[str, ...]:
+    """Each crash with the boot that it ended. Evidence of an earlier version, which has the first
     line of a crash alone, is told as it was told then."""
-    at = next((i for i, boot in enumerate(case.story.window) if boot.crash is crash), None)
+    ran_of = _ran_of(case)  # once: in a loop of boots there are tens of thousands
+    number = {id(boot.crash): at for at, boot in enumerate(case.story.window)}
+    return tuple(_in_words(case, one, number[id(one)], ran_of) for one in case.story.crashes())
+
+
+def _in_words(case: Case, crash: Noted, at: int, ran_of: Mapping[int, Ran]) -> str:
     told = crash_told(crash.data)
-    if at is None or "kind" not in crash.data:
+    if "kind" not in crash.data:
         return told
     boot = f"boot {at}" if at else "the boot that ran at the begin"
-    return f"{told} in {boot}{crashed_in(case, [crash]).replace(', in ', ', ', 1)}"
+    return f"{told} in {boot}{crashed_in(case, [crash], ran_of).replace(', in ', ', ', 1)}"
+
+
+def _ran_of(case: Case) -> Mapping[int, Ran]:
+    """What ran in the boot that a crash ended, by the identity of the crash."""
+    return {id(ran.boot.crash): ran for ran in case.images.ran if ran.boot.crash is not None}

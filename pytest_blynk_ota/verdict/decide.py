@@ -26,7 +26,7 @@ from typing import Any
 from pytest_blynk_ota.air import air_status
 from pytest_blynk_ota.errors import EvidenceError, RigError, Undecided
 from pytest_blynk_ota.evidence.event import Event
-from pytest_blynk_ota.verdict.crashed import crash_in_words
+from pytest_blynk_ota.verdict.crashed import crashes_in_words
 from pytest_blynk_ota.verdict.findings import findings_of
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.images_seen import WEAK, images_of
@@ -247,7 +247,7 @@ def _verdict(case: Case, outcome: Outcome, partial: str, events: Sequence[Event]
             one.told(number, story.device) for number, one in enumerate(story.downloads, 1)
         ),
         boots=len(story.started),
-        crashes=tuple(crash_in_words(case, crash) for crash in story.crashes()),
+        crashes=crashes_in_words(case),
         seconds=round(story.device(story.operation.t, story.until), 3),
         slots=case.images.believed_slots(),
         metrics=metrics_of(story),

@@ -122,8 +122,9 @@ def unexpected_resets(case: Case, outcome: Outcome) -> Found:
     """Resets that nobody expected, and crashes; survived ones are errors. The same is told once."""
     since = new_first_start(case)
     told: dict[tuple[Severity, str, str], list[tuple[Noted | None, Boot]]] = {}
-    for boot in case.story.unexpected():
-        before = case.story.window[case.story.window.index(boot) - 1]
+    before_of = {id(boot): before for before, boot in pairwise(case.story.window)}
+    for boot in case.story.unexpected():  # tens of thousands in a loop of boots
+        before = before_of[id(boot)]
         blamed = outcome in ABOUT_RESETS and (since is None or boot.start >= since)
         cause = f"reset 0x{boot.code:x} ({boot.cause})" if boot.code is not None else "a reset"
         crash = crash_told(before.crash.data) if before.crash is not None else ""

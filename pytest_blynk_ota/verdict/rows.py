@@ -166,9 +166,10 @@ def misreported(case: Case) -> Holds:
 def false_reports(case: Case) -> list[Report]:
     """Reports that are false in every boot in which they may have been made."""
     found = []
+    window = {id(boot) for boot in case.story.window}
     for visit in case.story.visits:
         ran = [case.images.of(boot) for boot in visit.near]
-        if visit.boot not in case.story.window or visit.end < case.story.operation.t:
+        if id(visit.boot) not in window or visit.end < case.story.operation.t:
             continue  # what it said before the operation is of an earlier one
         for report in visit.reports:
             if (
@@ -228,11 +229,12 @@ def tried_reports(case: Case) -> list[Report]:
 def reports_of(case: Case, image: str, *, final_too: bool = False) -> list[Report]:
     """Reports that name an image, from boots that may have run it."""
     found = []
+    window = {id(boot) for boot in case.story.window}
     for visit in case.story.visits:
         boots = [
             boot
             for boot in visit.near
-            if boot in case.story.window and (final_too or boot is not case.images.final.boot)
+            if id(boot) in window and (final_too or boot is not case.images.final.boot)
         ]
         may = [
             ran for ran in map(case.images.of, boots) if ran is not None and image in ran.options
