@@ -143,9 +143,10 @@ def _from_resets(seen: Sightings, skew: float) -> list[Boot]:
             boot.start, boot.seen_from = min(own.t, told.t), (told.t, told.seq)
             boot.code, boot.cause, boot.loader = told.code, told.cause, told.download
         found.append(boot)
+    before = _Before(seen.banners)
     for banner, act in claims:
         if act is None:
-            found.append(_own_boot(banner, _ours(banner, seen, skew)))
+            found.append(_own_boot(banner, _ours(banner, seen, skew, before)))
     return found
 
 
@@ -180,7 +181,20 @@ def _fitness(act: Act, banner: Banner) -> tuple[bool, bool, float]:
     return (act.what == "loader") == banner.download, act.t <= banner.t, act.t
 
 
-def _ours(banner: Banner, seen: Sightings, skew: float) -> str:
+class _Before:
+    """Finds the newest banner before a time: in a loop of boots there are tens of thousands."""
+
+    def __init__(self, banners: Sequence[Banner]) -> None:
+        self._order = sorted(banners, key=lambda banner: banner.t)
+        self._times = [banner.t for banner in self._order]
+
+    def __call__(self, t: float) -> Banner | None:
+        """The newest; of several at one time the first that was seen."""
+        at = bisect_left(self._times, t) - 1
+        return None if at < 0 else self._order[bisect_left(self._times, self._times[at])]
+
+
+def _ours(banner: Banner, seen: Sightings, skew: float, newest_before: _Before) -> str:
     """Who made a reset that no single act explains: the loader's own pulses, a power slope.
 
     A download mode that nobody asked for, which a board may fall into or only print, is not ours,
@@ -194,8 +208,7 @@ def _ours(banner: Banner, seen: Sightings, skew: float) -> str:
         return "rig" if held or near else ""
     if banner.code is not None and banner.code not in OWN_CODES:
         return ""
-    before = [other for other in seen.banners if other.t < banner.t]
-    newest = max(before, key=lambda other: other.t, default=None)
-    if newest is not None and newest.download and _ours(newest, seen, skew):
+    newest = newest_before(banner.t)
+    if newest is not None and newest.download and _ours(newest, seen, skew, newest_before):
         return "rig"
     return last.by if last is not None and held else ""

@@ -70,10 +70,16 @@ class Story:
     downloads: list[DownloadSeen] = field(default_factory=list)
     lines: list[Noted] | None = field(default=None, init=False, repr=False, compare=False)
     """Those of the operation, once somebody has asked for them."""
+    _window: list[Boot] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def window(self) -> list[Boot]:
         """The boot that runs when the operation begins, and those that begin in it."""
+        if self._window is None:  # asked for at each of its boots, of which a loop makes many
+            self._window = self._in_window()
+        return self._window
+
+    def _in_window(self) -> list[Boot]:
         app = [boot for boot in self.boots if not boot.loader and boot.start <= self.until]
         first = max((i for i, boot in enumerate(app) if boot.start <= self.operation.t), default=0)
         return app[first:]
