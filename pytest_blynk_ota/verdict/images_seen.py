@@ -15,7 +15,7 @@ from typing import Any
 from pytest_blynk_ota.air import names
 from pytest_blynk_ota.verdict.boots import Boot
 from pytest_blynk_ota.verdict.operation import Operation
-from pytest_blynk_ota.verdict.otadata_seen import selected_by_otadata, selected_since
+from pytest_blynk_ota.verdict.otadata_seen import selected_by_otadata
 from pytest_blynk_ota.verdict.sightings import Noted, Report
 from pytest_blynk_ota.verdict.slot_map import THIRD, SlotMap, from_flash
 from pytest_blynk_ota.verdict.story import Story
@@ -200,11 +200,7 @@ Said = tuple[str, frozenset[str], tuple[int, ...]]
 
 def _ran(images: Images, boot: Boot, first: bool, flash: Noted | None, believe: bool) -> Ran:
     """The image of one boot from all witnesses, best first."""
-    strong = [
-        s
-        for s in (_by_flash(images, boot, flash), _by_app(images, boot), _by_offset(images, boot))
-        if s
-    ]
+    strong = [s for s in (_by_flash(flash), _by_app(images, boot), _by_offset(images, boot)) if s]
     running = images.story.operation.running
     weak = _weak(images, boot)
     if first and running is not None:
@@ -285,22 +281,16 @@ def _possible(images: Images, strong: list[Said], weak: list[Said]) -> frozenset
     return possible
 
 
-def _by_flash(images: Images, boot: Boot, flash: Noted | None) -> Said | None:
+def _by_flash(flash: Noted | None) -> Said | None:
     """The hash of the slot that otadata says was booted.
 
     Where the boot rules would now start another slot, either may have run: an image that was
     never confirmed, or one that fell back; unless the image of that slot was good enough to start.
-    So may the slot that the bootloader named, if this operation selected it: an application can
-    change otadata while it runs, as one that takes itself back and does not restart.
     """
     if flash is None or flash.data["running"] is None:
         return None
     started = flash.data.get("started")
     labels = {started} if started else {flash.data["running"], flash.data["would_boot"]} - {None}
-    offset = _offset(boot)
-    named = images.slots.label_at(offset) if offset is not None and not boot.doubted else None
-    if named is not None and named in selected_since(images.story.operation, flash.data):
-        labels.add(named)
     slots = flash.data["slots"]
     found = frozenset(str(slots.get(label, {}).get("image") or THIRD) for label in labels)
     return "slot hash", found, (flash.seq,)

@@ -37,17 +37,6 @@ def top(otadata: Sequence[str] | None) -> tuple[int, int] | None:
     return max(entries(otadata), default=None)
 
 
-def selected_since(operation: Operation, read: Mapping[str, Any]) -> frozenset[str]:
-    """The slots that an entry names which was not there when the operation began, whatever its
-    state; none where it is not known what was there."""
-    before = top(operation.otadata)
-    labels = sorted(operation.slots, key=lambda label: operation.slots[label]["offset"])
-    if before is None or not labels:
-        return frozenset()
-    later = [seq for seq, _ in entries(read["otadata"]) if seq > before[0]]
-    return frozenset(labels[(seq - 1) % len(labels)] for seq in later)
-
-
 def selected_by_otadata(
     operation: Operation, read: Mapping[str, Any], old: str | None
 ) -> bool | None:

@@ -138,24 +138,6 @@ def test_new_that_runs_and_would_not_be_started_again_is_found(label, otadata, w
     assert what in verdict.findings[0].text
 
 
-@pytest.mark.parametrize(
-    "otadata",
-    [[entry(1), entry(2, 3)], [entry(3), entry(2)]],
-    ids=["takes itself back", "selects Old again"],
-)
-def test_new_that_gives_itself_up_without_a_restart_ran_and_will_not_stay(otadata):
-    tale = Tale(info=True).offered().downloads().comes_back("new").over()
-    verdict = tale.flash("app0", otadata=otadata).judged()
-    assert (verdict.outcome, verdict.running_image) == (Outcome.UPGRADED, "new")
-    assert names(verdict) == {"will not stay"}
-
-
-def test_old_that_prints_the_lines_of_new_is_found_out_where_otadata_never_named_the_slot():
-    tale = Tale(info=True).offered().downloads().comes_back("new").over()
-    verdict = tale.flash("app0", otadata=[entry(1), BLANK]).judged()
-    assert verdict.outcome is Outcome.MISREPORTED
-
-
 def test_a_flash_that_the_test_itself_wrote_blames_no_image_for_what_starts_next():
     tale = upgraded().add("test", "action", what="flash.damage", spans=[[0xE000, 0x2000]]).over()
     assert names(tale.flash(None, "app0", otadata=[BLANK, BLANK]).judged()) == set()
