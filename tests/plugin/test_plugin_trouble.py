@@ -14,7 +14,7 @@ def test_task_watchdog(ota, firmware):
     result = ota.ship(firmware.behaving(confirm="login", crash=crash))
     assert result.outcome is Outcome.REVERTED
     assert result.crashes[0].startswith("task watchdog (IDLE0 (CPU 0) did not reset it; ")
-    assert result.crashes[0].endswith(" in boot 1")
+    assert result.crashes[0].endswith(" in boot 1, new (1.1.0)")
 
 
 def test_silent_watchdog(ota, firmware):
