@@ -286,6 +286,13 @@ def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit
     return visits
 
 
+def _after_crash(session: Session, boot: Boot, after: Boot, skew: float) -> bool:
+    """Whether a session was opened by the boot after a crash, whose reset was read late: a device
+    that has crashed logs in to nothing."""
+    crashed = boot.crash is not None and boot.crash.t + skew < session.opened
+    return crashed and after.start - session.opened <= LATE_WALL_S
+
+
 def home(
     session: Session, app: Sequence[Boot], skew: float, spoke: float
 ) -> tuple[Boot, tuple[Boot, ...]]:
@@ -301,6 +308,8 @@ def home(
     at = max((i for i, boot in enumerate(app) if boot.start <= session.opened), default=0)
     while at + 1 < len(app) and spoke > app[at + 1].start + max(skew, LATE_WALL_S):
         at += 1
+    if at + 1 < len(app) and _after_crash(session, app[at], app[at + 1], skew):
+        return app[at + 1], (app[at + 1],)
     here = app[at]
     if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
         after = app[at + 1]

@@ -3,8 +3,6 @@
 import gzip
 from pathlib import Path
 
-import pytest
-
 from pytest_blynk_ota import Outcome
 from pytest_blynk_ota.evidence.event import events_in
 from pytest_blynk_ota.verdict.decide import judge
@@ -13,7 +11,6 @@ RECORDED = Path(__file__).parents[1] / "data/uart-read-late.jsonl.gz"
 """Of a host with three suites at once: the banner of Old's boot was read after Old's login."""
 
 
-@pytest.mark.xfail(strict=True, reason="the banner is taken to be as late as it was read")
 def test_a_login_before_a_banner_that_was_read_late_is_of_the_boot_behind_it():
     events, _ = events_in(gzip.decompress(RECORDED.read_bytes()).rstrip(b"\n").split(b"\n"))
     assert judge(events).outcome is Outcome.REVERTED
