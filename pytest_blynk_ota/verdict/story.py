@@ -286,11 +286,12 @@ def visits_of(seen: Sightings, boots: Sequence[Boot], skew: float) -> list[Visit
     return visits
 
 
-def _after_crash(session: Session, boot: Boot, after: Boot, skew: float) -> bool:
+def _after_crash(session: Session, boot: Boot, after: Boot, skew: float, spoke: float) -> bool:
     """Whether a session was opened by the boot after a crash, whose reset was read late: a device
-    that has crashed logs in to nothing."""
+    that has crashed logs in to nothing, and no session outlives a reset. One alone is not enough:
+    a crash may be printed only, and two witnesses within the skew have no order."""
     crashed = boot.crash is not None and boot.crash.t + skew < session.opened
-    return crashed and after.start - session.opened <= LATE_WALL_S
+    return crashed and spoke > after.start and after.start - session.opened <= LATE_WALL_S
 
 
 def home(
@@ -308,7 +309,7 @@ def home(
     at = max((i for i, boot in enumerate(app) if boot.start <= session.opened), default=0)
     while at + 1 < len(app) and spoke > app[at + 1].start + max(skew, LATE_WALL_S):
         at += 1
-    if at + 1 < len(app) and _after_crash(session, app[at], app[at + 1], skew):
+    if at + 1 < len(app) and _after_crash(session, app[at], app[at + 1], skew, spoke):
         return app[at + 1], (app[at + 1],)
     here = app[at]
     if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
