@@ -21,7 +21,10 @@ from pytest_blynk_ota.history import folders
 from pytest_blynk_ota.history.fresh import STILL_S
 from pytest_blynk_ota.history.retention import DAY_S, KEPT_DAYS, Stored, decide
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """Asked at each use: a test may run minutes after its file was read."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def add(runs):
     """Adds a run of so many days ago."""
 
     def add(name, days, word="passed", **more):
-        ended = NOW - timedelta(days=days)
+        ended = now() - timedelta(days=days)
         told = {"started": (ended - timedelta(hours=1)).isoformat(), "finished": ended.isoformat()}
         told["result"] = {"passed": "ok", "skipped": "ok"}.get(word, word)
         told |= {"id": name, "command": ["pytest"]}
@@ -64,7 +67,7 @@ def killed(run, days):
     del data["finished"]
     (run / "run.json").write_text(json.dumps(data | {"complete": False, "result": "incomplete"}))
     (run / "manifest.json").unlink()
-    then = (NOW - timedelta(days=days)).timestamp()
+    then = (now() - timedelta(days=days)).timestamp()
     for path in (*run.rglob("*"), run):
         os.utime(path, (then, then))
 
@@ -286,17 +289,17 @@ def test_a_removal_that_was_interrupted_is_taken_up_again(runs, add, monkeypatch
 
 def test_a_run_that_began_in_the_meantime_is_not_removed(runs, add):
     run = add("old", 100, "firmware")
-    (stored,), _ = folders.scan(runs, NOW.timestamp())
+    (stored,), _ = folders.scan(runs, now().timestamp())
     shutil.rmtree(run)
     add("old", 99, "firmware")
     with pytest.raises(EvidenceError, match="another run is in it now"):
-        folders.remove(stored, NOW.timestamp())
+        folders.remove(stored, now().timestamp())
     killed(run, 0)
     with pytest.raises(EvidenceError, match="a run goes on in it"):
-        folders.remove(stored, NOW.timestamp())
+        folders.remove(stored, now().timestamp())
     (run / "mine.txt").write_text("x")
     with pytest.raises(EvidenceError, match=r"mine\.txt in it is no part of a run"):
-        folders.remove(stored, NOW.timestamp())
+        folders.remove(stored, now().timestamp())
     assert names(runs) == ["old"]
 
 
