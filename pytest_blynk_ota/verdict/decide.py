@@ -86,9 +86,16 @@ class Judge:
             elif (event.source, event.kind) == ("ota", "superseded"):
                 now.get(event.board, []).append(event.data)
 
+    def operation(self, number: int | None = None) -> Operation:
+        """The operation with a number; the last one if None. Raises EvidenceError."""
+        if number not in self._begun:
+            which = "an operation" if number is None else f"operation {number}"
+            raise EvidenceError(f"the evidence holds no {which}: there is nothing to judge")
+        return Operation.of(self._begun[number])
+
     def __call__(self, number: int | None = None) -> Verdict:
         """As :func:`judge`."""
-        operation = find_operation([self._begun[number]] if number in self._begun else [], number)
+        operation = self.operation(number)
         later = [operation]
         for data in self._superseding[operation.seq]:
             later.append(later[-1].superseded(data))
@@ -131,15 +138,6 @@ def _rounded(event: Event) -> Event:
     """With the time as it is stored; one that was read back is so already."""
     t = round(event.t, STORED_DIGITS)
     return event if t == event.t else replace(event, t=t)
-
-
-def find_operation(events: Sequence[Event], number: int | None) -> Operation:
-    """The ``ota/operation`` event with a number; the last one if None."""
-    for event in reversed(events):
-        if _is_operation(event) and number in (None, event.data["number"]):
-            return Operation.of(event)
-    which = "an operation" if number is None else f"operation {number}"
-    raise EvidenceError(f"the evidence holds no {which}: there is nothing to judge")
 
 
 def _case(operation: Operation, events: Sequence[Event], begin: Begin) -> tuple[Case, str]:

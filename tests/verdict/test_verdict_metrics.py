@@ -12,7 +12,7 @@ from pytest_blynk_ota.cli.judge import command
 from pytest_blynk_ota.verdict import Verdict
 from pytest_blynk_ota.verdict.crash_told import crash_told
 from pytest_blynk_ota.verdict.crashed import crashed_in
-from pytest_blynk_ota.verdict.decide import _case, find_operation
+from pytest_blynk_ota.verdict.decide import Judge, _case
 from pytest_blynk_ota.verdict.past import WHOLE
 
 
@@ -206,7 +206,7 @@ def test_two_firmwares_that_crash_alike_are_both_named():
 def test_no_firmware_is_named_where_nothing_says_which_one_crashed():
     tale = Tale(limit=1, flash=False).offered().downloads().boots("new")
     verdict = crashing(tale).comes_back("old").closed("limit").over()
-    operation = find_operation(verdict.events, None)
+    operation = Judge(verdict.events).operation()
     case, _ = _case(operation, verdict.events, WHOLE)
     assert case.images.ran[1].image is None
     assert crashed_in(case, case.story.crashes()) == ""
