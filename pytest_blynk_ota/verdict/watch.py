@@ -40,6 +40,14 @@ QUIET = frozenset(
 HEARD = ("cloud", "heard")
 """A sign of life; it may wait where it tells nothing anew (:func:`at_home`)."""
 
+UNHEARD = frozenset(
+    {("uart", "reset"), ("uart", "crash"), ("uart", "boot_error"), ("uart", "firmware")}
+)
+"""What a board prints that boots again and again. While its login is awaited that only begins the
+wait anew: it may wait for the end of the old one. A loop of boots prints thousands of them, and a
+story that is told anew at each is told for longer than the board takes to print it."""
+
+AWAITS_BOOT = "boot and login"
 LAST_LOOK = "the last look"
 
 
@@ -113,6 +121,8 @@ class Watcher:
 
     def _is_quiet(self, event: Event) -> bool:
         key = (event.source, event.kind)
+        if self._last is not None and self._last[0].phase == AWAITS_BOOT and key in UNHEARD:
+            return True
         return key in QUIET or (key == HEARD and event.data["session"] in self._at_home)
 
 
@@ -276,7 +286,7 @@ def _login_wait(story: Story) -> Wait | None:
         return Wait("the login", story.after(ended, ways.login_s))
     if boot.start == LONG_AGO:
         return Wait("the login", story.after(story.operation.t, ways.login_s))
-    return Wait("boot and login", story.after(boot.start, ways.boot_s + ways.login_s))
+    return Wait(AWAITS_BOOT, story.after(boot.start, ways.boot_s + ways.login_s))
 
 
 def _last_look(story: Story, settled: Visit | None) -> Watch:

@@ -327,3 +327,18 @@ def test_signs_of_life_of_a_settled_session_do_not_have_the_story_told_again(mon
         tale.add("cloud", "heard", session=tale.session, what="PING").wait(0.1)
         watcher(tale.events, tale.events[-1].t)
     assert len(told) == 1
+
+
+def test_a_loop_of_boots_does_not_have_the_story_told_again_at_each(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "pytest_blynk_ota.verdict.watch.tell", lambda *of: told.append(of) or tell(*of)
+    )
+    tale = Tale(op="ship", info=True).offered().downloads()
+    watcher = Watcher()
+    for _ in range(200):
+        tale.boots("new").wait(0.3).crashes().wait(0.2)
+        state = watcher(tale.events, tale.events[-1].t)
+        assert not state.over
+    assert state.phase == "boot and login"
+    assert len(told) < 10
