@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from serial.serialutil import SerialException
 
+from pytest_blynk_ota.board.arrivals import Arrivals, Piece
 from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.board.log import Entry, Line, LogReader, Said
-from pytest_blynk_ota.board.ports import READ_S, Port, open_port
+from pytest_blynk_ota.board.ports import READ_S, Port, open_port, unread
 from pytest_blynk_ota.board.rows import Data, Mark, Row
 from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
@@ -34,6 +35,8 @@ PARK_S = 2.0
 READ_BYTES = 16 * 1024
 """Of a backlog, as a busy host has of a board that restarts all the time, so much is made into
 lines before the reader looks whether somebody wants the port."""
+WAITED_S = 3 * READ_S
+"""What is read on time waited for two reads at most: one that found nothing, and its own."""
 PROMPT_IDLE_S = 0.2
 """A line without an end counts as a prompt when nothing was added for so long."""
 FLOOR_S = 0.25
@@ -117,7 +120,8 @@ class Console:
         self._forgotten = 0
         self._log = LogReader(reading.metrics)
         self._reading_more = reading
-        self._hoard: deque[tuple[float, bytes]] = deque()
+        self._hoard: deque[Piece] = deque()
+        self._arrivals = Arrivals(time.monotonic())
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
@@ -224,6 +228,7 @@ class Console:
         finally:
             with self._changed:
                 self._lent = False
+                self._arrivals.forget(time.monotonic())
                 self._changed.notify_all()
 
     def _interrupt(self) -> None:
@@ -268,33 +273,56 @@ class Console:
 
     def _read(self, port: Port) -> None:
         try:
-            data = self._bytes(port)
+            pieces = self._bytes(port)
         except PORT_ERRORS as error:
             self._lose(str(error), port)
             return
         self._working = True
-        if data:
-            self._take(self._log.feed(data))
+        for piece in pieces:
+            self._feed(piece)
+        if pieces:
+            self._catch_up()
         elif self._log.waits and time.monotonic() - self._last_byte >= SETTLE_S:
             self._take(self._log.settle())
         with self._changed:
             self._working = False
             self._changed.notify_all()
 
-    def _bytes(self, port: Port) -> bytes:
-        self._reading = True
+    def _bytes(self, port: Port) -> list[Piece]:
+        """What has come, in pieces; waits for READ_S."""
+        self._reading, began = True, time.monotonic()
         try:
-            data = port.read(min(max(1, port.in_waiting), READ_BYTES))
+            waiting = port.in_waiting
+            data = port.read(min(max(1, waiting), READ_BYTES))
         finally:
             self._reading = False
+        now = time.monotonic()
         if data:
             self._feed_sinks(data)
-            self._last_byte = time.monotonic()
-        return data
+            self._last_byte = now
+        with self._changed:
+            return list(self._arrivals.dated(data, began, now, rest=waiting > READ_BYTES))
 
-    def _take(self, entries: Sequence[Entry], now: float | None = None) -> None:
+    def notice(self) -> None:
+        """What waits unread at this moment came before it, however late this host reads it. Called
+        in any thread that is about to record what the board did elsewhere."""
+        with self._changed:
+            port, read = self._port, self._arrivals.read
+            if port is None or self._lent:
+                return
+            try:
+                count = unread(port)
+            except PORT_ERRORS:  # the reader will say so
+                return
+            if count:
+                self._arrivals.unread(read + count, time.monotonic())
+
+    def _take(
+        self, entries: Sequence[Entry], now: float | None = None, waited: float = 0.0
+    ) -> None:
         """Record lines as they come, and what they say at the time of the line that began it.
-        A line can be waited for once what it says is on record."""
+        A line can be waited for once what it says is on record. Of a reset that is read late it is
+        said for how long it may have waited."""
         now = time.monotonic() if now is None else now
         last: LogLine | None = None
         for entry in entries:
@@ -306,11 +334,19 @@ class Console:
                 here = last is not None and entry.n == last.n
                 begun = now if here else self._lines[entry.n - 1 - self._forgotten].t
                 data = {**entry.mark.data, **self._more_of(entry)}
+                if waited and entry.mark.kind == "reset":
+                    data["waited_s"] = waited
                 self._record("uart", entry.mark.kind, self.name, t=begun, **data)
         self._add(last)
+
+    def _catch_up(self) -> None:
+        """Look at what came while something was decoded."""
         while self._hoard:
-            then, raw = self._hoard.popleft()
-            self._take(self._log.feed(raw), then)
+            self._feed(self._hoard.popleft())
+
+    def _feed(self, piece: Piece) -> None:
+        waited = round(piece.t - piece.since, 3)
+        self._take(self._log.feed(piece.data), piece.t, waited if waited >= WAITED_S else 0.0)
 
     def settle(self) -> None:
         """Wait until a crash that is being read has been told: at most until the board has been
@@ -341,8 +377,7 @@ class Console:
                 work.join()
                 break
             try:
-                if data := self._bytes(port):
-                    self._hoard.append((time.monotonic(), data))
+                self._hoard.extend(self._bytes(port))
             except PORT_ERRORS:  # the next read will say so
                 work.join()
         return found[0] if found else {}
@@ -376,6 +411,7 @@ class Console:
         with self._changed:
             if not self._closing.is_set():
                 self._port = port
+                self._arrivals.forget(time.monotonic())
                 self._changed.notify_all()
         if self._port is not port:  # nobody is left to close it later
             port.close()

@@ -20,8 +20,9 @@ from pytest_blynk_ota.errors import ConfigError, PortGone
 Port = serial.Serial | Rfc2217Port
 """An open port of any kind."""
 
-READ_S = 0.05
-"""How long a read may keep a thread that somebody wants to stop."""
+READ_S = 0.02
+"""How long a read may keep a thread that somebody wants to stop; and how little is known at least
+of when bytes came that a busy host has read late."""
 
 REMEDIES = {
     errno.ENOENT: "is the board plugged in, powered, and the port of the rig file right?",
@@ -92,6 +93,17 @@ def open_port(name: str, url: str, baud: int) -> Port:
         port.close()
         raise PortGone(_explain(name, url, where, error)) from error
     return port
+
+
+def unread(port: Port) -> int:
+    """Bytes that have reached this host and that nobody has read. Does not wait.
+
+    Raises:
+        SerialException, OSError: the port is gone.
+    """
+    if isinstance(port, Rfc2217Port):
+        port.sort_out()
+    return port.in_waiting
 
 
 def _make(where: str) -> Port:

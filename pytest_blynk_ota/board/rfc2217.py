@@ -24,6 +24,7 @@ CONNECT_S = 3.0
 """TCP connect."""
 WRITE_S = 10.0
 """The server takes no byte for so long: it is gone. esptool's own write time-out."""
+RECEIVE_BYTES = 65536
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 """Seconds, seconds, probes: a server that lost its power is noticed after about 11 s."""
 
@@ -31,6 +32,12 @@ _LINES = {
     "dtr": {True: rfc2217.SET_CONTROL_DTR_ON, False: rfc2217.SET_CONTROL_DTR_OFF},
     "rts": {True: rfc2217.SET_CONTROL_RTS_ON, False: rfc2217.SET_CONTROL_RTS_OFF},
 }
+
+
+def _lost(error: Exception) -> str:
+    """Why there is no connection: of our own answers a SerialException, which is an OSError; a
+    ValueError where it was closed meanwhile."""
+    return f"connection lost: {error}"
 
 
 def _subnegotiation(option: bytes, value: bytes) -> bytes:
@@ -50,6 +57,7 @@ class Rfc2217Port(rfc2217.Serial):
         self._negotiated: tuple[Any, ...] | None = None
         self._unacknowledged: list[bytes] = []
         self._socket: socket.socket | None = None
+        self._parser = TelnetParser()
         self._thread: threading.Thread | None = None
         super().__init__(*args, **kwargs)
 
@@ -83,7 +91,7 @@ class Rfc2217Port(rfc2217.Serial):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._socket = sock
+        self._socket, self._parser = sock, TelnetParser()
         self._incoming.clear()
         self._unacknowledged.clear()
         self._broken, self._negotiated, self._cancelled = None, None, False
@@ -299,15 +307,43 @@ class Rfc2217Port(rfc2217.Serial):
 
     def _telnet_read_loop(self) -> None:
         """Sort what comes into data and Telnet commands until the connection ends."""
-        sock, parser, why = self._socket, TelnetParser(), "the server closed the connection"
+        sock, why = self._socket, "the server closed the connection"
+        waits = select.poll()  # takes any number of a descriptor, which select does not
         try:
-            while sock is not None and (chunk := sock.recv(65536)):
-                with self._changed:
-                    for command, payload in parser.feed(chunk):
-                        self._handle(command, payload)
-                    self._changed.notify_all()
-        except OSError as error:  # SerialException, of our own answers, is one
-            why = f"connection lost: {error}"
+            if sock is not None:
+                waits.register(sock, select.POLLIN)
+                while waits.poll() and self._sort_chunk(sock):
+                    pass
+        except (OSError, ValueError) as error:
+            why = _lost(error)
+        self._break(why)
+
+    def _sort_chunk(self, sock: socket.socket) -> bool:
+        """Sort one chunk if one is there; whether the connection goes on. In any thread: the lock
+        keeps chunks in order."""
+        with self._changed:
+            try:
+                chunk = sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:  # another thread was faster
+                return True
+            for command, payload in self._parser.feed(chunk):
+                self._handle(command, payload)
+            self._changed.notify_all()
+            return bool(chunk)
+
+    def sort_out(self) -> None:
+        """Sort what has reached this host by now, however late the reader thread is: then
+        ``in_waiting`` is all of it. Does not wait."""
+        with self._changed:
+            sock = self._socket
+            if sock is None or self._broken is not None:
+                return
+            try:
+                self._sort_chunk(sock)
+            except (OSError, ValueError) as error:
+                self._break(_lost(error))
+
+    def _break(self, why: str) -> None:
         with self._changed:
             self._broken = self._broken or why
             self._changed.notify_all()

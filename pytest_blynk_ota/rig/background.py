@@ -12,8 +12,11 @@ from pytest_blynk_ota.errors import RigError
 T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 """Wall seconds for one call onto the loop: all are local and short."""
-BEAT_S = 0.1
+BEAT_S = 0.02
 """Wall seconds between two looks at the clock."""
+BEHIND_S = 0.02
+"""Wall seconds by which a look at the clock may come late, before what the loop sees counts as
+late, too. With BEAT_S less than the skew: so late may be what does not count so."""
 LATE_S = 0.5
 """Wall seconds that the loop may stand still before that is worth a word: it takes what came in
 that time for what comes now, and sends what is due too late."""
@@ -33,6 +36,8 @@ class Background:
         self._loop = asyncio.new_event_loop()
         self._late = late
         self._late_s = late_s
+        self._turn = self._loop.time()
+        self._stood = (0.0, 0.0)
         if late is not None:
             self._loop.call_soon(self._beat, self._loop.time())
         self._thread = threading.Thread(target=self._run, name="blynk-ota servers", daemon=True)
@@ -43,11 +48,25 @@ class Background:
         self._loop.run_forever()
 
     def _beat(self, due: float) -> None:
-        late = self._loop.time() - due
+        self._turn = self._loop.time()
+        late = self._turn - due
+        if late >= BEHIND_S:  # what came meanwhile takes some turns of the loop
+            self._stood = (due - BEAT_S, self._turn + late)
         if late >= self._late_s and self._late is not None:
             self._late(late)
-        due = self._loop.time() + BEAT_S
+        due = self._turn + BEAT_S
         self._loop.call_at(due, self._beat, due)
+
+    @property
+    def behind_s(self) -> float:
+        """Wall seconds for which what the loop sees at this moment may have waited for it; 0 where
+        it is in time, and where nobody wants to know how late it is. In any thread."""
+        begin, until = self._stood
+        now = self._loop.time()
+        if now < until:
+            return now - begin
+        waits = now - self._turn
+        return waits if self._late is not None and waits >= BEAT_S + BEHIND_S else 0.0
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float = CALL_TIMEOUT_S) -> T:
         """Run a coroutine on the loop and wait for its result.

@@ -236,9 +236,10 @@ class Rig:
                     lambda late: self.recorder("rig", "late", seconds=round(late, 3)),
                     min(LATE_S, max(LEAST_LATE_S, LATE_DEVICE_S / self.speed)),
                 )
+                record = partial(self._record_seen, background)
                 undo.callback(background.stop)
                 cloud = CloudServer(
-                    self.recorder,
+                    record,
                     host=host,
                     speed=self.speed,
                     doors=cloud_doors(self.config),
@@ -256,7 +257,7 @@ class Rig:
                 fixed = sum(map(len, self.config.cloud.ports.values()))
                 background.call(cloud.start(), CALL_TIMEOUT_S + fixed * START_S)
                 delivery = DeliveryServer(
-                    self.recorder,
+                    record,
                     host=host,
                     speed=self.speed,
                     authority=cloud.authority,
@@ -270,6 +271,25 @@ class Rig:
             if self._goes_by_names:
                 delivery.go_by(self._name(FIRMWARE))
         return self._servers
+
+    def _record_seen(
+        self,
+        background: Background,
+        source: str,
+        kind: str,
+        board: str | None = None,
+        /,
+        *,
+        t: float | None = None,
+        **data: Any,
+    ) -> None:
+        """Record what a server has seen; on a busy host, with the seconds that it may have waited
+        for the server. What boards have printed and nobody has read yet came before it."""
+        for place in tuple(self._places.values()):
+            place.board.console.notice()
+        if waited := round(background.behind_s, 3):
+            data["waited_s"] = waited
+        self.recorder(source, kind, board, t=t, **data)
 
     @cached_property
     def network(self) -> Network:

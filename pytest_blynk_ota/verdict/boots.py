@@ -42,8 +42,10 @@ class Boot:
         inferred: nobody saw the reset; a login suggests that there may have been one.
         doubted: a cloud session that was open before it spoke on long after it, and no session
             outlives a reset: a line printed it, or it was read very late.
+        early: by how much it may have begun before ``start``, where a busy host read it late.
         seen_from: time and ``seq`` from which on its UART text comes.
         until: when the next reset or a power cut ended it.
+        until_first: the same at the earliest.
     """
 
     start: float
@@ -54,12 +56,19 @@ class Boot:
     loader: bool = False
     inferred: bool = False
     doubted: bool = False
+    early: float = 0.0
     seen_from: tuple[float, int] = (LONG_AGO, 0)
     until: float = NEVER
+    until_first: float = NEVER
     index: int = 0
     powered_off: bool = False
     expected: str = ""
     marks: list[Noted] = field(default_factory=list)
+
+    @property
+    def first(self) -> float:
+        """When it began at the earliest."""
+        return self.start - self.early
 
     @property
     def own(self) -> bool:
@@ -92,9 +101,10 @@ def boots_of(seen: Sightings, skew: float) -> list[Boot]:
     offs = sorted(act.t for act in seen.acts if act.what == "off")
     for boot, after in zip(found, [*found[1:], None], strict=True):
         boot.until = after.start if after else NEVER
+        boot.until_first = after.first if after else NEVER
         cut = next((t for t in offs if boot.start <= t < boot.until), None)
         if cut is not None:
-            boot.until, boot.powered_off = cut, True
+            boot.until, boot.until_first, boot.powered_off = cut, cut, True
     for index, boot in enumerate(found):
         boot.index = index
     _hand_out(found, seen)
@@ -158,6 +168,7 @@ def _own_boot(banner: Banner, by: str) -> Boot:
         banner.cause,
         by,
         banner.download,
+        early=banner.t - banner.came,
         seen_from=(banner.t, banner.seq),
     )
 

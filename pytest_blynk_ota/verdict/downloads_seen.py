@@ -209,7 +209,8 @@ def downloads_of(story: Story, *, every: bool = False) -> list[DownloadSeen]:
             continue
         connection = opened.get(request.conn)
         start = min(request.t, connection.t) if connection else request.t
-        boot = _boot_of(story, request.t, request.operation, request.offer)
+        when = (request.came, request.t)
+        boot = _boot_of(story, when, request.operation, request.offer)
         key = (request.operation, request.offer, boot.index)
         _group(story, groups, key, boot, start, request.seq).requests.append(request)
     _knocks(story, groups)
@@ -235,11 +236,13 @@ def _group(
     return groups[key]
 
 
-def _boot_of(story: Story, t: float, operation: int, offer: str) -> Boot:
-    """The boot of a request. Within the skew of a reset it is the boot that got the offer."""
+def _boot_of(story: Story, when: tuple[float, float], operation: int, offer: str) -> Boot:
+    """The boot of a request that came at the first of two times at the earliest and was noticed at
+    the second. Within the skew of a reset it is the boot that got the offer."""
+    came, t = when
     skew = story.operation.skew
-    app = [boot for boot in story.boots if not boot.loader and boot.start <= t + skew]
-    near = [boot for boot in app if boot.until >= t - skew] or app[-1:]
+    app = [boot for boot in story.boots if not boot.loader and boot.first <= t + skew]
+    near = [boot for boot in app if boot.until >= came - skew] or app[-1:]
     offered = next(
         (o.session for o in story.seen.offers if (o.operation, o.offer) == (operation, offer)), None
     )
@@ -293,7 +296,8 @@ def _early(story: Story, groups: Groups) -> None:
         if early.conn is not None:
             key = known.get(early.conn)
         else:
-            boot = _boot_of(story, early.fired.t, early.operation, early.offer)
+            when = (early.fired.t, early.fired.t)
+            boot = _boot_of(story, when, early.operation, early.offer)
             key = (early.operation, early.offer, boot.index)
         if key in groups:
             groups[key].early.append(early)
@@ -348,6 +352,8 @@ def _stalled(one: DownloadSeen, at: float | None = None) -> bool:
     limit = one.operation.wall(one.operation.ways.in_flight_stall_s)
     owed = last.written if last.announced is None else min(last.written, last.announced)
     flying = owed > last.acked and not one.left_lying
+    if end is not None and end == last.ended and last.ended_first is not None:
+        end = last.ended_first
     return in_force or (end is not None and flying and end - last.waiting >= limit)
 
 
@@ -358,19 +364,30 @@ def _refused(one: DownloadSeen) -> bool:
 
 def _abandoned(one: DownloadSeen) -> bool:
     """Closed by the device, before the server did. A reset board cannot say FIN, so FIN needs no
-    order with a reset. A part without the rest was left by a board that runs on."""
+    order with a reset. A part without the rest was left by a board that runs on.
+
+    With RST it may have been: what :func:`in_time` does not vouch for is not decided by it."""
     last = one.last
     if last is None or last.ended is None or any(kind_of(f.text) in OURS for f in last.fired):
         return False
+    assert last.ended_first is not None, "it goes with the end"
     skew = one.operation.skew
     if one.goes_on:
-        return last.ended < one.boot.until - skew
+        return last.ended_first < one.boot.until - skew
     if last.ended_by != "device":
         return False
     if last.ended_how == "fin":
-        return last.ended <= one.boot.until + skew
+        return last.ended_first <= one.boot.until + skew
     crashed = one.boot.crash is not None and one.boot.crash.t <= last.ended + skew
-    return last.ended_how == "rst" and last.ended < one.boot.until - skew and not crashed
+    return last.ended_how == "rst" and last.ended_first < one.boot.until - skew and not crashed
+
+
+def in_time(one: DownloadSeen) -> bool:
+    """Whether it ended before the next reset for sure, however late a busy host noticed both."""
+    last = one.last
+    assert last is not None, "it asks of a download that was abandoned"
+    assert last.ended is not None
+    return last.ended < one.boot.until_first - one.operation.skew
 
 
 ENDINGS: Sequence[tuple[str, Callable[[DownloadSeen], bool]]] = (

@@ -337,6 +337,23 @@ def _slow_s(story: Story) -> list[float]:
     return [float(one[1]) for one in found if one]
 
 
+def stood_still(case: Case, outcome: Outcome) -> None:
+    """The rig's own servers stood still for so long that a boot may have settled meanwhile: what
+    came in that time came at once, and in which order it had happened nobody has seen."""
+    story = case.story
+    begin, end = story.operation.t, story.until
+    longest = max(
+        (min(end, stop) - max(begin, start) for start, stop in story.seen.late), default=0
+    )
+    seconds = longest * story.operation.speed
+    if seconds >= story.operation.ways.settle:
+        raise RigError(
+            f"board {story.operation.board}: the rig's servers stood still for {seconds:.0f} s of "
+            "its time, on a host too busy for them, and nobody saw what it did meanwhile: run "
+            "fewer tests at once, or a slower rig"
+        )
+
+
 def given_up_on_a_late_rig(case: Case, outcome: Outcome) -> None:
     """The device gave its download up while the rig's own servers stood still: it was not served,
     and what it would have made of the file is not known."""
@@ -371,6 +388,7 @@ AFTER: Sequence[Callable[[Case, Outcome], None]] = (
     fault_not_reached,
     rests_on_a_power_on,
     answered_too_late,
+    stood_still,
     given_up_on_a_late_rig,
 )
 """Asked of an outcome that stands."""

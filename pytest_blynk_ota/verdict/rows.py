@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_blynk_ota.verdict.boots import Boot
-from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen
+from pytest_blynk_ota.verdict.downloads_seen import DownloadSeen, in_time
 from pytest_blynk_ota.verdict.images_seen import Images
 from pytest_blynk_ota.verdict.outcome import Outcome
 from pytest_blynk_ota.verdict.sightings import LONG_AGO, Noted, Report
@@ -160,7 +160,23 @@ def misreported(case: Case) -> Holds:
         for name in final.options
     ):
         return _maybe(case, "only the report says which image runs, and it can lie")
+    if _last_word_unsure(case):
+        return _maybe(case, "whether the last report was made before the last reset or after it")
     return NO
+
+
+def _last_word_unsure(case: Case) -> bool:
+    """Whether all that the last boot reported, if it was that boot, is false: two witnesses within
+    the skew have no order, so it says neither that it lied nor that it was silent."""
+    final = case.images.final
+    said = [v for v in case.story.visits if any(boot is final.boot for boot in v.near)]
+    reports = [one for v in said for one in v.reports if one.version and one.t <= case.story.until]
+    return (
+        final.independent is not None
+        and bool(reports)
+        and any(len(v.near) > 1 for v in said if v.reports)
+        and all(case.images.declares(final.independent, one) is False for one in reports)
+    )
 
 
 def false_reports(case: Case) -> list[Report]:
@@ -309,11 +325,14 @@ def refusals(download: DownloadSeen) -> list[Noted]:
 
 
 def may_be_cut(story: Story, download: DownloadSeen) -> bool:
-    """Whether a reset that no witness could see may have ended what looks left by the device: a
-    board that starts anew answers the bytes of a connection that it does not know with RST."""
+    """Whether a reset that no witness could see, or one that was seen late, may have ended what
+    looks left by the device: a board that starts anew answers the bytes of a connection that it
+    does not know with RST."""
     last = download.last
     if last is None or last.ended is None or last.ended_how == "fin" or refusals(download):
         return False
+    if not in_time(download):
+        return True
     back = min((v.session.opened for v in story.visits if v.session.opened > last.ended), default=0)
     unseen = not story.operation.uart or story.blind(last.heard, back or story.until)
     lived_on = any(

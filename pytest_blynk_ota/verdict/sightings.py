@@ -19,13 +19,18 @@ LONG_AGO = float("-inf")
 
 @dataclass(slots=True)
 class Banner:
-    """One ROM banner."""
+    """One ROM banner.
+
+    Attributes:
+        came: when it may have come already, where a busy host read it at ``t``.
+    """
 
     t: float
     seq: int
     code: int | None
     cause: str
     download: bool
+    came: float
 
 
 @dataclass(slots=True)
@@ -51,23 +56,30 @@ class Report:
 
 @dataclass(slots=True)
 class Session:
-    """One TCP connection to the cloud. Times are None until seen."""
+    """One TCP connection to the cloud. Times are None until seen.
+
+    Attributes:
+        opened: when a server of the rig noticed it.
+        stood: since when it may have stood already, where the host was too busy to notice.
+        said: when it said something, at the earliest.
+        spoke: when it last said something: the latest of ``said``.
+        mine: whether an event of it named the board; before its login nobody knows whose it is.
+    """
 
     number: int
     opened: float
     seq: int
     peer: str = ""
+    stood: float = LONG_AGO
     login: float | None = None
     reports: list[Report] = field(default_factory=list)
     said: list[float] = field(default_factory=list)
     spoke: float = LONG_AGO
-    """When it last said something: the latest of ``said``."""
     closed: float | None = None
     closed_by: str = ""
     closed_why: str = ""
     closed_seq: int = 0
     mine: bool = False
-    """Whether an event of it named the board; before its login nobody knows whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,8 @@ class Request:
     method: str
     t: float
     seq: int
+    came: float
+    """When it may have come already, where a busy host noticed it at ``t``."""
     status: int | None = None
     announced: int | None = None
     written: int = 0
@@ -123,6 +137,8 @@ class Request:
     fired: list[Fired] = field(default_factory=list)
     over: set[int] = field(default_factory=set)
     ended: float | None = None
+    ended_first: float | None = None
+    """The same at the earliest: a busy host may have noticed it late."""
     ended_by: str = ""
     ended_how: str = ""
     ended_seq: int = 0
@@ -285,7 +301,14 @@ class Sightings:
             self.lines.append(Noted(event.t, event.seq, kind, data))
         elif kind == "reset":
             self.banners.append(
-                Banner(event.t, event.seq, data["code"], data["cause"], bool(data["download"]))
+                Banner(
+                    event.t,
+                    event.seq,
+                    data["code"],
+                    data["cause"],
+                    bool(data["download"]),
+                    _came(event),
+                )
             )
         elif kind in UART_MARKS:
             self.marks.append(Noted(event.t, event.seq, kind, data))
@@ -340,7 +363,7 @@ class Sightings:
         the downloads that were offered in it, for no URL outlives a reset."""
         given = {(o.operation, o.offer) for o in self.offers if o.session == session.number}
         fetched = [r.heard for r in self.requests if (r.operation, r.offer) in given]
-        return sorted([session.opened, *session.said, *fetched])
+        return sorted([session.stood, *session.said, *fetched])
 
     def _cloud(self, event: Event) -> None:
         self._said_to_cloud(event)
@@ -351,7 +374,13 @@ class Sightings:
     def _said_to_cloud(self, event: Event) -> None:
         kind, data = event.kind, event.data
         if kind == "connected":
-            session = Session(data["session"], event.t, event.seq, str(data.get("peer", "")))
+            session = Session(
+                data["session"],
+                event.t,
+                event.seq,
+                str(data.get("peer", "")),
+                _came(event),
+            )
             self.sessions[session.number] = session
         elif kind == "closed":
             if data["session"] in self.sessions:
@@ -374,8 +403,8 @@ class Sightings:
                 self._bad_offers.add((self._operation, str(data.get("offer"))))
         elif kind in SPOKEN:
             session = self._session(event)
-            session.said.append(event.t)
-            session.spoke = max(session.spoke, event.t)
+            session.said.append(_came(event))
+            session.spoke = max(session.spoke, session.said[-1])
             if session.login is None:
                 session.login = event.t
             if kind == "report":
@@ -432,8 +461,9 @@ class Sightings:
             data["method"],
             event.t,
             event.seq,
+            came=_came(event),
             moved=event.t,
-            heard=event.t,
+            heard=_came(event),
             waiting=event.t,
         )
         self.requests.append(request)
@@ -480,6 +510,12 @@ class Sightings:
         self.flash.append(Noted(event.t, event.seq, event.kind, event.data))
 
 
+def _came(event: Event) -> float:
+    """When something had come at the earliest that a server saw: on a busy host it may have waited
+    for the server."""
+    return event.t - float(event.data.get("waited_s", 0.0))
+
+
 def _answer(request: Request, event: Event) -> None:
     """What became of a request."""
     kind, data = event.kind, event.data
@@ -501,7 +537,7 @@ def _answer(request: Request, event: Event) -> None:
             if now != (request.written, request.acked, request.wire):
                 request.moved = event.t
             if wire > request.wire:
-                request.heard = event.t
+                request.heard = _came(event)
             request.wire = wire
             behind = request.written > request.acked and data["acked"] == request.acked
             flying = data.get("in_flight") is not False
@@ -509,11 +545,12 @@ def _answer(request: Request, event: Event) -> None:
                 request.waiting = event.t
             request.held_back = not flying
         if data["acked"] > request.acked:
-            request.heard = event.t
+            request.heard = _came(event)
         request.written = max(request.written, data["written"])
         request.acked = max(request.acked, data["acked"])
         if kind == "ended":
             request.ended, request.ended_seq = event.t, event.seq
+            request.ended_first = _came(event)
             request.ended_by, request.ended_how = data["by"], data["how"]
             if data.get("announced") is not None:
                 request.announced = data["announced"]

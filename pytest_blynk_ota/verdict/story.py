@@ -121,11 +121,7 @@ class Story:
 
     def after(self, start: float, device_s: float) -> float:
         """The host time so many device seconds after ``start``, taken-away time left out."""
-        due = start + self.operation.wall(device_s)
-        for begin, stop in self.uncounted:
-            if begin < due and stop > start:
-                due += stop - max(begin, start)
-        return due
+        return _after(start, self.operation.wall(device_s), self.uncounted)
 
     def live(self, t: float) -> Visit | None:
         """The visit that is logged in at ``t``."""
@@ -166,14 +162,15 @@ class Story:
         return sorted(rows, key=lambda report: (report.t, report.seq))
 
     def settled_point(self, visit: Visit) -> float:
-        """When this visit made the board settled, if it lasted; host seconds."""
+        """When this visit made the board settled, if it lasted; host seconds. While the servers
+        stood still nobody saw whether it did."""
         ways = self.operation.ways
         if ways.sleeper:
             at = next((i for i, v in enumerate(self.visits) if v is visit), 0)
             before = self.visits[at - 1] if at else None
             same = before is not None and _said(before) == _said(visit)
             return visit.login if same else NEVER
-        return visit.login + self.operation.wall(ways.settle)
+        return _after(visit.login, self.operation.wall(ways.settle), self.seen.late)
 
     def settled_at(self, t: float) -> Visit | None:
         """The visit that makes the board settled at ``t``."""
@@ -312,10 +309,10 @@ def home(
     if at + 1 < len(app) and _after_crash(session, app[at], app[at + 1], skew, spoke):
         return app[at + 1], (app[at + 1],)
     here = app[at]
-    if at + 1 < len(app) and app[at + 1].start - session.opened <= skew:
+    if at + 1 < len(app) and app[at + 1].first - session.opened <= skew:
         after = app[at + 1]
         return (after, (after,)) if spoke > after.start + skew else (here, (here, after))
-    young = session.opened - here.start <= skew
+    young = session.stood - here.start <= skew
     if at and young and spoke <= here.start + skew and here.until - here.start > skew:
         return here, (here, app[at - 1])
     return here, (here,)
@@ -345,7 +342,8 @@ def _infer(
     for at, boot in enumerate(merged):
         after = merged[at + 1] if at + 1 < len(merged) else None
         until = min(boot.until, after.start) if after else boot.until
-        result.append(replace(boot, until=until, index=at))
+        first = min(boot.until_first, after.first) if after else boot.until_first
+        result.append(replace(boot, until=until, until_first=first, index=at))
     return result
 
 
@@ -362,6 +360,16 @@ def _held(seen: Sightings) -> list[tuple[float, float]]:
         elif where in begun:
             spans.append((begun.pop(where), t))
     return _merged([*spans, *((t, NEVER) for t in begun.values())])
+
+
+def _after(start: float, wall_s: float, spans: Sequence[tuple[float, float]]) -> float:
+    """The host time so many host seconds after ``start``, those of the spans left out, which are in
+    order and apart."""
+    due = start + wall_s
+    for begin, stop in spans:
+        if begin < due and stop > start:
+            due += stop - max(begin, start)
+    return due
 
 
 def _merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

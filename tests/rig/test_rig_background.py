@@ -45,3 +45,38 @@ def test_a_loop_that_stood_still_says_for_how_long():
     servers.soon(time.sleep, 0.7)
     assert 0.5 <= told.get(timeout=10) < 10
     servers.stop()
+
+
+def behind(servers: Background, turns: int = 0) -> float:
+    """How late the loop is, as its own callbacks see it, so many turns of it later."""
+    told: queue.Queue[float] = queue.Queue()
+
+    def turn(left: int) -> None:
+        servers.soon(turn, left - 1) if left else told.put(servers.behind_s)
+
+    servers.soon(turn, turns)
+    return told.get(timeout=10)
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+def test_what_a_loop_sees_after_it_stood_still_may_have_waited_so_long(turns):
+    servers = Background(lambda late: None)
+    servers.soon(time.sleep, 0.3)
+    assert behind(servers, turns) >= 0.25
+    servers.stop()
+
+
+def test_what_a_loop_sees_in_time_waited_for_nobody():
+    servers = Background(lambda late: None)
+    deadline = time.monotonic() + 10
+    while behind(servers):  # the host may be busy now
+        assert time.monotonic() < deadline
+    servers.stop()
+
+
+def test_a_loop_whose_lateness_nobody_asks_for_is_never_late():
+    servers = Background()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.2:
+        assert behind(servers) == 0.0
+    servers.stop()

@@ -100,3 +100,19 @@ def test_a_rig_closes_all_that_it_has_though_one_port_does_not_close(rig, monkey
 def test_a_board_without_a_token_is_told_which_keys_give_one(rig):
     with pytest.raises(UsageError, match='token = "env:NAME", or provision = '):
         rig.place("bare")
+
+
+@pytest.mark.usefixtures("ports_open")
+def test_what_a_server_sees_comes_after_what_the_boards_have_printed(rig, monkeypatch):
+    """And on a busy host it says for how long it may have waited."""
+    looked = []
+    monkeypatch.setattr(Console, "notice", lambda self: looked.append(self.name))
+    rig.place("c3")
+    rig.place("s2")
+    background = rig.background
+    rig._record_seen(background, "cloud", "login", "c3", session=1)
+    assert sorted(looked) == ["c3", "s2"]
+    monkeypatch.setattr(type(background), "behind_s", 0.1234)
+    rig._record_seen(background, "cloud", "login", "c3", session=2)
+    logins = [e.data for e in rig.recorder.timeline.events() if e.kind == "login"]
+    assert [one for one in logins if one["session"] == 2] == [{"session": 2, "waited_s": 0.123}]
