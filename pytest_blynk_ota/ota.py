@@ -324,6 +324,7 @@ class Ota:
         members: int = 1,
         seed: int | None = None,
         timeout: float | None = None,
+        bricks: int | None = 2,
     ) -> PowerCutSweep:
         """One shipment, cut everywhere: Old is restored before each, and the last one's end left.
 
@@ -336,6 +337,8 @@ class Ota:
             members: cuts really made of each kind.
             seed: gives the same cuts again; drawn from the run's seed if None.
             timeout: of each shipment, as for ``ship``.
+            bricks: stop when so many cuts were not survived, each of which costs a shipment's
+                whole deadline; such a sweep is not ``all_well``. None: make all cuts.
 
         Raises:
             UsageError: the board has no outlet, or an argument is wrong.
@@ -346,7 +349,7 @@ class Ota:
         profile = self._profile(offered)
         wait_s = default_deadline_s(profile, len(offered.data), 1)
         thrown = self._chance.draw() if seed is None else seed
-        plan = sweep_plan(torn, members, thrown, timeout, wait_s, profile.self_test_s)
+        plan = sweep_plan(torn, members, thrown, timeout, wait_s, profile.self_test_s, bricks)
         if self._number:
             self.restore()
         return sweep(self, self._rig, self._place, offered, plan, self._evidence)

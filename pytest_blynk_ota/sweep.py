@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,7 @@ class SweepPlan:
         timeout: of each shipment, in device seconds; ``None``: its own default.
         wait_s: device seconds in which a cut has to strike.
         trial_s: device seconds for which New is on trial after its login: its self-test.
+        bricks: cuts not survived after which no other is made; ``None``: all are made.
     """
 
     torn: int
@@ -60,6 +61,7 @@ class SweepPlan:
     timeout: float | None
     wait_s: float
     trial_s: float = 0.0
+    bricks: int | None = None
 
 
 ERASED = "-"
@@ -94,6 +96,11 @@ class SweepRow:
     def came_back(self) -> bool:
         """Whether the device was there again at the end."""
         return self.result.outcome not in GONE
+
+    @property
+    def brick(self) -> bool:
+        """Whether nothing boots after the cut, or the device did not come back."""
+        return self.booted == NOTHING or not self.came_back
 
     @property
     def flaw(self) -> str | None:
@@ -156,6 +163,7 @@ class PowerCutSweep:
         states: groups of cut points with the same phase, boot and otadata.
         seconds: wall seconds that the decisions took.
         evidence: the folder that holds the events of this test.
+        left: cuts of the plan that were not made any more, as too many before were not survived.
     """
 
     board: str
@@ -167,28 +175,33 @@ class PowerCutSweep:
     states: int
     seconds: float
     evidence: Path
+    left: int
 
     @property
     def all_well(self) -> bool:
-        """Whether every cut was survived and the update still ended with New, or, where the cut
-        came in its trial, with Old taken back.
+        """Whether every cut was made and survived and the update still ended with New, or, where
+        the cut came in its trial, with Old taken back.
         """
+        if self.left:  # of a cut that was not made nobody knows
+            return False
         updated = self.update is None or self.update.outcome is Outcome.UPGRADED
         return updated and bool(self.rows) and all(row.well for row in self.rows)
 
     @property
     def bricks(self) -> tuple[SweepRow, ...]:
         """The cuts after which nothing boots, or the device did not come back."""
-        return tuple(row for row in self.rows if row.booted == NOTHING or not row.came_back)
+        return tuple(row for row in self.rows if row.brick)
 
     def __repr__(self) -> str:
         bad = [row for row in self.rows if not row.well]
-        words = "all well"
+        words = "well so far" if self.left else "all well"
         if bad:
             flaw = f", {bad[0].flaw}" if bad[0].flaw else ""
             words = f"{len(bad)} of {len(self.rows)} not well: {bad[0].phase}{flaw}"
         if self.update is not None and self.update.outcome is not Outcome.UPGRADED:
             words = f"the update without a cut: {self.update.outcome}"
+        if self.left:
+            words += f"; {self._stopped()}"
         return f"<power cuts on {self.board}, seed {self.seed}: {words}>"
 
     def __str__(self) -> str:
@@ -204,14 +217,24 @@ class PowerCutSweep:
                 f"{self.seconds:.2f} s, {self.states} states, {len(self.rows)} really run"
             )
         else:
-            yield f"  {len(self.rows)} sampled moments, all really run"
+            run = len(self.rows) if self.left else "all"
+            yield f"  {len(self.rows) + self.left} sampled moments, {run} really run"
         yield from ("  " + line for line in table([HEAD, *(row.cells() for row in self.rows)]))
+        if self.left:
+            yield f"  {self._stopped()} (bricks=None makes all)"
         yield f"  evidence: {self.evidence}"
+
+    def _stopped(self) -> str:
+        lost = len(self.bricks)
+        cuts = "1 cut that was" if lost == 1 else f"{lost} cuts that were"
+        more = "1 more was" if self.left == 1 else f"{self.left} more were"
+        return f"stopped after {cuts} not survived; {more} not made"
 
     def to_json(self) -> Mapping[str, Any]:
         """What stands in the evidence."""
         return {
             "all_well": self.all_well,
+            "left": self.left,
             "rows": [
                 {
                     "phase": row.phase,
@@ -228,6 +251,19 @@ class PowerCutSweep:
             ],
             "table": str(self),
         }
+
+
+def until_lost(rows: Iterable[SweepRow], bricks: int | None) -> tuple[SweepRow, ...]:
+    """The rows, each made when it is asked for, up to the one with which so many are bricks: a
+    shipment to a brick lasts its whole deadline. All of them if ``bricks`` is None."""
+    made: list[SweepRow] = []
+    lost = 0
+    for row in rows:
+        made.append(row)
+        lost += row.brick
+        if lost == bricks:
+            break
+    return tuple(made)
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.rig.control import RackControl
 from pytest_blynk_ota.rig.power import Power
 from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.sweep import NOTHING, PowerCutSweep, Ships, SweepPlan, SweepRow
+from pytest_blynk_ota.sweep import NOTHING, PowerCutSweep, Ships, SweepPlan, SweepRow, until_lost
 
 DECIDE_TIMEOUT_S = 300.0
 """Wall seconds for all decisions; those of a 1 MB update take about one."""
@@ -86,7 +86,7 @@ class JournalSweep:
             states=[{key: group[key] for key in STATE} for group in groups],
             **{key: found[key] for key in told},
         )
-        rows = tuple(self._rows(image, plan, groups))
+        rows = until_lost(self._rows(image, plan, groups), plan.bricks)
         return PowerCutSweep(
             self._name,
             plan.seed,
@@ -97,6 +97,7 @@ class JournalSweep:
             len(groups),
             found["seconds"],
             self._evidence,
+            sum(len(group["members"]) for group in groups) - len(rows),
         )
 
     def _rows(

@@ -17,7 +17,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.rig.power import Power
 from pytest_blynk_ota.rig.rack import Place, Rig
-from pytest_blynk_ota.sweep import PowerCutSweep, Ships, SweepPlan, SweepRow
+from pytest_blynk_ota.sweep import PowerCutSweep, Ships, SweepPlan, SweepRow, until_lost
 
 NEXT_BOOT = r"rst:0x[0-9a-f]+ \("
 """What each mask ROM prints first of all resets (with its code)."""
@@ -69,9 +69,19 @@ class MomentSweep:
             NotReached: an update ended before the moment of its cut.
             RigError: the rack failed.
         """
-        rows = tuple(self._rows(image, plan))
+        rows = until_lost(self._rows(image, plan), plan.bricks)
+        cuts = len(MOMENTS) * plan.members
         return PowerCutSweep(
-            self._name, plan.seed, rows, None, len(rows), 0, len(MOMENTS), 0.0, self._evidence
+            self._name,
+            plan.seed,
+            rows,
+            None,
+            cuts,
+            0,
+            len(MOMENTS),
+            0.0,
+            self._evidence,
+            cuts - len(rows),
         )
 
     def _rows(self, image: Image, plan: SweepPlan) -> Iterator[SweepRow]:

@@ -24,6 +24,7 @@ def sweep_plan(
     timeout: float | None,
     wait_s: float,
     trial_s: float = 0.0,
+    bricks: int | None = None,
 ) -> SweepPlan:
     """What was asked for. Raises UsageError."""
     known = {
@@ -32,12 +33,20 @@ def sweep_plan(
         "seed": (secrets.randbelow(SEEDS) if seed is None else seed, 0, 1 << 64),
     }
     for name, (value, least, most) in known.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not least <= value <= most:
+        if not whole(value) or not least <= value <= most:
             raise UsageError(
                 f"sweep_power_cuts: {name} is a whole number from {least} to {most}, got {value!r}"
             )
-    return SweepPlan(torn, members, known["seed"][0], timeout, wait_s, trial_s)
+    if bricks is not None and not (whole(bricks) and bricks >= 1):
+        raise UsageError(
+            f"sweep_power_cuts: bricks is a whole number from 1, or None, got {bricks!r}"
+        )
+    return SweepPlan(torn, members, known["seed"][0], timeout, wait_s, trial_s, bricks)
+
+
+def whole(value: object) -> bool:
+    """Whether an argument is a whole number; True is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def sweep(
@@ -51,7 +60,7 @@ def sweep(
         )
     control = rig.virtual.control if rig.virtual and place.config.is_virtual else None
     how = "moments" if control is None else "journal"
-    asked = {"seed": plan.seed, "torn": plan.torn, "members": plan.members}
+    asked = {"seed": plan.seed, "torn": plan.torn, "members": plan.members, "bricks": plan.bricks}
     rig.recorder("ota", "sweep", place.name, how=how, image=image.sha256, **asked)
     if control is None:
         done = MomentSweep(ota, rig, place, place.power, evidence).run(image, plan)

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_blynk_ota.errors import DeadlinePassed, RigError, UsageError
 from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
-from pytest_blynk_ota.sweep import PowerCutSweep, SweepRow
+from pytest_blynk_ota.sweep import PowerCutSweep, SweepRow, until_lost
 from pytest_blynk_ota.sweep_journal import JournalSweep, reported
 from pytest_blynk_ota.sweep_run import sweep_plan
 from pytest_blynk_ota.verdict import Outcome
@@ -58,9 +58,9 @@ def row(outcome=Outcome.UPGRADED, booted="app0 (1.0.0)", phase="writing app1", o
     return SweepRow(phase, "operation 7", 12, booted, ("app0 VALID", "-"), result, on_trial)
 
 
-def sweep(*rows, update=Outcome.UPGRADED, decided=34):
+def sweep(*rows, update=Outcome.UPGRADED, decided=34, left=0):
     told = None if update is None else SimpleNamespace(outcome=update)
-    return PowerCutSweep("c3-a", 7, rows, told, 34, decided, 3, 0.25, Path("where"))
+    return PowerCutSweep("c3-a", 7, rows, told, 34, decided, 3, 0.25, Path("where"), left)
 
 
 @pytest.fixture
@@ -125,6 +125,54 @@ def test_a_sweep_in_an_assertion_names_board_seed_and_the_first_that_is_not_well
     )
 
 
+# ---- a sweep that stops
+
+
+def test_no_cut_is_made_after_the_last_brick_that_was_allowed():
+    made = []
+
+    def cuts():
+        for outcome in ("UPGRADED", "BRICKED", "REVERTED", "OFFLINE", "UPGRADED"):
+            made.append(outcome)
+            yield row(Outcome(outcome))
+
+    assert len(until_lost(cuts(), 2)) == 4
+    assert made == ["UPGRADED", "BRICKED", "REVERTED", "OFFLINE"]
+    assert len(until_lost(cuts(), 1)) == 2
+    assert len(until_lost(cuts(), 3)) == len(until_lost(cuts(), None)) == 5
+
+
+def test_a_sweep_that_left_cuts_out_is_never_well_and_says_how_many():
+    cut = sweep(row(), row(Outcome.BRICKED), row(Outcome.BOOT_LOOP), left=17)
+    words = "stopped after 2 cuts that were not survived; 17 more were not made"
+    assert not cut.all_well
+    assert str(cut).splitlines()[-2:] == [
+        f"  {words} (bricks=None makes all)",
+        "  evidence: where",
+    ]
+    assert repr(cut) == f"<power cuts on c3-a, seed 7: 2 of 3 not well: writing app1; {words}>"
+    assert (cut.to_json()["left"], cut.to_json()["all_well"]) == (17, False)
+
+
+def test_even_rows_that_are_all_well_do_not_speak_for_a_cut_that_was_not_made():
+    cut = sweep(row(), left=1)
+    assert not cut.all_well
+    assert "all well" not in repr(cut)
+    assert "1 more was not made" in repr(cut)
+
+
+def test_a_sweep_that_made_all_cuts_says_nothing_of_a_stop():
+    cut = sweep(row(Outcome.BRICKED), row(Outcome.BRICKED))
+    assert "stopped" not in f"{cut!r} {cut}"
+    assert cut.to_json()["left"] == 0
+
+
+def test_a_sweep_of_moments_does_not_say_that_all_were_run_if_it_stopped():
+    cut = sweep(row(Outcome.BRICKED), update=None, decided=0, left=3)
+    assert "  4 sampled moments, 1 really run\n" in str(cut)
+    assert "stopped after 1 cut that was not survived; 3 more were not made" in str(cut)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -132,6 +180,9 @@ def test_a_sweep_in_an_assertion_names_board_seed_and_the_first_that_is_not_well
         ({"members": 0}, "members is a whole number from 1"),
         ({"seed": "x"}, "seed is a whole number"),
         ({"torn": True}, "got True"),
+        ({"bricks": 0}, "bricks is a whole number from 1, or None, got 0"),
+        ({"bricks": True}, "bricks is a whole number from 1, or None, got True"),
+        ({"bricks": 1.5}, "bricks is a whole number from 1, or None, got 1.5"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name(wrong, words):
@@ -237,20 +288,55 @@ def test_a_clean_update_survives_a_cut_of_each_kind(pytester, rig_file, sweep_ev
     assert {"writing app1", "last bytes of app1", "selecting app1", "confirming"} <= set(phases)
 
 
-@pytest.mark.nightly
-def test_an_update_over_the_running_slot_is_found_to_brick(pytester, rig_file, sweep_events):
+def over_the_running_slot(pytester, rig, body):
+    """A test of a firmware that bricks, which is to fail."""
     pytester.makepyfile(sitecustomize=OVER_THE_RUNNING_SLOT)
-    pytester.makepyfile(
-        test_it="""
-        def test_it(ota):
-            assert ota.sweep_power_cuts(torn=0, seed=4, timeout=150).all_well
-        """
-    )
+    pytester.makepyfile(test_it=f"def test_it(ota, monkeypatch):\n    {body}")
     path = os.pathsep.join(filter(None, [str(pytester.path), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
-        run = pytester.runpytest_subprocess(*rig_file())
+        run = pytester.runpytest_subprocess(*rig)
     run.assert_outcomes(failed=1)
+    return run
+
+
+@pytest.mark.nightly
+def test_a_sweep_stops_with_the_last_brick_and_says_what_it_left_out(
+    pytester, rig_file, sweep_events
+):
+    body = "assert ota.sweep_power_cuts(torn=0, seed=4, timeout=150, bricks=1).all_well"
+    run = over_the_running_slot(pytester, rig_file(), body)
+    events = sweep_events()
+    (ended,), (swept,) = events["sweep_ended"], events["swept"]
+    assert events["sweep"][0]["bricks"] == 1
+    assert [one["came_back"] for one in ended["rows"]][-1:] == [False]
+    assert ended["left"] == len(swept["states"]) - len(ended["rows"]) > 0
+    assert not ended["all_well"]
+    assert len(events["cut"]) == len(ended["rows"])
+    words = f"1 cut that was not survived; {ended['left']} more were not made"
+    run.stdout.fnmatch_lines(
+        [f"*where False = <power cuts on a, seed 4: *; stopped after {words}>*"]
+    )
+    run.stdout.fnmatch_lines([f"  stopped after {words} (bricks=None makes all)"])
+
+
+@pytest.mark.nightly
+def test_a_sweep_of_moments_stops_with_the_last_brick(pytester, rig_file, sweep_events):
+    body = """from pytest_blynk_ota.rig.rack import Rig
+    monkeypatch.setattr(Rig, "virtual", None)  # as on a real rack: there is no control
+    assert ota.sweep_power_cuts(seed=4, members=2, timeout=150, bricks=1).all_well"""
+    over_the_running_slot(pytester, rig_file(), body)
+    events = sweep_events()
+    (ended,) = events["sweep_ended"]
+    assert [cut["phase"] for cut in events["cut"]] == ["downloading"]
+    assert [(one["outcome"], one["came_back"]) for one in ended["rows"]] == [("BRICKED", False)]
+    assert (ended["left"], ended["all_well"]) == (7, False)
+
+
+@pytest.mark.nightly
+def test_an_update_over_the_running_slot_is_found_to_brick(pytester, rig_file, sweep_events):
+    body = "assert ota.sweep_power_cuts(torn=0, seed=4, timeout=150).all_well"
+    run = over_the_running_slot(pytester, rig_file(), body)
     run.stdout.fnmatch_lines(
         ["*where False = <power cuts on a, seed 4: * not well: overwriting the running app0*"]
     )
