@@ -15,7 +15,7 @@ from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.profiles import Profile
-from pytest_blynk_ota.verdict import judge
+from pytest_blynk_ota.verdict import Judge
 from pytest_blynk_ota.verdict.sightings import WRITES
 
 DOWNLOAD_LIMIT = 3
@@ -27,10 +27,13 @@ SLOW_LINK_BYTES_PER_S = 10_000
 
 def judged_at_the_end(events: Sequence[Event], results: Sequence[Result]) -> list[Result]:
     """The same results in the light of all that was seen since: what came late is a finding."""
-    final = []
+    final: list[Result] = []
+    if not results:
+        return final
+    judge = Judge(events)  # reads all of them: once, not for each result
     for result in results:
         try:
-            verdict = judge(events, result.number)
+            verdict = judge(result.number)
         except RigError:  # the rack failed since; what was judged before it stands
             verdict = result.verdict
         final.append(replace(result, verdict=verdict))

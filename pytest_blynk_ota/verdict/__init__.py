@@ -17,7 +17,7 @@ watch          when nothing that could change the outcome is still to come
 =============  =====================================================================
 """
 
-from pytest_blynk_ota.verdict.decide import judge
+from pytest_blynk_ota.verdict.decide import Judge, judge
 from pytest_blynk_ota.verdict.flash_seen import FlashSeen
 from pytest_blynk_ota.verdict.outcome import (
     NEW_RUNS,
@@ -35,6 +35,7 @@ __all__ = [
     "Download",
     "Finding",
     "FlashSeen",
+    "Judge",
     "Metric",
     "Outcome",
     "Reason",
