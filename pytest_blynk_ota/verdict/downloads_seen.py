@@ -158,8 +158,11 @@ class DownloadSeen:
 
     def given_up(self, t: float) -> bool:
         """Whether it was over at ``t``; or so that the device may have given it up, whether it said
-        so or not: stalled, refused, closed by us, or left lying."""
-        over = self.last is None or (self.last.ended is not None and self.last.ended <= t)
+        so or not: stalled, refused, closed by us, or left lying. That it was over a busy host may
+        have noticed late."""
+        over = self.last is None or (
+            self.last.ended_first is not None and self.last.ended_first <= t
+        )
         closed = self.last is not None and any(
             kind_of(fault.text) in OURS and fault.t <= t for fault in self.last.fired
         )

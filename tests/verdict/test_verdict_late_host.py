@@ -190,3 +190,15 @@ def test_bytes_do_not_stall_while_their_end_waits_to_be_seen(waited_s, ended):
     tale._deliver("ended", **more, announced=SIZE, waited_s=waited_s)
     verdict = tale.wait(3).comes_back("old").wait(FOR_S).over().judged()
     assert verdict.downloads[0].ended == ended
+
+
+@pytest.mark.parametrize(("waited_s", "expected"), [(0.0, False), (0.2, True)])
+def test_a_restart_after_a_download_is_expected_though_its_end_was_seen_after_it(
+    waited_s, expected
+):
+    tale = Tale(op="offer").offered().asks().wait(1).gets(HALF).wait(1)
+    tale.add("uart", "reset", **RESET).wait(3)
+    more = {"page": False, "by": "device", "how": "fin", "written": HALF, "acked": HALF}
+    tale._deliver("ended", **more, announced=SIZE, waited_s=waited_s)
+    verdict = tale.wait(5).logs_in().wait(FOR_S).over().judged()
+    assert ("unexpected reset" not in names(verdict) | names(verdict, "info")) is expected
