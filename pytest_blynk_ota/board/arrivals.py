@@ -50,7 +50,7 @@ class Arrivals:
         Args:
             began: when the read began.
             now: when it ended.
-            rest: whether it left bytes for the next one on purpose.
+            rest: whether it may have left bytes that were there when it began.
         """
         since, at = self._empty, 0
         if not rest:

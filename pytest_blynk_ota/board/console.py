@@ -19,7 +19,7 @@ from serial.serialutil import SerialException
 from pytest_blynk_ota.board.arrivals import Arrivals, Piece
 from pytest_blynk_ota.board.lent import LentPort
 from pytest_blynk_ota.board.log import Entry, Line, LogReader, Said
-from pytest_blynk_ota.board.ports import READ_S, Port, open_port, unread
+from pytest_blynk_ota.board.ports import READ_S, TTY_BYTES, Port, open_port, told_at_most, unread
 from pytest_blynk_ota.board.rows import Data, Mark, Row
 from pytest_blynk_ota.errors import DeadlinePassed, LineNotSeen, PortGone
 from pytest_blynk_ota.evidence.timeline import Record
@@ -122,6 +122,7 @@ class Console:
         self._reading_more = reading
         self._hoard: deque[Piece] = deque()
         self._arrivals = Arrivals(time.monotonic())
+        self._backlog = False
         self._last_byte = 0.0
         self._mark = 0
         self._sinks: list[Sink] = []
@@ -292,7 +293,7 @@ class Console:
         """What has come, in pieces; waits for READ_S."""
         self._reading, began = True, time.monotonic()
         try:
-            waiting = port.in_waiting
+            waiting = unread(port)
             data = port.read(min(max(1, waiting), READ_BYTES))
         finally:
             self._reading = False
@@ -300,8 +301,10 @@ class Console:
         if data:
             self._feed_sinks(data)
             self._last_byte = now
+        rest = self._backlog or waiting >= min(told_at_most(port), READ_BYTES)
+        self._backlog = waiting >= TTY_BYTES  # even an empty look may come before the rest is there
         with self._changed:
-            return list(self._arrivals.dated(data, began, now, rest=waiting > READ_BYTES))
+            return list(self._arrivals.dated(data, began, now, rest=rest))
 
     def notice(self) -> None:
         """What waits unread at this moment came before it, however late this host reads it. Called
@@ -312,7 +315,7 @@ class Console:
                 return
             try:
                 count = unread(port)
-            except PORT_ERRORS:  # the reader will say so
+            except (*PORT_ERRORS, ValueError):  # the reader will say so; the last: closed meanwhile
                 return
             if count:
                 self._arrivals.unread(read + count, time.monotonic())

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 import termios
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +24,9 @@ Port = serial.Serial | Rfc2217Port
 READ_S = 0.02
 """How long a read may keep a thread that somebody wants to stop; and how little is known at least
 of when bytes came that a busy host has read late."""
+
+TTY_BYTES = 4095
+"""As much as Linux shows a terminal's reader at once (n_tty.c): 0.4 s of a log at 115200 baud."""
 
 REMEDIES = {
     errno.ENOENT: "is the board plugged in, powered, and the port of the rig file right?",
@@ -104,6 +108,14 @@ def unread(port: Port) -> int:
     if isinstance(port, Rfc2217Port):
         port.sort_out()
     return port.in_waiting
+
+
+def told_at_most(port: Port) -> int:
+    """As many bytes as :func:`unread` can tell of: where it says so many, more may wait. A terminal
+    holds the rest back until these are read; a socket of pyserial's only tells that some wait."""
+    if isinstance(port, Rfc2217Port):
+        return sys.maxsize
+    return TTY_BYTES if isinstance(port, TtyPort) else 1
 
 
 def _make(where: str) -> Port:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 from serial_server import eventually
 
 from pytest_blynk_ota.board.console import Console
@@ -74,6 +76,68 @@ def test_a_pseudo_terminal_tells_what_waits_too():
         assert reset_of(timeline).t <= seen
     os.close(ours)
     os.close(theirs)
+
+
+@pytest.mark.parametrize("way", ["terminal", "socket"])
+def test_a_banner_behind_more_than_a_port_tells_of_says_that_it_waited(way):
+    """A terminal shows 4095 bytes at once, a socket of pyserial's one."""
+    timeline = Timeline()
+    with far_end(way) as (url, say), Console("c3-a", url, Recorder(timeline)) as console:
+        with busy(console, say):
+            for _ in range(3):
+                say(b"x" * 2000 + b"\r\n")
+            say(BANNER)
+            late_by(LONG_S)
+        assert reset_of(timeline).data["waited_s"] >= LONG_S
+
+
+@contextmanager
+def far_end(way: str) -> Iterator[tuple[str, Callable[[bytes], object]]]:
+    """The other end of a port: its URL, and what it says."""
+    if way == "terminal":
+        ours, theirs = pty.openpty()
+        yield os.ttyname(theirs), lambda data: os.write(ours, data)
+        os.close(ours)
+        os.close(theirs)
+        return
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ends: list[socket.socket] = []
+
+        def say(data: bytes) -> None:
+            if not ends:
+                ends.append(server.accept()[0])
+            ends[0].sendall(data)
+
+        yield f"socket://127.0.0.1:{server.getsockname()[1]}", say
+        for end in ends:
+            end.close()
+
+
+def test_a_reader_needs_no_turn_of_the_ports_own_thread(server, console, timeline, monkeypatch):
+    """Else what that one is late with would look as if it had just come."""
+    port, free = console.port, threading.Event()
+    sort = port._sort_chunk
+
+    def late(sock: socket.socket) -> bool:
+        if threading.current_thread() is port._thread:
+            free.wait(10)
+        return sort(sock)
+
+    monkeypatch.setattr(port, "_sort_chunk", late)
+    server.say(BANNER)
+    try:
+        reset_of(timeline)
+    finally:
+        free.set()
+
+
+def test_a_port_that_is_closed_while_somebody_looks_what_waits_is_no_error(console, monkeypatch):
+    def closed(port):  # as select() says it of a socket of pyserial's
+        raise ValueError("file descriptor cannot be a negative integer (-1)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_blynk_ota.board.console.unread", closed)
+        console.notice()
 
 
 def test_a_reset_that_may_have_waited_says_for_how_long(server, console, timeline):
