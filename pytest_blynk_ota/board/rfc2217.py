@@ -156,10 +156,11 @@ class Rfc2217Port(rfc2217.Serial):
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # the peer was faster
                 self._broken = self._broken or "closed"
-            sock.close()
         thread, self._thread = self._thread, None
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(CONNECT_S)
+        if sock is not None:  # not before: its number may be another's when the thread waits for it
+            sock.close()
 
     # -- settings and lines
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
+import threading
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serial import rfc2217
 from serial.serialutil import SerialException
-from serial_server import SerialServer
+from serial_server import SerialServer, eventually
 
 from pytest_blynk_ota.board.ports import open_port
 from pytest_blynk_ota.board.reset import LOADER, RUN, perform
@@ -198,3 +200,42 @@ def test_a_reader_that_cannot_answer_ends_the_connection(server, link, monkeypat
     server.write(rfc2217.IAC + rfc2217.WILL + b"\x63")
     with pytest.raises(SerialException, match="took no byte"):
         link.read(1)
+
+
+def test_its_thread_never_waits_for_another_that_got_the_number_of_its_socket(server, monkeypatch):
+    port = open_port("c3-a", server.url, 115200)
+    thread, number = port._thread, port._socket.fileno()
+    idle, keep = os.pipe()
+    held, free, sort = threading.Event(), threading.Event(), port._sort_chunk
+
+    def hold(sock: socket.socket) -> bool:
+        goes_on = sort(sock)
+        if threading.current_thread() is thread:
+            held.set()
+            free.wait(10)
+        return goes_on
+
+    monkeypatch.setattr(port, "_sort_chunk", hold)
+
+    def let_go() -> None:
+        """Once the port is being closed. Its number, if free by then, is given away."""
+        eventually(lambda: not port.is_open and port._thread is None, "the port to be closed")
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(idle, number)
+        free.set()
+
+    server.say(b"x")
+    assert held.wait(10)
+    other = threading.Thread(target=let_go)
+    other.start()
+    port.close()
+    other.join()
+    try:
+        assert not thread.is_alive()
+    finally:
+        os.write(keep, b"x")  # lets it end
+        thread.join(10)
+        for one in (idle, keep):
+            os.close(one)
