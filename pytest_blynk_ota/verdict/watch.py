@@ -4,8 +4,8 @@ The watch ends with the first of (docs/explanation/verdict.md):
 
 1. New reported and settled;
 2. the shipment closed, or the one try over, and then settled;
-3. the deadline, and then the last look: settled, looping, or away for long enough. No URL is sent
-   in it.
+3. the deadline, and then the last look: settled, looping, or away for long enough, or a sleeper
+   that stays awake for so long. No URL is sent in it.
 
 A try is over when none of the profile's waits runs. Time in which the test kept the device away
 does not count.
@@ -302,10 +302,15 @@ def _last_look(story: Story, settled: Visit | None) -> Watch:
     if len(drops) >= ways.loop:
         return _over(f"the deadline passed, and the link drops in a loop ({len(drops)} times)")
     deadline = story.after(story.operation.t, story.operation.deadline_s)
-    if story.live(now) is not None:
+    if (visit := story.live(now)) is not None:
         if since >= deadline:  # and was reset since: it may go on like that for ever
             return _over("the deadline passed, and the device had settled since")
-        return _on(f"{LAST_LOOK}: settling", now, [_settles(story)])
+        times = [_settles(story)]
+        if ways.sleeper:  # only its next wake settles it, and it need not sleep ever again
+            times.append(story.after(max(visit.login, deadline), ways.login_s))
+            if now >= times[-1]:
+                return _over(f"the deadline passed, and it has not slept for {ways.login_s:g} s")
+        return _on(f"{LAST_LOOK}: settling", now, times)
     left = max((v.end for v in story.visits if v.end <= now), default=LONG_AGO)
     limit = story.after(max(left, story.operation.t), ways.login_s)
     if now >= limit:

@@ -342,3 +342,15 @@ def test_a_loop_of_boots_does_not_have_the_story_told_again_at_each(monkeypatch)
         assert not state.over
     assert state.phase == "boot and login"
     assert len(told) < 10
+
+
+def test_the_last_look_at_a_sleeper_that_stays_awake_ends():
+    """It waits for a second wake: New may have forgotten how to sleep."""
+    tale = Tale(op="offer", info=True, sleeper=True, deadline=100.0).offered().downloads()
+    tale.boots("new").wait(3).logs_in()
+
+    assert not at(tale, 100).over
+    assert 0 < at(tale, 100).wake_in < math.inf
+    ended = at(tale, 160)
+    assert (ended.over, ended.why) == (True, "the deadline passed, and it has not slept for 60 s")
+    assert tale.wait(160).over().judged().outcome is Outcome.UPGRADED
