@@ -298,13 +298,14 @@ class Console:
         finally:
             self._reading = False
         now = time.monotonic()
-        if data:
-            self._feed_sinks(data)
-            self._last_byte = now
         rest = self._backlog or waiting >= min(told_at_most(port), READ_BYTES)
         self._backlog = waiting >= TTY_BYTES  # even an empty look may come before the rest is there
-        with self._changed:
-            return list(self._arrivals.dated(data, began, now, rest=rest))
+        with self._changed:  # at once: what nobody counts as read does not count as waiting either
+            pieces = list(self._arrivals.dated(data, began, now, rest=rest))
+        if data:
+            self._last_byte = now
+            self._feed_sinks(data)
+        return pieces
 
     def notice(self) -> None:
         """What waits unread at this moment came before it, however late this host reads it. Called

@@ -78,6 +78,27 @@ def test_a_pseudo_terminal_tells_what_waits_too():
     os.close(theirs)
 
 
+def test_what_the_reader_has_just_read_counts_as_read_while_listeners_have_it(
+    server, console, timeline
+):
+    """Else a look counts as many bytes less as waiting, and the banner is one of them."""
+    seen: list[float] = []
+
+    def hear(data: bytes) -> None:
+        if len(data) > len(BANNER) and not seen:
+            server.say(BANNER)
+            eventually(lambda: unread(console.port) >= len(BANNER), "the banner to come")
+            console.notice()
+            seen.append(time.monotonic())
+            late_by(LONG_S)
+
+    with busy(console, server.say):
+        console.attach(hear)
+        server.say(b"x" * 2 * len(BANNER) + b"\r\n")
+        eventually(lambda: unread(console.port) > 2 * len(BANNER), "the line to come")
+    assert reset_of(timeline).t <= seen[0]
+
+
 @pytest.mark.parametrize("way", ["terminal", "socket"])
 def test_a_banner_behind_more_than_a_port_tells_of_says_that_it_waited(way):
     """A terminal shows 4095 bytes at once, a socket of pyserial's one."""
