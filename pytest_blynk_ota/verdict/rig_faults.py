@@ -339,8 +339,11 @@ def _slow_s(story: Story) -> list[float]:
 
 def stood_still(case: Case, outcome: Outcome) -> None:
     """The rig's own servers stood still for so long that a boot may have settled meanwhile: what
-    came in that time came at once, and in which order it had happened nobody has seen."""
+    came in that time came at once, and in which order it had happened nobody has seen. That nothing
+    boots rests on no order."""
     story = case.story
+    if outcome is Outcome.BRICKED:
+        return
     begin, end = story.operation.t, story.until
     longest = max(
         (min(end, stop) - max(begin, start) for start, stop in story.seen.late), default=0

@@ -136,6 +136,13 @@ def test_nobody_has_seen_what_happened_while_the_servers_stood_still():
         tale.over().judged()
 
 
+def test_a_board_that_boots_nothing_is_bricked_however_late_that_was_seen():
+    tale = Tale(op="offer").offered().downloads()
+    tale.add("rig", "late", None, seconds=11 / 20).fails_to_boot().wait(100)
+    tale.over().flash(None, None).power_cycled().fails_to_boot().wait(30)
+    assert tale.judged().outcome is Outcome.BRICKED
+
+
 def test_a_boot_does_not_settle_while_the_servers_stand_still():
     tale = offered(info=True).wait(3).logs_in().wait(5)
     tale.add("rig", "late", None, seconds=4 / 20)
