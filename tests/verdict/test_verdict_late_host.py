@@ -137,7 +137,7 @@ def test_nobody_has_seen_what_happened_while_the_servers_stood_still():
 
 
 def test_a_board_that_boots_nothing_is_bricked_however_late_that_was_seen():
-    tale = Tale(op="offer").offered().downloads()
+    tale = Tale(op="offer").offered().downloads().wait(5)
     tale.add("rig", "late", None, seconds=11 / 20).fails_to_boot().wait(100)
     tale.over().flash(None, None).power_cycled().fails_to_boot().wait(30)
     assert tale.judged().outcome is Outcome.BRICKED
