@@ -26,8 +26,9 @@ from pytest_blynk_ota.evidence.timeline import Recorder, Timeline
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.rig.config import load
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.profiles import PROFILES, Profile
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen
 from pytest_blynk_ota.rig.shipped import find_rig
 from pytest_blynk_ota.verdict import Outcome

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.board.board import Board
     from pytest_blynk_ota.evidence.event import Event
     from pytest_blynk_ota.reporting import Running
-    from pytest_blynk_ota.rig.rack import Place
+    from pytest_blynk_ota.rig.place import Place
 
 PR_SET_PDEATHSIG = 1
 UNITY = "unity.xml"

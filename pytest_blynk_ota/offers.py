@@ -14,7 +14,8 @@ from pytest_blynk_ota.delivery.campaign import Campaign
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.tag import find
 from pytest_blynk_ota.restore import skew_s, standing
-from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
+from pytest_blynk_ota.rig.place import Place
+from pytest_blynk_ota.rig.rack import CHECK_S, Rig
 
 
 class Offers:

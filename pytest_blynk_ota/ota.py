@@ -44,8 +44,9 @@ from pytest_blynk_ota.restore import (
     skew_s,
 )
 from pytest_blynk_ota.result import Result
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.profiles import Profile
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
 from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import Operation

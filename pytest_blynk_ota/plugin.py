@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.reporting import Running
     from pytest_blynk_ota.rig.extensions import Extensions
     from pytest_blynk_ota.rig.network.network import Network
+    from pytest_blynk_ota.rig.place import Place
     from pytest_blynk_ota.rig.power import Power
-    from pytest_blynk_ota.rig.rack import Place, Rig
+    from pytest_blynk_ota.rig.rack import Rig
     from pytest_blynk_ota.rig.shelf import Firmware
     from pytest_blynk_ota.session import Session
     from pytest_blynk_ota.terminal.rows import Rows

@@ -23,7 +23,7 @@ from pytest_blynk_ota.options import NOT_AGAIN, OPTIONS, flag_of
 from pytest_blynk_ota.report.visible import visible
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.needs import lacking
-from pytest_blynk_ota.rig.rack import Place
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.runs import (
     PREFIX,
     RACK_SECTION,

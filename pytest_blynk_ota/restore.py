@@ -25,7 +25,8 @@ from pytest_blynk_ota.firmware.partitions import (
 from pytest_blynk_ota.rig.foreign import TELL_DEVICE_S
 from pytest_blynk_ota.rig.learning import learn
 from pytest_blynk_ota.rig.needs import ANTI_ROLLBACK
-from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
+from pytest_blynk_ota.rig.place import Place
+from pytest_blynk_ota.rig.rack import CHECK_S, Rig
 from pytest_blynk_ota.rig.recovery import with_escalation
 from pytest_blynk_ota.rig.shelf import Firmware
 from pytest_blynk_ota.verdict.boots import NEVER, boots_of

@@ -35,8 +35,9 @@ from pytest_blynk_ota.rig.elves import Elves, beside, read_elf
 from pytest_blynk_ota.rig.extensions import Extensions, Settings
 from pytest_blynk_ota.rig.needs import lacking
 from pytest_blynk_ota.rig.one_board import is_one_board, rig_of_one
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.provision import OURS
-from pytest_blynk_ota.rig.rack import Place, Rig, known_host
+from pytest_blynk_ota.rig.rack import Rig, known_host
 from pytest_blynk_ota.rig.secret import LEARN, revealed, secret, secrets_among
 from pytest_blynk_ota.rig.shelf import Firmware, Kitchen, read_image
 from pytest_blynk_ota.rig.shipped import find_rig

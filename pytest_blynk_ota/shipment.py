@@ -17,8 +17,9 @@ from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.result import Result
 from pytest_blynk_ota.rig.config import DeliverySection
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.profiles import PROFILES
-from pytest_blynk_ota.rig.rack import CHECK_S, Place, Rig
+from pytest_blynk_ota.rig.rack import CHECK_S, Rig
 from pytest_blynk_ota.verdict.watch import Watch, Watcher
 
 ON_ITS_WAY_S = 0.05

@@ -18,8 +18,9 @@ from pytest_blynk_ota.errors import DeadlinePassed, RigError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
 from pytest_blynk_ota.rig.control import RackControl
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.power import Power
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.sweep import NOTHING, PowerCutSweep, Ships, SweepPlan, SweepRow, until_lost
 
 DECIDE_TIMEOUT_S = 300.0

@@ -15,8 +15,9 @@ from typing import Any
 
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.power import Power
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.sweep import PowerCutSweep, Ships, SweepPlan, SweepRow, until_lost
 
 NEXT_BOOT = r"rst:0x[0-9a-f]+ \("

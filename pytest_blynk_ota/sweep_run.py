@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pytest_blynk_ota.errors import UsageError
 from pytest_blynk_ota.firmware.image import Image
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.place import Place
+from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.sweep import PowerCutSweep, Ships, SweepPlan
 from pytest_blynk_ota.sweep_journal import JournalSweep
 from pytest_blynk_ota.sweep_moments import MomentSweep

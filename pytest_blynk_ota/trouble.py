@@ -12,7 +12,7 @@ from pytest_blynk_ota.campaign.run import Budget, Campaign, OnBoard, problem_wit
 from pytest_blynk_ota.chance import Chance
 from pytest_blynk_ota.ota import Ota
 from pytest_blynk_ota.reporting import again
-from pytest_blynk_ota.rig.rack import Place
+from pytest_blynk_ota.rig.place import Place
 
 DEFAULT_BUDGET = "10"
 FOLDER = Path(".blynk-ota/campaigns")

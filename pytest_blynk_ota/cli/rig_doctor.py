@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image
     from pytest_blynk_ota.rig.config import BoardSection
     from pytest_blynk_ota.rig.doctor import Cell
-    from pytest_blynk_ota.rig.rack import Place
+    from pytest_blynk_ota.rig.place import Place
     from pytest_blynk_ota.session import Session
 
 RIG_FAILED = 3

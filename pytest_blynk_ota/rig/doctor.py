@@ -20,7 +20,8 @@ from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import BoardSection
 from pytest_blynk_ota.rig.dialling import mismatches, summary
 from pytest_blynk_ota.rig.learning import learn
-from pytest_blynk_ota.rig.rack import Place, Rig
+from pytest_blynk_ota.rig.place import Place
+from pytest_blynk_ota.rig.rack import Rig
 
 if TYPE_CHECKING:
     from pytest_blynk_ota.firmware.image import Image

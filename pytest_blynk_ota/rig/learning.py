@@ -12,7 +12,8 @@ from pytest_blynk_ota.rig.secret import LEARN
 if TYPE_CHECKING:
     from pytest_blynk_ota.cloud.device import Stranger
     from pytest_blynk_ota.evidence.event import Event
-    from pytest_blynk_ota.rig.rack import Place, Rig
+    from pytest_blynk_ota.rig.place import Place
+    from pytest_blynk_ota.rig.rack import Rig
 
 SAY_IT = 'token = "env:NAME"'
 ANOTHER_S = 12.0

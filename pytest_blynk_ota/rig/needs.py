@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_blynk_ota.cloud.doors import KINDS
 
 if TYPE_CHECKING:
-    from pytest_blynk_ota.rig.rack import Place
+    from pytest_blynk_ota.rig.place import Place
     from pytest_blynk_ota.rig.shelf import Firmware
 
 ANTI_ROLLBACK = "anti-rollback"

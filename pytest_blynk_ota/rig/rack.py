@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +17,8 @@ from pytest_blynk_ota.board.metric_patterns import own_metric
 from pytest_blynk_ota.board.patterns import ADDRESS
 from pytest_blynk_ota.cloud.doors import KINDS
 from pytest_blynk_ota.cloud.server import OTHER_LOOPBACK, CloudServer
-from pytest_blynk_ota.cloud.site import Limits
 from pytest_blynk_ota.delivery.server import DeliveryServer
 from pytest_blynk_ota.errors import (
-    LeaseHeld,
     Quarantined,
     RigError,
     Unavailable,
@@ -32,12 +28,11 @@ from pytest_blynk_ota.evidence.redact import MIN_SECRET_CHARS, Redactor
 from pytest_blynk_ota.evidence.timeline import Recorder
 from pytest_blynk_ota.rig.across import ways_to_provision
 from pytest_blynk_ota.rig.address import address_of
-from pytest_blynk_ota.rig.background import CALL_TIMEOUT_S, LATE_S, Background
+from pytest_blynk_ota.rig.background import Background
 from pytest_blynk_ota.rig.backup import FOLDER, Backups, Doorkeeper, Permit
-from pytest_blynk_ota.rig.cloud_ports import authority, cloud_doors, dials, upstream
+from pytest_blynk_ota.rig.cloud_ports import dials
 from pytest_blynk_ota.rig.config import (
     BoardSection,
-    NetworkSection,
     RigConfig,
     owns_of,
 )
@@ -52,23 +47,19 @@ from pytest_blynk_ota.rig.foreign import (
     provisioning_of,
 )
 from pytest_blynk_ota.rig.lease import Lease, state_of
-from pytest_blynk_ota.rig.leased import leased_as
 from pytest_blynk_ota.rig.network.commands import Ports
-from pytest_blynk_ota.rig.network.name_server import NameServer
-from pytest_blynk_ota.rig.network.name_service import CLOUD, DOMAIN, FIRMWARE, NameService
-from pytest_blynk_ota.rig.network.names import Names
+from pytest_blynk_ota.rig.network.name_service import CLOUD, NameService
 from pytest_blynk_ota.rig.network.network import Network
 from pytest_blynk_ota.rig.network.parts import access_point_of, link_of, names_of
 from pytest_blynk_ota.rig.outlets import driven, options_of, outlet_of
-from pytest_blynk_ota.rig.ports.reach import START_S
-from pytest_blynk_ota.rig.ports.tenancy import SharedPorts
+from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.power import HttpOutlet, Outlet, Power
-from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.provision import OURS
 from pytest_blynk_ota.rig.provision.console import typed
 from pytest_blynk_ota.rig.quarantine import Ward
-from pytest_blynk_ota.rig.queue import others_first, standing_in_line, waiting
 from pytest_blynk_ota.rig.secret import LEARN, peek, secret, secrets_among
+from pytest_blynk_ota.rig.servers import Servers
+from pytest_blynk_ota.rig.turns import Turns
 from pytest_blynk_ota.rig.virtual_rack import VirtualRack
 
 if TYPE_CHECKING:
@@ -79,52 +70,10 @@ if TYPE_CHECKING:
 VIRTUAL_WIFI = "virtual-lab:virtual-passphrase"
 """The network that virtual boards join: ``ssid:passphrase``; they accept any."""
 
-LATE_DEVICE_S, LEAST_LATE_S = 2.0, 0.1
-"""Device seconds that the servers may stand still before it is on record; at least wall seconds."""
 CHECK_S = 0.25
 """Wall seconds after which the rack's health is looked at again, whatever is awaited."""
-LOOK_S = 0.2
-"""Wall seconds between two looks whether a board is free."""
-OWN_RUN_WAIT_S = 3600.0
-"""Workers of one run wait for each other's boards: one test may be a soak."""
 MIN_TIMEOUT_S = 0.25
 """No scaled time-out is shorter than this, in wall seconds."""
-
-
-@dataclass
-class Place:
-    """One board with all that belongs to it, held by this session.
-
-    Attributes:
-        token: "" while it is still to be learned.
-        busy: whether a shipment or an offer is under way on it.
-        told: the way by which it learns its settings, if it has one.
-    """
-
-    config: BoardSection
-    board: Board
-    power: Power | None
-    network: Network
-    profile: Profile
-    token: str = field(repr=False)  # a failed assert shows its parts in the JUnit file, too
-    ssid: str = ""
-    passphrase: str = field(default="", repr=False)
-    lease: Lease | None = field(default=None, repr=False)
-    busy: bool = False
-    told: Told | None = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The board's name in the rig file."""
-        return self.config.name
-
-    def close(self) -> None:
-        """Close the port and give the lease back."""
-        try:
-            self.board.close()
-        finally:
-            if self.lease:
-                self.lease.close()
 
 
 def known_host(config: RigConfig) -> str:
@@ -164,10 +113,8 @@ class Rig:
         permit: Permit | None = None,
     ) -> None:
         self.config = config
-        self._wait_s = wait_s
         self._process = process or os.getpid()
         self._wards: dict[str, Ward] = {}
-        self._lease_names: dict[str, str] = {}
         self.name = config.rig.name
         self.speed = config.rig.speed
         self.recorder = recorder
@@ -177,14 +124,15 @@ class Rig:
         self._path = path
         self._run = run
         self._places: dict[str, Place] = {}
-        self._stopped = threading.Event()
         self._made_up: dict[str, str] = {}
         self._learned: dict[str, str] = {}
         self._virtual: VirtualRack | None = None
-        self._servers: tuple[Background, CloudServer, DeliveryServer] | None = None
+        self._servers = Servers(
+            config, recorder, self._process, self._look_at_consoles, self._has_opened, self._begun
+        )
+        self._turns = Turns(recorder, self._process, wait_s, self.check, self._open)
         self._said: dict[str, str] = {}
         """Addresses that boards have named in their logs."""
-        self._fixed = SharedPorts(recorder, run=self._process, linger_s=config.cloud.linger_s)
         self._learn_all()
 
     def _learn_all(self) -> None:
@@ -216,80 +164,17 @@ class Rig:
     @property
     def background(self) -> Background:
         """The event loop that the servers live on."""
-        return self._started()[0]
+        return self._servers.background
 
     @property
     def cloud(self) -> CloudServer:
         """The local Blynk server, started on first use."""
-        return self._started()[1]
+        return self._servers.cloud
 
     @property
     def delivery(self) -> DeliveryServer:
         """The firmware server, started on first use."""
-        return self._started()[2]
-
-    def _started(self) -> tuple[Background, CloudServer, DeliveryServer]:
-        if self._servers is None:
-            host = self.address
-            with contextlib.ExitStack() as undo:
-                background = Background(
-                    lambda late: self.recorder("rig", "late", seconds=round(late, 3)),
-                    min(LATE_S, max(LEAST_LATE_S, LATE_DEVICE_S / self.speed)),
-                )
-                record = partial(self._record_seen, background)
-                undo.callback(background.stop)
-                cloud = CloudServer(
-                    record,
-                    host=host,
-                    speed=self.speed,
-                    doors=cloud_doors(self.config),
-                    authority=authority(self.config.cloud),
-                    names=[self._name(CLOUD)],
-                    relay=upstream(self.config.cloud),
-                    limits=Limits(
-                        flood_per_s=self.config.cloud.flood_per_s, ping_s=self.config.cloud.ping_s
-                    ),
-                    listen=self._fixed.listen,
-                    came=self._fixed.came,
-                )
-                undo.callback(lambda: background.call(self._fixed.stop()))
-                undo.callback(lambda: background.call(cloud.stop()))
-                fixed = sum(map(len, self.config.cloud.ports.values()))
-                background.call(cloud.start(), CALL_TIMEOUT_S + fixed * START_S)
-                delivery = DeliveryServer(
-                    record,
-                    host=host,
-                    speed=self.speed,
-                    authority=cloud.authority,
-                    names=[self._name(FIRMWARE)],
-                    opened=self._has_opened,
-                )
-                background.call(delivery.start())
-                undo.pop_all()
-            self._servers = (background, cloud, delivery)
-            self.network.leftovers()
-            if self._goes_by_names:
-                delivery.go_by(self._name(FIRMWARE))
-        return self._servers
-
-    def _record_seen(
-        self,
-        background: Background,
-        source: str,
-        kind: str,
-        board: str | None = None,
-        /,
-        *,
-        t: float | None = None,
-        **data: Any,
-    ) -> None:
-        """Record what a server has seen; on a busy host, with the seconds that it may have waited
-        for the server. What boards have printed and nobody has read yet came before it."""
-        for place in tuple(self._places.values()):
-            place.board.console.notice()
-        if waited := round(background.behind_s, 3):
-            data["waited_s"] = waited
-        self.recorder(source, kind, board, t=t, **data)
+        return self._servers.delivery
 
     @cached_property
     def network(self) -> Network:
@@ -299,9 +184,18 @@ class Rig:
             self.speed,
             link=link_of(self.config),
             access_point=access_point_of(self.config, self.recorder, self._hand, self._in_use),
-            names=names_of(self.config, lambda: self._names),
+            names=names_of(self.config, self._names),
             ports=self._ports,
         )
+
+    def _look_at_consoles(self) -> None:
+        """What boards have printed and nobody has read yet came before what is recorded now."""
+        for place in tuple(self._places.values()):
+            place.board.console.notice()
+
+    def _begun(self) -> None:
+        """The servers have begun."""
+        self.network.leftovers()
 
     def _has_opened(self) -> None:
         """A server has opened a port: what is held back of the others is of it, too."""
@@ -312,7 +206,7 @@ class Rig:
         """The rig's own traffic: what goes to and from its servers."""
         fixed = {port for ports in self.config.cloud.ports.values() for port in ports}
         doors = {*self.cloud.ports, *self.delivery.ports} - fixed
-        names = [self._names.port] if "_names" in self.__dict__ else []
+        names = [self._names().port] if self._servers.has_names else []
         boards = self._addresses() if fixed else []
         calls = [(port, board) for port in sorted(fixed) for board in boards]
         return Ports(self.delivery.address[0], tuple(sorted(doors)), tuple(names), tuple(calls))
@@ -341,29 +235,12 @@ class Rig:
             return self._virtual.ports[section.name].address
         return section.address or self._said.get(section.name, "")
 
-    @cached_property
     def _names(self) -> NameService:
         """The rig's names, and the server that answers for them."""
-        table = self.config.network or NetworkSection()
-        address = self.delivery.address[0]
-        names = Names(table.domain or DOMAIN, dict.fromkeys((FIRMWARE, CLOUD), address))
-        server = NameServer(
-            self.recorder, names, host=address, port=table.dns_port or 0, speed=self.speed
-        )
-        self.background.call(server.start())
-        service = NameService(server, self.delivery.go_by, always=table.domain is not None)
-        if self._virtual is not None:
+        known, service = self._servers.has_names, self._servers.names
+        if self._virtual is not None and not known:
             self._virtual.control.furnish(resolvers=service.resolvers)
         return service
-
-    def _name(self, word: str) -> str:
-        """The name of one of its servers."""
-        domain = self.config.network.domain if self.config.network else None
-        return f"{word}.{domain or DOMAIN}"
-
-    @property
-    def _goes_by_names(self) -> bool:
-        return self.config.network is not None and self.config.network.domain is not None
 
     def _hand(self) -> RackControl:
         if self._virtual is None:
@@ -375,7 +252,7 @@ class Rig:
         held: list[str] = []
         for section in self.config.board:
             if section.name not in self._places and not section.is_virtual:
-                state = state_of(self._leased_as(section))
+                state = state_of(self._turns.leased_as(section))
                 if state.held:
                     held.append(f"board {section.name} ({section.port}) is held by {state}")
         return held
@@ -418,12 +295,7 @@ class Rig:
                 if place.power:
                     place.power.ensure()
                 return place
-        try:
-            return self._first_free(sections)
-        except LeaseHeld as error:
-            if not self._wait_s and self._process == os.getpid():
-                raise
-            return self._wait_for_any(sections, error)
+        return self._turns.first_of(sections)
 
     def _out_of_quarantine(self, sections: Sequence[BoardSection]) -> Sequence[BoardSection]:
         wedged = {one.name: found for one in sections if (found := self.ward(one).look())}
@@ -432,72 +304,24 @@ class Rig:
             raise Quarantined("; ".join(str(found) for found in wedged.values()))
         return left
 
-    def _first_free(
-        self, sections: Sequence[BoardSection], may: Callable[[str], bool] = others_first
-    ) -> Place:
-        held: list[str] = []
-        for section in sections:
-            if not section.is_virtual and not may(self._leased_as(section)):
-                held.append(f"board {section.name} ({section.port}) is waited for by others")
-                continue
-            try:
-                return self._open(section)
-            except LeaseHeld as error:
-                held.append(str(error))
-        raise LeaseHeld("; ".join(held))
-
-    def _patience(self, ports: Sequence[str]) -> float:
-        """How long to wait for boards: workers of one run always wait for each other."""
-        if self._process == os.getpid():
-            return self._wait_s
-        states = [state_of(port) for port in ports]
-        away = [one.held and one.holder and one.holder.run != self._process for one in states]
-        return self._wait_s if all(away) else max(self._wait_s, OWN_RUN_WAIT_S)
-
-    def _wait_for_any(self, sections: Sequence[BoardSection], why: LeaseHeld) -> Place:
-        """Stand in line. Raises LeaseHeld if none comes free in time."""
-        names = [section.name for section in sections]
-        ports = [self._leased_as(one) for one in sections if not one.is_virtual]
-        self.recorder("rig", "waiting", boards=names, why=str(why))
-        begun = self.recorder.timeline.now()
-        with standing_in_line(ports, self._process) as turn:
-            while True:
-                self.check()
-                try:
-                    return self._first_free(sections, turn.has_come_for)
-                except LeaseHeld as error:
-                    patience = self._patience(ports)
-                    if self.recorder.timeline.now() - begun >= patience:
-                        raise LeaseHeld(
-                            f"waited {patience:g} s for {' or '.join(names)}: {error}"
-                        ) from None
-                # Nobody announces that a lock is free: its holder may have been killed.
-                self._stopped.wait(LOOK_S)
-
-    def _leased_as(self, section: BoardSection) -> str:
-        """The name of its lease, the same for the whole run: a board may come back elsewhere."""
-        if section.name not in self._lease_names:
-            self._lease_names[section.name] = leased_as(section.port)
-        return self._lease_names[section.name]
-
     def give_way(self) -> None:
         """Between two tests: hand boards over that another worker of this run waits for."""
-        wanted = {port for one in waiting() if one.run == self._process for port in one.ports}
+        wanted = self._turns.wanted()
         for name, place in list(self._places.items()):
-            if place.lease is not None and self._leased_as(place.config) in wanted:
+            if place.lease is not None and self._turns.leased_as(place.config) in wanted:
                 del self._places[name]
                 place.close()
 
     def ward(self, section: BoardSection) -> Ward:
         """What is held against a board."""
         if section.name not in self._wards:
-            port = None if section.is_virtual else self._leased_as(section)
+            port = None if section.is_virtual else self._turns.leased_as(section)
             self._wards[section.name] = Ward(section.name, port)
         return self._wards[section.name]
 
     def _open(self, section: BoardSection) -> Place:
         virtual = section.is_virtual
-        port = "" if virtual else self._leased_as(section)
+        port = "" if virtual else self._turns.leased_as(section)
         lease = None if virtual else Lease(section.name, port, run=self._process)
         try:
             url, outlet = self._wires(section)
@@ -536,8 +360,7 @@ class Rig:
     def _lives_at(self, board: str, address: str) -> None:
         """A board says where it calls from: it matters at ports that others use, too."""
         self._said[board] = address
-        if servers := self._servers:  # else the rig is being closed
-            servers[0].soon(self._fixed.lives_at, board, address)
+        self._servers.lives_at(board, address)
 
     def _keep_core_dump(self, board: str, content: bytes) -> dict[str, Any]:
         return keep(content, self._redactor, self.recorder)
@@ -663,8 +486,8 @@ class Rig:
         """Tell the porters of fixed ports whose calls are ours."""
         address = self._address_of(section)
         addresses = [address] if address else []
-        names = [self._name(CLOUD)] if self._goes_by_names else []
-        await self._fixed.knows(token=token, addresses=addresses, names=names)
+        names = [self._servers.name_of(CLOUD)] if self._servers.go_by_names else []
+        await self._servers.fixed.knows(token=token, addresses=addresses, names=names)
 
     def settings(self, place: Place) -> Settings:
         """What a board has to know to come to this rig's cloud."""
@@ -690,7 +513,7 @@ class Rig:
     def _cloud_of(self, place: Place) -> tuple[str, int]:
         """What a board dials to come to the cloud: a name, where the rig goes by names."""
         host, port = self.cloud.address_of(dials(place.config))
-        return (self._name(CLOUD) if self._goes_by_names else host), port
+        return (self._servers.name_of(CLOUD) if self._servers.go_by_names else host), port
 
     def built_with(self, place: Place, *, https: bool = False) -> dict[str, Any]:
         """What has to stand in a fixture image for a board: keys of its behaviour.
@@ -738,8 +561,8 @@ class Rig:
 
     def _forward(self, place: Place) -> None:
         """Have the router of a virtual rack know the rig's names, and a firmware's fixed ports."""
-        if self._goes_by_names or "_names" in self.__dict__:
-            resolvers = self._names.resolvers
+        if self._servers.go_by_names or self._servers.has_names:
+            resolvers = self._names().resolvers
             if self._virtual:
                 self._virtual.control.furnish(resolvers=resolvers)
         if self._virtual and place.profile.cloud_ports:
@@ -771,7 +594,7 @@ class Rig:
         """Raises RigError if a part of the rack has died."""
         if self._virtual:
             self._virtual.check()
-        self._fixed.check()
+        self._servers.fixed.check()
 
     def catch_up(self) -> None:
         """Give the servers and the virtual boards a turn: what was due has happened after it.
@@ -781,8 +604,7 @@ class Rig:
         """
         if self._virtual:
             self._virtual.answer()
-        if self._servers:
-            self._servers[0].call(asyncio.sleep(0))
+        self._servers.catch_up()
 
     @property
     def virtual(self) -> VirtualRack | None:
@@ -797,20 +619,11 @@ class Rig:
                 self.network.mend()
 
     def _close(self) -> None:
-        names = self.__dict__.pop("_names", None)
         places, self._places = self._places, {}
-        servers, self._servers = self._servers, None
         virtual, self._virtual = self._virtual, None
         with contextlib.ExitStack() as stack:
             if virtual:
                 stack.callback(virtual.stop)
-            if servers:
-                background, cloud, delivery = servers
-                stack.callback(background.stop)
-                stack.callback(lambda: background.call(self._fixed.stop()))
-                stack.callback(lambda: background.call(cloud.stop()))
-                stack.callback(lambda: background.call(delivery.stop()))
-                if names:
-                    stack.callback(lambda: background.call(names.stop()))
+            stack.callback(self._servers.stop)
             for place in places.values():
                 stack.callback(place.close)

@@ -1,6 +1,7 @@
 """A rig opens its boards and servers when asked, and mends what a failure or a test left."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -110,9 +111,10 @@ def test_what_a_server_sees_comes_after_what_the_boards_have_printed(rig, monkey
     rig.place("c3")
     rig.place("s2")
     background = rig.background
-    rig._record_seen(background, "cloud", "login", "c3", session=1)
+    record = partial(rig._servers._record_seen, background)
+    record("cloud", "login", "c3", session=1)
     assert sorted(looked) == ["c3", "s2"]
     monkeypatch.setattr(type(background), "behind_s", 0.1234)
-    rig._record_seen(background, "cloud", "login", "c3", session=2)
+    record("cloud", "login", "c3", session=2)
     logins = [e.data for e in rig.recorder.timeline.events() if e.kind == "login"]
     assert [one for one in logins if one["session"] == 2] == [{"session": 2, "waited_s": 0.123}]
