@@ -20,11 +20,9 @@ from pytest_blynk_ota.beginning import (
     DOWNLOAD_LIMIT,
     check_arguments,
     default_deadline_s,
-    facts,
     otadata_known,
     planned,
     with_limit,
-    written_since,
 )
 from pytest_blynk_ota.chance import Chance, drawn
 from pytest_blynk_ota.cloud.faults import CloudFault, check_behind_relay, refuse_idle
@@ -33,11 +31,11 @@ from pytest_blynk_ota.delivery.standing import fitting
 from pytest_blynk_ota.errors import FaultError, FlashFailed, RigError, Undecided, UsageError
 from pytest_blynk_ota.evidence.event import Event
 from pytest_blynk_ota.firmware.image import Image
+from pytest_blynk_ota.holdings import Holdings
 from pytest_blynk_ota.offers import Offers
 from pytest_blynk_ota.relayed import TheirOffers
 from pytest_blynk_ota.restore import (
     USUAL,
-    Restored,
     Wanted,
     await_settled,
     restore,
@@ -48,12 +46,10 @@ from pytest_blynk_ota.rig.place import Place
 from pytest_blynk_ota.rig.profiles import Profile
 from pytest_blynk_ota.rig.rack import Rig
 from pytest_blynk_ota.rig.shelf import Firmware, refuse_equal
-from pytest_blynk_ota.running import Left, left, still_running
 from pytest_blynk_ota.shipment import Operation
 from pytest_blynk_ota.sweep import PowerCutSweep
 from pytest_blynk_ota.sweep_run import sweep, sweep_plan
-from pytest_blynk_ota.verdict import NEW_RUNS, Verdict, judge
-from pytest_blynk_ota.verdict.slot_map import THIRD, overlap
+from pytest_blynk_ota.verdict import NEW_RUNS, judge
 
 BARE_OFFER = AirRules(download_limit=None)
 """What Air would show of a device that is sent one URL, whatever comes of it."""
@@ -101,12 +97,7 @@ class Ota:
         self._number = 0
         self._last: Result | None = None
         self._overwritten = False
-        self._state: Restored | None = None
-        self._running: Image | None = None
-        self._left = Left(None, None)
-        self._names: dict[str, Image] = {}
-        self._slots: dict[str, dict[str, object]] | None = None
-        self._unjudged: list[Image] = []
+        self._holdings = Holdings(place.name, firmware, factory=wanted.factory)
 
     def __repr__(self) -> str:
         return f"<ota on {self._place.name}: {self._firmware!r}>"
@@ -135,7 +126,7 @@ class Ota:
         self._overwritten = True
         timeline = self._rig.recorder.timeline
         before = timeline.cursor
-        self._state = restore(self._rig, self._place, self._firmware, self._wanted)
+        self._holdings.state = restore(self._rig, self._place, self._firmware, self._wanted)
         self._old_is_up(before)
 
     def rewound(self, start: Callable[[], None]) -> None:
@@ -144,7 +135,7 @@ class Ota:
         Raises:
             RigError: Old does not come up.
         """
-        assert self._state is not None, "restore() comes before the first sweep"
+        assert self._holdings.state is not None, "restore() comes before the first sweep"
         self._overwritten = True
         before = self._rig.recorder.timeline.cursor
         self._rig.recorder(
@@ -152,8 +143,8 @@ class Ota:
             "restored",
             self._place.name,
             image="old",
-            slots=self._state.slots,
-            otadata=self._state.otadata,
+            slots=self._holdings.state.slots,
+            otadata=self._holdings.state.otadata,
             wrote_bytes=0,
             serial_bytes=0,
             seconds=0.0,
@@ -166,9 +157,7 @@ class Ota:
     def _old_is_up(self, after: int, settle_s: float | None = None) -> None:
         old = self._firmware.old
         await_settled(self._rig, self._place, old, after=after, settle_s=settle_s)
-        self._left = Left(self._firmware.old, None)
-        self._unjudged.clear()
-        self._slots = None
+        self._holdings.restored()
 
     def ship(
         self,
@@ -380,12 +369,11 @@ class Ota:
         offered = image or self._firmware.new
         theirs = flat([parse_all(text) for text in delivery.faults])
         faults = (*flat(listed), *fitting(theirs, offered.data, https=delivery.https))
-        images = [*self._names.values(), self._firmware.old, self._firmware.new]
-        running = still_running(self._events(), self._place.name, self._left, images)
+        running = self._holdings.running(self._events())
         if running is not None:
             refuse_equal(running, offered, ("the running image", "the offered image"))
         others = self._others(offered, faults)
-        names = self._named(running, offered, *others.values())
+        names = self._holdings.named(running, offered, *others.values())
         named = {image.sha256: name for name, image in names.items()}
         profile = self._profile(offered)
         slow = [fault for fault in faults if isinstance(fault, Fault)]
@@ -397,10 +385,10 @@ class Ota:
             # Not before: one that is refused, or never entered, leaves no trace.
             self._number += 1
             self._overwritten = False
-            self._running, self._names = running, names
+            self._holdings.begin(running, names)
             told = self._describe(op, limit, deadline, profile, faults)
             told = {**told, "air": rules.to_data()}
-            self._unjudged += [offered, *others.values()]  # until a verdict says what became of it
+            self._holdings.offered(offered, *others.values())
             return told
 
         ships = op == "ship"
@@ -417,20 +405,8 @@ class Ota:
             others={
                 version: (named[image.sha256], image.data) for version, image in others.items()
             },
-            superseding=self._superseding,
+            superseding=self._holdings.superseding,
         )
-
-    def _superseding(self, image: Image) -> tuple[str, bytes, Mapping[str, Any]]:
-        """A name in the evidence for an image that is offered in the middle of an operation."""
-        for name, other in self._names.items():
-            if name in ("old", "new"):
-                refuse_equal(other, image, (f"the image {name!r}", "the one that is to follow"))
-            elif other.sha256 == image.sha256:
-                return name, image.data, facts(image)
-        name = f"third-{len(self._names)}"
-        self._names = {**self._names, name: image}
-        self._unjudged.append(image)
-        return name, image.data, facts(image)
 
     def _profile(self, offered: Image) -> Profile:
         """The board's profile, with the self-test that the offered image says it has."""
@@ -452,20 +428,6 @@ class Ota:
             refuse_equal(offered, image, ("the offered image", "the other one"))
         return others
 
-    def _named(self, running: Image | None, offered: Image, *others: Image) -> dict[str, Image]:
-        """Names of the images in an operation's evidence: old runs now, new is offered."""
-        names = {"new": offered}
-        if running is not None:
-            names["old"] = running
-        known = {image.sha256 for image in names.values()}
-        usual = [self._firmware.old, self._firmware.new]
-        usual += [self._firmware.factory] if self._wanted.factory else []
-        for image in (*others, *self._names.values(), *usual):
-            if image.sha256 not in known:
-                known.add(image.sha256)
-                names[f"third-{len(known) - 2}"] = image
-        return names
-
     def _describe(
         self,
         op: str,
@@ -475,9 +437,6 @@ class Ota:
         faults: Sequence[AnyFault],
     ) -> Mapping[str, Any]:
         """The data of the ``ota/operation`` event: all that the judge has to know."""
-        assert self._state is not None, "restore() comes before the first operation"
-        by_sha = {image.sha256: name for name, image in self._names.items()}
-        running = by_sha.get(self._running.sha256) if self._running else None
         return {
             "op": op,
             "number": self._number,
@@ -486,10 +445,8 @@ class Ota:
             "speed": self._rig.speed,
             "skew_s": skew_s(self._rig.speed),
             "profile": profile.to_data(),
-            "images": {name: facts(image) for name, image in self._names.items()},
-            "running": running,
             "offered": "new",
-            "slots": self._slots_by_name(by_sha),
+            **self._holdings.describe(self._events()),
             "otadata": otadata_known(self._events(), self._place.name),
             "faults": [
                 planned(fault, self._place.name) for fault in faults if isinstance(fault, Fault)
@@ -506,48 +463,6 @@ class Ota:
             ],
             "uart": True,
             "flash": True,
-            **self._factory(by_sha),
-        }
-
-    def _factory(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
-        """What stands in the factory partition, where the baseline has put it there."""
-        assert self._state is not None
-        place = self._state.table.factory
-        if place is None or not self._wanted.factory:
-            return {}
-        image = by_sha[self._firmware.factory.sha256]
-        row = {"label": place.label, "offset": place.offset, "size": place.size, "image": image}
-        return {"factory": row}
-
-    def _slots_by_name(self, by_sha: Mapping[str, str]) -> Mapping[str, Any]:
-        """The slot map as believed, in this operation's names for the images. What an operation
-        without a verdict has offered may be in any slot, whole or not."""
-        assert self._state is not None
-        maybe = [by_sha[image.sha256] for image in self._unjudged if image.sha256 in by_sha]
-        believed = {
-            label: by_sha.get(str(slot["image"])) for label, slot in self._slots_by_sha.items()
-        }
-        written = written_since(self._events(), self._place.name)
-
-        def there(label: str, slot: Mapping[str, Any]) -> Any:
-            options = [believed[label], *maybe, None] if maybe else [believed[label]]
-            if any(overlap(slot, span) for span in written):
-                options += [None, THIRD]
-            return options if len(options) > 1 else options[0]
-
-        return {
-            label: {**slot, "image": there(label, slot)}
-            for label, slot in self._slots_by_sha.items()
-        }
-
-    @property
-    def _slots_by_sha(self) -> dict[str, dict[str, object]]:
-        assert self._state is not None
-        if self._slots is not None:
-            return self._slots
-        return {
-            label: {**slot, "image": self._firmware.old.sha256 if slot["image"] else None}
-            for label, slot in self._state.slots.items()
         }
 
     def _events(self) -> Sequence[Event]:
@@ -572,7 +487,7 @@ class Ota:
             asked.add(wanted[0])
             self._gather(wanted[0])
         if "control" not in asked:  # else the board has been restored since
-            self._learn(verdict)
+            self._holdings.judged(verdict, self._events())
         result = Result(self._number, verdict, self._evidence, lines)
         self._done(result)
         return result
@@ -605,7 +520,7 @@ class Ota:
         if self._last.flash is None:
             self._gather("flash", must=True)
             verdict = judge(self._events(), self._last.number)
-            self._learn(verdict)
+            self._holdings.judged(verdict, self._events())
             self._done(replace(self._last, verdict=verdict))
         return self._last
 
@@ -617,13 +532,17 @@ class Ota:
         """Ask one more witness. The control comes last: it overwrites what the others read."""
         name, record = self._place.name, self._rig.recorder
         if want == "flash":
-            images = {key: image.data for key, image in self._names.items()}
-            assert self._state is not None
+            images = {key: image.data for key, image in self._holdings.names.items()}
+            state = self._holdings.state
+            assert state is not None, "restore() comes before the first operation"
             rollback = self._wanted.rollback and self._place.profile.rollback
             # A failure is on record: the judge believes the others then.
             with contextlib.nullcontext() if must else contextlib.suppress(FlashFailed):
                 self._place.board.read_flash(
-                    self._state.table, images, rollback=rollback, core_dump=self._has_crashed()
+                    state.table,
+                    images,
+                    rollback=rollback,
+                    core_dump=self._has_crashed(),
                 )
         elif want == "power_cycle":
             record("ota", "power_cycled", name, why="bricked")
@@ -655,18 +574,3 @@ class Ota:
         timeline = self._rig.recorder.timeline
         seconds = self._rig.timeout(self._place.profile.boot_s)
         timeline.wait(lambda new: None, seconds, after=timeline.cursor)
-
-    def _learn(self, verdict: Verdict) -> None:
-        """What the next operation starts from is what this one left."""
-        name = verdict.running_image
-        self._left = left(self._events(), self._place.name, name, self._names)
-        self._unjudged.clear()
-        self._slots = {
-            label: {
-                **slot,
-                "image": self._names[slot["image"]].sha256
-                if slot["image"] in self._names
-                else None,
-            }
-            for label, slot in verdict.slots.items()
-        }
