@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from tale import SIZE, SPEED, Tale, image, names, planned
+from tale import SIZE, Tale, image, names, planned
+from told_tales import HALF, back, reasons, tale, word
 
 from pytest_blynk_ota.delivery.kinds import KINDS
 from pytest_blynk_ota.delivery.kinds import STALLS as SLOW
-from pytest_blynk_ota.errors import FaultNotReached, Undecided
+from pytest_blynk_ota.errors import Undecided
 from pytest_blynk_ota.verdict import Outcome, Verdict
 from pytest_blynk_ota.verdict.fault_kinds import HARMLESS, OURS, STALLS
 from pytest_blynk_ota.verdict.rig_faults import NEVER_MISSED
 from pytest_blynk_ota.verdict.watch import watch
-
-HALF = SIZE // 2
-
-
-def tale(*texts: str, stays: bool = False, info: bool = True, **more) -> Tale:
-    """An offer under way, with these faults planned and sure to fire."""
-    faults = tuple(planned(text) for text in texts)
-    return Tale(op="offer", faults=faults, info=info, **more).offered(disconnects=not stays)
-
-
-def back(one: Tale, after: float = 10) -> Verdict:
-    """Restart into Old, the end, the verdict."""
-    return one.wait(after).comes_back("old").over().judged()
 
 
 def believed(one: Tale) -> Verdict:
@@ -36,15 +24,6 @@ def believed(one: Tale) -> Verdict:
 def quiet(*texts: str) -> Tale:
     """The same offer on a board that prints nothing and whose flash cannot be read."""
     return tale(*texts, info=False, flash=False)
-
-
-def word(verdict: Verdict) -> str:
-    assert len(verdict.downloads) == 1
-    return verdict.downloads[0].ended
-
-
-def reasons(verdict: Verdict) -> str:
-    return "\n".join(str(reason) for reason in verdict.reasons)
 
 
 def test_the_tables_of_kinds_name_faults_that_there_are():
@@ -548,191 +527,7 @@ def test_the_restart_of_a_device_that_does_not_close_behind_us_is_expected():
 # Before HTTP
 
 
-@pytest.mark.parametrize("how", ["expired", "unknown-ca", "wrong-name", "version"])
-def test_a_handshake_that_fails_is_a_refused_download_that_names_its_fault(how):
-    text = f"tls how={how}"
-    one = tale(text).knocks(offer="o1", attempt=1)
-    one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0, fault=text,
-            at=0, phase="fired")  # fmt: skip
-    verdict = back(one.fails("the device does not accept the certificate"))
-    assert (word(verdict), verdict.outcome) == ("refused", Outcome.DOWNLOAD_FAILED)
-    assert (verdict.downloads[0].fault, verdict.downloads[0].attempt) == (text, 1)
-    assert "TLS: the device does not accept the certificate" in reasons(verdict)
-
-
-def test_a_handshake_that_fails_is_over_when_it_fails():
-    one = tale(stays=True).knocks("unknown CA", offer="o1", attempt=1).wait(3)
-    assert word(one.over().judged()) == "refused"
-
-
-def test_a_handshake_that_was_agreed_on_ends_no_connection():
-    one = tale(stays=True).knocks(offer="o1", attempt=1)
-    one.add("delivery", "handshake", None, conn=one.conn, version="TLSv1.3", cipher="x", why=None)
-    verdict = one.wait(3).over().judged()
-    assert word(verdict) == "open"
-    assert "TLS" not in reasons(verdict)
-
-
-def test_on_a_rig_with_more_boards_a_port_of_its_own_tells_whose_a_connection_is():
-    one = tale().add("cloud", "connected", None, session=99, peer="10.0.0.2:1")
-    one.add("cloud", "login", "other", session=99).knocks("unknown CA", offer="o1")
-    assert word(back(one)) == "refused"
-
-
-def test_on_a_rig_with_more_boards_an_address_of_its_own_tells_whose_a_connection_is():
-    one = tale()
-    one.add("cloud", "connected", None, session=99, peer="10.0.0.3:1")
-    one.add("cloud", "login", "other", session=99)
-    assert word(back(one.knocks("unknown CA"))) == "refused"
-
-
-def test_an_address_that_two_boards_share_tells_nothing():
-    one = tale()
-    one.add("cloud", "connected", None, session=99, peer="10.0.0.2:1")
-    one.add("cloud", "login", "other", session=99)
-    assert back(one.knocks("unknown CA")).downloads == ()
-
-
-HANDSHAKE = "tls how=stalled-handshake"
-
-
-def silent_handshake(one: Tale, phase: str = "fired") -> Tale:
-    return one.add("delivery", "fault", conn=one.conn, offer="o1", attempt=1, index=0,
-                   fault=HANDSHAKE, at=0, phase=phase)  # fmt: skip
-
-
-def handshake_given_up(one: Tale, seconds: float) -> Tale:
-    """The device tries a handshake that nobody answers, for so long."""
-    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(seconds)
-    return silent_handshake(one.fails("the device left"), "over")
-
-
-def test_a_handshake_that_stalls_is_a_stalled_download():
-    verdict = back(handshake_given_up(tale(HANDSHAKE), 30))
-    assert (word(verdict), verdict.outcome) == ("stalled", Outcome.STALLED)
-
-
-@pytest.mark.parametrize("last", [10, 25])
-def test_each_try_of_a_handshake_has_the_devices_own_limit(last):
-    """A device that gives up the first two after 25 s, and begins a third."""
-    one = tale(HANDSHAKE, stays=True, error_restart_s=0.0)
-    for _ in range(2):
-        handshake_given_up(one, 25).wait(1)
-    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(last)
-    assert not watch(one.events, one.events[-1].t + last / SPEED).over
-    verdict = one.over().judged()
-    assert (word(verdict), verdict.outcome) == ("open", Outcome.STALLED)
-    assert names(verdict) == set()
-
-
-def test_the_last_try_of_a_handshake_may_hang():
-    one = handshake_given_up(tale(HANDSHAKE, stays=True), 10).wait(1)
-    silent_handshake(one.knocks(offer="o1", attempt=1)).wait(45)
-    assert names(one.over().judged()) == {"hang"}
-
-
-def shut(one: Tale, text: str = "unreachable how=refused", phase: str = "fired") -> Tale:
-    """A port that a fault keeps closed: nobody comes in."""
-    return one.add("delivery", "fault", conn=None, offer=f"o{one.count}", attempt=one.count,
-                   index=0, fault=text, at=0, phase=phase)  # fmt: skip
-
-
-def test_a_port_that_nobody_gets_in_at_is_not_started_and_the_reasons_say_why():
-    verdict = back(shut(tale("unreachable how=refused").wait(1)))
-    assert (verdict.outcome, verdict.downloads) == (Outcome.NOT_STARTED, ())
-    assert "let no connection come about: unreachable how=refused" in reasons(verdict)
-    assert names(verdict) == set()
-
-
-def test_the_restart_after_a_closed_port_is_expected_once():
-    one = shut(tale("unreachable how=refused").wait(1)).wait(10).comes_back("old").wait(5)
-    assert names(one.comes_back("old").over().judged()) == {"unexpected reset"}
-
-
-def test_a_device_that_tries_a_silent_port_for_long_is_not_offline_for_too_long_by_that():
-    one = shut(tale("unreachable how=silent").wait(60), "unreachable how=silent")
-    assert names(back(one, 100)) == set()
-
-
-def test_a_port_that_opened_later_belongs_to_the_download_that_then_came():
-    text = "unreachable how=silent seconds=5"
-    one = shut(shut(tale(text).wait(1), text).wait(5), text, "over").asks().wait(2).gets(SIZE)
-    verdict = back(one.ends("server", "complete", SIZE))
-    assert (word(verdict), verdict.downloads[0].fault) == ("complete", text)
-
-
-def test_the_watch_waits_for_a_device_that_tries_a_silent_port():
-    one = tale("unreachable how=silent", stays=True, request_s=5.0, error_restart_s=0.0)
-    shut(one.wait(3), "unreachable how=silent")
-    assert not watch(one.events, one.events[-1].t + 20 / 20).over
-    assert watch(one.events, one.events[-1].t + 40 / 20).over
-
-
 # Faults that fired, and faults that did not
-
-
-def test_a_fault_that_the_server_called_due_and_did_not_make_is_the_servers_failure():
-    one = tale("reset after=50%").asks(due={0: HALF}).wait(1).gets(HALF + 1)
-    with pytest.raises(FaultNotReached, match="'reset after=50%' was due and did not fire"):
-        back(one.ends("device", "fin", HALF + 1))
-
-
-@pytest.mark.parametrize("maybe", [False, True])
-def test_it_is_so_in_a_second_download_too_and_under_maybe(maybe):
-    fault = planned("reset after=50%", maybe=maybe)
-    one = (
-        Tale(op="offer", info=True, faults=(fault,))
-        .offered()
-        .asks(due={0: HALF})
-        .wait(1)
-        .gets(HALF)
-    )
-    one.fault("reset after=50%").ends("server", "rst", HALF).wait(1)
-    one.asks(again=True, due={0: HALF}).wait(1).gets(SIZE).ends("server", "complete", SIZE)
-    with pytest.raises(FaultNotReached, match="the firmware server failed"):
-        back(one)
-
-
-@pytest.mark.parametrize("due", [{0: HALF}, {0: None}, {}])
-def test_a_fault_whose_byte_was_not_passed_was_not_due_but_never_fired(due):
-    one = tale("reset after=50%").asks(due=due).wait(1).gets(HALF)
-    with pytest.raises(FaultNotReached, match="never fired: the operation ended as"):
-        back(one.fault("x", index=9).ends("server", "fin", HALF))
-
-
-@pytest.mark.parametrize("text", ["reset after=50%", "stall after=0", "page", "corrupt at=50%"])
-def test_a_whole_file_with_no_trace_of_a_sure_fault_is_the_servers_failure(text):
-    one = tale(text).asks(due={}).wait(1).gets(SIZE).ends("server", "complete", SIZE)
-    with pytest.raises(FaultNotReached, match="was due and did not fire"):
-        back(one)
-
-
-@pytest.mark.parametrize("more", [{"sure": False}, {"attempts": [2]}])
-def test_a_fault_that_is_not_sure_or_of_another_attempt_was_not_due(more):
-    fault = planned("reset after=50%", **more)
-    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
-    verdict = back(one)
-    assert (verdict.outcome, names(verdict)) == (Outcome.REJECTED, {"fault not reached"})
-
-
-def test_a_fault_that_may_never_fire_is_no_error():
-    fault = planned("reset after=50%", maybe=True, sure=False)
-    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
-    verdict = one.comes_back("new").over().judged()
-    assert (verdict.outcome, names(verdict)) == (Outcome.UPGRADED, set())
-
-
-def test_a_fault_that_depends_on_chance_and_is_not_maybe_has_to_fire():
-    fault = planned("reset after=50% by chance 0.2 seed 7", sure=False)
-    one = Tale(op="offer", info=True, faults=(fault,)).offered().downloads()
-    with pytest.raises(FaultNotReached, match="mark it maybe"):
-        one.comes_back("new").over().judged()
-
-
-def test_a_fault_of_the_cloud_may_be_maybe_too():
-    rows = [{"text": "drop", "offers": [2], "later": False, "maybe": True}]
-    one = Tale(op="offer", info=True).begins("offer", cloud_faults=rows).offered().downloads()
-    assert names(one.comes_back("new").over().judged()) == set()
 
 
 @pytest.mark.parametrize(("bytes_each", "found"), [(20, set()), (0, {"hang"})])
