@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -175,3 +176,28 @@ class RunFolder:
 
 def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+POLICY = """
+[policy]
+name = "release"
+max_age = "7d"
+
+[[line]]
+name = "updates"
+scenarios = ["H1"]
+chips = ["esp32c3"]
+runs = 2
+"""
+
+
+def folder(tmp_path, name="run1", **more):
+    return RunFolder(tmp_path / name, **{"at": time.time() - HOUR_S, **more})
+
+
+def good(tmp_path, name="run1", tests=2, **more):
+    """A run whose tests passed."""
+    run = folder(tmp_path, name, **more)
+    for number in range(tests):
+        run.add(f"t{number}")
+    return run
