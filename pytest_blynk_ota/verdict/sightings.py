@@ -60,7 +60,7 @@ class Session:
 
     Attributes:
         opened: when a server of the rig noticed it.
-        stood: since when it may have stood already, where the host was too busy to notice.
+        came: when it may have come already, where the host was too busy to notice.
         said: when it said something, at the earliest.
         spoke: when it last said something: the latest of ``said``.
         mine: whether an event of it named the board; before its login nobody knows whose it is.
@@ -70,7 +70,7 @@ class Session:
     opened: float
     seq: int
     peer: str = ""
-    stood: float = LONG_AGO
+    came: float = LONG_AGO
     login: float | None = None
     reports: list[Report] = field(default_factory=list)
     said: list[float] = field(default_factory=list)
@@ -363,7 +363,7 @@ class Sightings:
         the downloads that were offered in it, for no URL outlives a reset."""
         given = {(o.operation, o.offer) for o in self.offers if o.session == session.number}
         fetched = [r.heard for r in self.requests if (r.operation, r.offer) in given]
-        return sorted([session.stood, *session.said, *fetched])
+        return sorted([session.came, *session.said, *fetched])
 
     def _cloud(self, event: Event) -> None:
         self._said_to_cloud(event)

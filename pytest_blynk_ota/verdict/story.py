@@ -312,7 +312,7 @@ def home(
     if at + 1 < len(app) and app[at + 1].first - session.opened <= skew:
         after = app[at + 1]
         return (after, (after,)) if spoke > after.start + skew else (here, (here, after))
-    young = session.stood - here.start <= skew
+    young = session.came - here.start <= skew
     if at and young and spoke <= here.start + skew and here.until - here.start > skew:
         return here, (here, app[at - 1])
     return here, (here,)
