@@ -64,10 +64,13 @@ def test_a_board_that_comes_and_goes_is_told_each_version_once():
     assert heard_from(reports, "b") == "did not log in"
 
 
+BOARD = SimpleNamespace(name="c3-a")
+
+
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"timeout": -1}, {"download_limit": 0}])
 def test_a_number_that_makes_no_operation_is_refused_by_name(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} is .*, got"):
-        Ota(None, None, None, Path(), print).ship(**wrong)
+        Ota(None, BOARD, None, Path(), print).ship(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +145,13 @@ BEHIND_A_RELAY = SimpleNamespace(
 
 @pytest.mark.parametrize("make", ["ship", "offer"])
 def test_a_fault_that_cannot_hold_behind_a_relay_is_refused_before_anything_begins(make):
-    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    ota = Ota(BEHIND_A_RELAY, BOARD, None, Path(), print)
     with pytest.raises(FaultError, match="slow: behind a relay"):
         getattr(ota, make)(faults=[cloud_faults.slow(3)])
 
 
 def test_an_update_of_the_other_server_takes_no_faults_of_the_cloud():
-    ota = Ota(BEHIND_A_RELAY, None, None, Path(), print)
+    ota = Ota(BEHIND_A_RELAY, BOARD, None, Path(), print)
     with pytest.raises(FaultError, match="the other server makes the offers"):
         ota.relayed(faults=[cloud_faults.drop()])
 
